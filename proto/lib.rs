@@ -1,0 +1,53 @@
+//! The Signalbox contract: messages and stubs generated from `signalbox/v1/*.proto`, and what both sides share beside
+//! them. The `.proto` files are the reference manual; start with `signal.proto`.
+
+/// Generated from `signalbox/v1/signal.proto` and `rooms.proto`.
+#[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
+pub mod v1 {
+    tonic::include_proto!("signalbox.v1");
+}
+
+/// The encoded `FileDescriptorSet` of the contract, for server reflection.
+pub const FILE_DESCRIPTOR_SET: &[u8] = tonic::include_file_descriptor_set!("signalbox_descriptor");
+
+/// `ErrorInfo.domain` of every error.
+pub const ERROR_DOMAIN: &str = "signalbox";
+
+/// `ErrorInfo.reason` and `GoAway.reason` values; signal.proto has the table of codes.
+pub mod reason {
+    #![allow(missing_docs)]
+    pub const ALREADY_JOINED: &str = "ALREADY_JOINED";
+    pub const DRAINING: &str = "DRAINING";
+    pub const ETAG_MISMATCH: &str = "ETAG_MISMATCH";
+    pub const FENCED: &str = "FENCED";
+    pub const HEARTBEAT_TIMEOUT: &str = "HEARTBEAT_TIMEOUT";
+    pub const IDENTITY_TAKEN: &str = "IDENTITY_TAKEN";
+    pub const INVALID_MESSAGE: &str = "INVALID_MESSAGE";
+    pub const INVALID_ROOM_NAME: &str = "INVALID_ROOM_NAME";
+    pub const JOIN_TIMEOUT: &str = "JOIN_TIMEOUT";
+    pub const NO_SUCH_MEMBER: &str = "NO_SUCH_MEMBER";
+    pub const PASSCODE_WRONG: &str = "PASSCODE_WRONG";
+    pub const RATE_LIMITED: &str = "RATE_LIMITED";
+    pub const REMOVED: &str = "REMOVED";
+    pub const REPLACED: &str = "REPLACED";
+    pub const ROOM_CLOSED: &str = "ROOM_CLOSED";
+    pub const ROOM_EXISTS: &str = "ROOM_EXISTS";
+    pub const ROOM_FULL: &str = "ROOM_FULL";
+    pub const ROOM_LOCKED: &str = "ROOM_LOCKED";
+    pub const ROOM_NOT_FOUND: &str = "ROOM_NOT_FOUND";
+    pub const SEQ_GAP: &str = "SEQ_GAP";
+    pub const SESSION_GONE: &str = "SESSION_GONE";
+    pub const SLOW_CONSUMER: &str = "SLOW_CONSUMER";
+    pub const STORE_UNAVAILABLE: &str = "STORE_UNAVAILABLE";
+}
+
+/// `Undelivered.reason` values.
+pub mod undelivered {
+    #![allow(missing_docs)]
+    pub const FORBIDDEN: &str = "FORBIDDEN";
+    pub const MAILBOX_FULL: &str = "MAILBOX_FULL";
+    pub const NO_SUCH_MEMBER: &str = "NO_SUCH_MEMBER";
+    pub const RATE_LIMITED: &str = "RATE_LIMITED";
+    pub const TARGET_REQUIRED: &str = "TARGET_REQUIRED";
+    pub const TOO_LARGE: &str = "TOO_LARGE";
+}
