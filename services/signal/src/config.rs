@@ -1,0 +1,365 @@
+//! The server's configuration: each setting is one field with its flag, its `SIGNALBOX_*` variable, its default and its
+//! help. Checked as a whole before any port is bound.
+
+use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::{hub::RoomDefaults, ice::IceConfig, limit::Limits, store::StoreUrl};
+
+/// WebRTC signaling server: gRPC, gRPC-Web and a demo page on one port.
+#[derive(Debug, Parser)]
+#[command(name = "signalbox", version, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    /// What to do; `serve` when nothing is said.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// The settings of `serve`.
+    #[command(flatten)]
+    pub serve: Config,
+}
+
+/// What the program can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Runs the server (the default)
+    Serve(Box<Config>),
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The settings of `signalbox serve`.
+#[derive(Debug, Clone, Args)]
+pub struct Config {
+    /// Address and port to listen on; port 0 takes a free one
+    #[arg(long, env = "SIGNALBOX_LISTEN", default_value = "127.0.0.1:50051", value_name = "ADDR")]
+    pub listen: SocketAddr,
+
+    /// Writes the bound address to this file once the server listens
+    #[arg(long, env = "SIGNALBOX_READY_FILE", value_name = "PATH")]
+    pub ready_file: Option<PathBuf>,
+
+    /// Where rooms are kept: redb:PATH is the embedded store in that folder
+    #[arg(long, env = "SIGNALBOX_STORE", default_value = "redb:./data", value_name = "URL")]
+    pub store: StoreUrl,
+
+    /// Folder of the built demo page; without it a short text is served in its place
+    #[arg(long, env = "SIGNALBOX_WEB_DIR", default_value = "clients/web/dist", value_name = "PATH")]
+    pub web_dir: PathBuf,
+
+    /// Origin, such as https://app.example.org, whose pages may call this server; repeat for more. The server's own
+    /// pages always may
+    #[arg(long, env = "SIGNALBOX_CORS_ORIGIN", value_delimiter = ',', value_name = "ORIGIN")]
+    pub cors_origin: Vec<Origin>,
+
+    /// How log lines look
+    #[arg(long, env = "SIGNALBOX_LOG_FORMAT", default_value = "text", value_name = "FORMAT")]
+    pub log_format: LogFormat,
+
+    /// What is logged: a level, or a filter such as signalbox_server=debug,h2=warn
+    #[arg(long, env = "SIGNALBOX_LOG", default_value = "info", value_name = "FILTER")]
+    pub log: String,
+
+    /// How long streams may take to end when the server stops
+    #[arg(long, env = "SIGNALBOX_DRAIN_TIMEOUT", default_value = "10s", value_parser = duration, value_name = "TIME")]
+    pub drain_timeout: Duration,
+
+    // === ICE ===
+    /// STUN server that members are told, such as stun:stun.example.org:3478; repeat for more
+    #[arg(long, env = "SIGNALBOX_ICE_SERVER", value_delimiter = ',', value_parser = stun_url, value_name = "URL")]
+    pub ice_server: Vec<String>,
+
+    /// TURN server that members are told, such as turn:turn.example.org:3478?transport=udp; repeat for more. Needs
+    /// --turn-secret
+    #[arg(long, env = "SIGNALBOX_TURN_URL", value_delimiter = ',', value_parser = turn_url, value_name = "URL")]
+    pub turn_url: Vec<String>,
+
+    /// Secret shared with the TURN server (coturn: static-auth-secret), for time-limited credentials
+    #[arg(long, env = "SIGNALBOX_TURN_SECRET", hide_env_values = true, value_name = "SECRET")]
+    pub turn_secret: Option<Secret>,
+
+    /// How long TURN credentials are valid, 24h at most
+    #[arg(long, env = "SIGNALBOX_TURN_TTL", default_value = "12h", value_parser = duration, value_name = "TIME")]
+    pub turn_ttl: Duration,
+
+    // === rooms ===
+    /// Whether joining a room that is not there makes it
+    #[arg(long, env = "SIGNALBOX_AUTO_CREATE", default_value = "true", action = clap::ArgAction::Set, value_name = "BOOL")]
+    pub auto_create: bool,
+
+    /// Members a room may have, unless it says otherwise
+    #[arg(long, env = "SIGNALBOX_MAX_MEMBERS", default_value = "64", value_name = "N")]
+    pub max_members: u32,
+
+    /// How long a room made by a join is kept when nobody is in it
+    #[arg(long, env = "SIGNALBOX_EMPTY_TIMEOUT", default_value = "5m", value_parser = duration, value_name = "TIME")]
+    pub empty_timeout: Duration,
+
+    // === sessions ===
+    /// How long a session may be without a stream before its member leaves
+    #[arg(long, env = "SIGNALBOX_RESUME_WINDOW", default_value = "30s", value_parser = duration, value_name = "TIME")]
+    pub resume_window: Duration,
+
+    /// Longest silence of the server on a stream
+    #[arg(long, env = "SIGNALBOX_HEARTBEAT", default_value = "15s", value_parser = duration, value_name = "TIME")]
+    pub heartbeat: Duration,
+
+    /// How soon a new stream must join or resume
+    #[arg(long, env = "SIGNALBOX_JOIN_TIMEOUT", default_value = "5s", value_parser = duration, value_name = "TIME")]
+    pub join_timeout: Duration,
+
+    /// How long a connected member may leave messages waiting without taking any
+    #[arg(long, env = "SIGNALBOX_STALL_TIMEOUT", default_value = "10s", value_parser = duration, value_name = "TIME")]
+    pub stall_timeout: Duration,
+
+    /// Log entries that may wait for one session
+    #[arg(long, env = "SIGNALBOX_MAILBOX_ENTRIES", default_value = "1024", value_name = "N")]
+    pub mailbox_entries: usize,
+
+    /// Bytes that may wait for one session
+    #[arg(long, env = "SIGNALBOX_MAILBOX_BYTES", default_value = "524288", value_name = "BYTES")]
+    pub mailbox_bytes: usize,
+
+    /// Numbered client messages that may be in flight
+    #[arg(long, env = "SIGNALBOX_MAX_UNACKED", default_value = "256", value_name = "N")]
+    pub max_unacked: u32,
+
+    /// Signals a second per session, averaged
+    #[arg(long, env = "SIGNALBOX_MAX_SIGNALS_PER_SECOND", default_value = "50", value_name = "N")]
+    pub max_signals_per_second: u32,
+
+    /// Signals that a session may send at once
+    #[arg(long, env = "SIGNALBOX_SIGNAL_BURST", default_value = "512", value_name = "N")]
+    pub signal_burst: u32,
+
+    // === sizes ===
+    /// Bytes of one client message
+    #[arg(long, env = "SIGNALBOX_MAX_MESSAGE_BYTES", default_value = "131072", value_name = "BYTES")]
+    pub max_message_bytes: usize,
+
+    /// Bytes of one SDP
+    #[arg(long, env = "SIGNALBOX_MAX_SDP_BYTES", default_value = "65536", value_name = "BYTES")]
+    pub max_sdp_bytes: usize,
+
+    /// Bytes of one ICE candidate
+    #[arg(long, env = "SIGNALBOX_MAX_CANDIDATE_BYTES", default_value = "4096", value_name = "BYTES")]
+    pub max_candidate_bytes: usize,
+
+    /// Bytes of a member's attributes, or a room's labels, keys and values together
+    #[arg(long, env = "SIGNALBOX_MAX_ATTRIBUTES_BYTES", default_value = "4096", value_name = "BYTES")]
+    pub max_attributes_bytes: usize,
+
+    // === connections ===
+    /// Streams and calls that one HTTP/2 connection may have open
+    #[arg(long, env = "SIGNALBOX_MAX_STREAMS", default_value = "16", value_name = "N")]
+    pub max_streams: u32,
+}
+
+impl Config {
+    /// Checks what the fields must be together. The message says which setting to change.
+    pub fn check(&self) -> Result<(), String> {
+        if !self.turn_url.is_empty() && self.turn_secret.is_none() {
+            return Err("--turn-url needs --turn-secret: TURN credentials are made from it".to_owned());
+        }
+        if self.turn_secret.is_some() && self.turn_url.is_empty() {
+            return Err("--turn-secret needs --turn-url: without one no member is told of a TURN server".to_owned());
+        }
+        if self.turn_ttl > Duration::from_secs(24 * 3600) || self.turn_ttl < Duration::from_secs(60) {
+            return Err("--turn-ttl must be between 1m and 24h".to_owned());
+        }
+        let positive = [
+            ("--max-members", self.max_members as usize),
+            ("--mailbox-entries", self.mailbox_entries),
+            ("--max-unacked", self.max_unacked as usize),
+            ("--max-signals-per-second", self.max_signals_per_second as usize),
+            ("--signal-burst", self.signal_burst as usize),
+            ("--max-streams", self.max_streams as usize),
+        ];
+        if let Some((flag, _)) = positive.iter().find(|(_, value)| *value == 0) {
+            return Err(format!("{flag} must be at least 1"));
+        }
+        if self.heartbeat < Duration::from_secs(1) {
+            return Err("--heartbeat must be at least 1s".to_owned());
+        }
+        // An SDP of the largest size has to fit into a message, and a message into a mailbox.
+        if self.max_sdp_bytes.max(self.max_candidate_bytes).max(self.max_attributes_bytes) > self.max_message_bytes {
+            return Err("--max-message-bytes must be at least as large as the sizes of what a message holds".to_owned());
+        }
+        if self.max_message_bytes > self.mailbox_bytes / 2 {
+            return Err("--mailbox-bytes must be at least twice --max-message-bytes".to_owned());
+        }
+        Ok(())
+    }
+
+    /// The limits that rooms enforce.
+    pub fn limits(&self) -> Limits {
+        Limits {
+            message_bytes: self.max_message_bytes,
+            sdp_bytes: self.max_sdp_bytes,
+            candidate_bytes: self.max_candidate_bytes,
+            attributes_bytes: self.max_attributes_bytes,
+            signals_per_second: self.max_signals_per_second,
+            signal_burst: self.signal_burst,
+            mailbox_entries: self.mailbox_entries,
+            mailbox_bytes: self.mailbox_bytes,
+            stall_timeout: self.stall_timeout,
+            resume_window: self.resume_window,
+            heartbeat_interval: self.heartbeat,
+            max_unacked: self.max_unacked,
+            ..Limits::default()
+        }
+    }
+
+    /// How rooms come into being.
+    pub fn room_defaults(&self) -> RoomDefaults {
+        RoomDefaults { auto_create: self.auto_create, max_members: self.max_members, empty_timeout: self.empty_timeout }
+    }
+
+    /// The ICE servers that members are told.
+    pub fn ice(&self) -> IceConfig {
+        IceConfig {
+            stun: self.ice_server.clone(),
+            turn: self.turn_url.clone(),
+            turn_secret: self.turn_secret.clone(),
+            turn_ttl: self.turn_ttl,
+        }
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|error| format!("{error}; write it like 30s, 5m or 12h"))
+}
+
+fn stun_url(text: &str) -> Result<String, String> {
+    ice_url(text, ["stun:", "stuns:"])
+}
+
+fn turn_url(text: &str) -> Result<String, String> {
+    ice_url(text, ["turn:", "turns:"])
+}
+
+/// RFC 7064 and RFC 7065 URIs: a scheme, a host, no `//`.
+fn ice_url(text: &str, schemes: [&str; 2]) -> Result<String, String> {
+    match schemes.iter().find_map(|scheme| text.strip_prefix(scheme)) {
+        Some(rest) if !rest.is_empty() && !rest.starts_with('/') => Ok(text.to_owned()),
+        _ => Err(format!("expected {}HOST[:PORT] or {}HOST[:PORT]", schemes[0], schemes[1])),
+    }
+}
+
+/// An origin (RFC 6454) as browsers send it: scheme, host and, unless it is the scheme's own, port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin(String);
+
+impl Origin {
+    /// As browsers send it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Origin {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let fail = || "expected scheme://host[:port] without a path, such as https://app.example.org".to_owned();
+        let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).ok_or_else(fail)?;
+        let authority: http::uri::Authority = rest.parse().map_err(|_| fail())?;
+        let plain = authority.as_str() == rest && !rest.contains('@') && !rest.contains('*') && !rest.contains('/');
+        if plain && rest == rest.to_ascii_lowercase() { Ok(Self(text.to_owned())) } else { Err(fail()) }
+    }
+}
+
+/// A secret setting: never shown.
+#[derive(Clone)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The secret itself.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for Secret {
+    fn from(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+impl FromStr for Secret {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.is_empty() { Err("must not be empty".to_owned()) } else { Ok(text.into()) }
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(secret)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(args: &[&str]) -> Config {
+        let cli = Cli::try_parse_from([&["signalbox"], args].concat()).expect("valid arguments");
+        cli.serve
+    }
+
+    #[test]
+    fn defaults_are_valid_and_those_of_the_contract() {
+        let config = parse(&[]);
+        assert_eq!(config.check(), Ok(()));
+        let (ours, contract) = (format!("{:?}", config.limits()), format!("{:?}", Limits::default()));
+        assert_eq!(ours, contract);
+    }
+
+    #[test]
+    fn what_does_not_fit_together_is_refused_with_the_flag_to_change() {
+        for (args, flag) in [
+            (&["--turn-url", "turn:t.example"][..], "--turn-secret"),
+            (&["--turn-secret", "s"], "--turn-url"),
+            (&["--turn-url", "turn:t.example", "--turn-secret", "s", "--turn-ttl", "25h"], "--turn-ttl"),
+            (&["--max-members", "0"], "--max-members"),
+            (&["--heartbeat", "10ms"], "--heartbeat"),
+            (&["--max-sdp-bytes", "200000"], "--max-message-bytes"),
+            (&["--max-message-bytes", "300000"], "--mailbox-bytes"),
+        ] {
+            let error = parse(args).check().expect_err("must be refused");
+            assert!(error.contains(flag), "{args:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn malformed_values_are_refused() {
+        for args in [
+            ["--ice-server", "http://x"],
+            ["--ice-server", "stun:"],
+            ["--turn-url", "turn://x"],
+            ["--cors-origin", "*"],
+            ["--cors-origin", "https://a.example/"],
+            ["--cors-origin", "https://*.example"],
+            ["--cors-origin", "https://A.example"],
+            ["--store", "mysql://x"],
+            ["--resume-window", "30"],
+        ] {
+            assert!(Cli::try_parse_from([&["signalbox"][..], &args].concat()).is_err(), "{args:?}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let config = parse(&["--turn-url", "turn:t.example", "--turn-secret", "hunter2"]);
+        assert!(!format!("{config:?}").contains("hunter2"));
+    }
+}

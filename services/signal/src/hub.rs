@@ -1,0 +1,331 @@
+//! All live rooms, and what connects them to the clock, the store and the streams.
+
+use std::{
+    collections::HashMap,
+    hash::{BuildHasher, RandomState},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::Waker,
+    time::{Duration, Instant},
+};
+
+use signalbox_proto::v1::DuplicateIdentity;
+use tokio::{sync, time};
+use tracing::{debug, info};
+
+use crate::{
+    error::Error,
+    limit::Limits,
+    room::{
+        Carrier, Newcomer, Next, Opened, Policy, RETRY, Room,
+        id::{MemberId, RoomName},
+    },
+    store::{Created, Record, Store, now_ms},
+};
+
+/// How often rooms look what is due; a window or a stall is found at most this much late.
+const TICK: Duration = Duration::from_millis(250);
+/// How often records of rooms in use have their expiry put off.
+const BOOKKEEPING: Duration = Duration::from_secs(30);
+/// How often the store is asked whether it is there.
+pub const STORE_CHECK: Duration = Duration::from_secs(2);
+/// Locks for what must not happen to one room at the same time; names share them by hash.
+const GATES: usize = 64;
+
+/// How rooms come into being.
+#[derive(Debug, Clone)]
+pub struct RoomDefaults {
+    /// Whether a join makes a room that is not there.
+    pub auto_create: bool,
+    /// Seats of a room that says nothing about it.
+    pub max_members: u32,
+    /// How long an auto-created room is kept when nobody is in it.
+    pub empty_timeout: Duration,
+}
+
+/// All live rooms.
+pub struct Hub {
+    rooms: RwLock<HashMap<RoomName, Arc<LiveRoom>>>,
+    store: Arc<dyn Store>,
+    limits: Limits,
+    defaults: RoomDefaults,
+    /// Held while a room is opened from its record, created or deleted. Awaited, but never on the path of a signal.
+    gates: [sync::Mutex<()>; GATES],
+    hasher: RandomState,
+    store_is_well: AtomicBool,
+    draining: AtomicBool,
+}
+
+impl Hub {
+    /// No live rooms yet.
+    pub fn new(store: Arc<dyn Store>, limits: Limits, defaults: RoomDefaults) -> Arc<Self> {
+        Arc::new(Self {
+            rooms: RwLock::default(),
+            store,
+            limits,
+            defaults,
+            gates: std::array::from_fn(|_| sync::Mutex::new(())),
+            hasher: RandomState::new(),
+            store_is_well: AtomicBool::new(true),
+            draining: AtomicBool::new(false),
+        })
+    }
+
+    /// The limits that every room enforces.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// How rooms come into being.
+    pub fn defaults(&self) -> &RoomDefaults {
+        &self.defaults
+    }
+
+    /// Where the records are.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// Keeps others from creating, opening or deleting the room meanwhile.
+    pub async fn gate(&self, name: &RoomName) -> sync::MutexGuard<'_, ()> {
+        let index = self.hasher.hash_one(name) as usize % GATES;
+        self.gates[index].lock().await
+    }
+
+    /// The room, if it is live.
+    pub fn find(&self, name: &RoomName) -> Option<Arc<LiveRoom>> {
+        self.rooms.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    /// All live rooms.
+    pub fn all(&self) -> Vec<Arc<LiveRoom>> {
+        self.rooms.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// Opens a session, and the room if need be.
+    pub async fn join(
+        self: &Arc<Self>,
+        name: &RoomName,
+        newcomer: impl Fn() -> Newcomer,
+        carrier: Carrier,
+    ) -> Result<(Seat, Opened, Record), Error> {
+        loop {
+            if self.is_draining() {
+                return Err(Error::Draining(RETRY));
+            }
+            let room = match self.find(name) {
+                Some(room) => room,
+                None => self.open(name).await?,
+            };
+            let newcomer = newcomer();
+            let id = newcomer.id;
+            // A room that was given up between the two lines is simply opened anew.
+            let joined = room.with(|r| (!r.is_retired()).then(|| r.join(now(), newcomer, carrier)));
+            if let Some(joined) = joined {
+                let opened = joined?;
+                let record = room.record.clone();
+                let seat = Seat { room, id, generation: opened.generation, welcomed: false };
+                return Ok((seat, opened, record));
+            }
+        }
+    }
+
+    /// Makes a room live from its record, creating that where the server does so.
+    async fn open(self: &Arc<Self>, name: &RoomName) -> Result<Arc<LiveRoom>, Error> {
+        let _gate = self.gate(name).await;
+        if let Some(room) = self.find(name) {
+            return Ok(room);
+        }
+        let record = match self.store.get(name).await? {
+            Some(record) => record,
+            None if self.defaults.auto_create => self.create_for_join(name).await?,
+            None => return Err(Error::RoomNotFound),
+        };
+        let policy = Policy {
+            max_members: record.max_members.unwrap_or(self.defaults.max_members),
+            locked: record.locked,
+            duplicate_identity: DuplicateIdentity::try_from(record.duplicate_identity)
+                .unwrap_or(DuplicateIdentity::Replace),
+        };
+        let room = Arc::new(LiveRoom {
+            name: name.clone(),
+            record,
+            room: Mutex::new(Room::new(policy, self.limits.clone())),
+            hub: Arc::downgrade(self),
+        });
+        self.rooms.write().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), room.clone());
+        debug!(room = %name, "room opened");
+        Ok(room)
+    }
+
+    async fn create_for_join(&self, name: &RoomName) -> Result<Record, Error> {
+        let timeout = u64::try_from(self.defaults.empty_timeout.as_millis()).unwrap_or(u64::MAX);
+        let created_at_ms = now_ms();
+        let record = Record {
+            name: name.to_string(),
+            display_name: String::new(),
+            max_members: None,
+            locked: false,
+            duplicate_identity: DuplicateIdentity::Replace.into(),
+            empty_timeout_ms: Some(timeout),
+            labels: std::collections::BTreeMap::new(),
+            created_at_ms,
+            expires_at_ms: Some(created_at_ms.saturating_add(timeout).saturating_add(BOOKKEEPING.as_millis() as u64)),
+            version: 1,
+        };
+        match self.store.create(record.clone()).await? {
+            Created::New => Ok(record),
+            Created::Exists(existing) => Ok(existing),
+        }
+    }
+
+    /// Takes a room that was given up out of the map, unless another has taken its place.
+    fn forget(&self, room: &LiveRoom) {
+        let mut rooms = self.rooms.write().unwrap_or_else(PoisonError::into_inner);
+        if rooms.get(&room.name).is_some_and(|known| std::ptr::eq(Arc::as_ptr(known), room)) {
+            rooms.remove(&room.name);
+            debug!(room = %room.name, "room closed: nobody is left");
+        }
+    }
+
+    /// Lets time pass for all rooms, for as long as the server runs. Outside the streams, since a stream that stalls is
+    /// not polled.
+    pub async fn run_clock(self: Arc<Self>) {
+        let mut tick = time::interval(TICK);
+        tick.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
+        loop {
+            tick.tick().await;
+            for room in self.all() {
+                room.with(|r| r.tick(now()));
+            }
+        }
+    }
+
+    /// Keeps the records of rooms in use, and lets the others expire, for as long as the server runs.
+    pub async fn run_bookkeeping(self: Arc<Self>) {
+        let mut tick = time::interval(BOOKKEEPING);
+        tick.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
+        loop {
+            tick.tick().await;
+            let in_use = self.all().iter().map(|room| room.name.clone()).collect();
+            // What fails now is done at the next tick; the store has logged it.
+            if let Ok(expired) = self.store.keep(in_use, BOOKKEEPING).await
+                && expired > 0
+            {
+                info!(expired, "records of empty rooms expired");
+            }
+        }
+    }
+
+    /// Asks the store whether it is there, and remembers the answer for `store_is_well`.
+    pub async fn check_store(&self) -> bool {
+        let is_well = self.store.check().await.is_ok();
+        self.store_is_well.store(is_well, Ordering::Relaxed);
+        is_well
+    }
+
+    /// Whether the store was there when it was last asked.
+    pub fn store_is_well(&self) -> bool {
+        self.store_is_well.load(Ordering::Relaxed)
+    }
+
+    /// Whether the server is stopping.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    /// Sessions in all rooms.
+    pub fn session_count(&self) -> usize {
+        self.all().iter().map(|room| room.with(|r| r.member_count())).sum()
+    }
+
+    /// Ends every stream after what waits for it was read.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Release);
+        for room in self.all() {
+            room.with(Room::drain);
+        }
+    }
+}
+
+/// A live room: its state under its lock.
+pub struct LiveRoom {
+    name: RoomName,
+    record: Record,
+    /// A std lock: sections are short and nothing is awaited inside.
+    room: Mutex<Room>,
+    hub: Weak<Hub>,
+}
+
+impl LiveRoom {
+    /// Works on the room under its lock; then, without it, wakes the streams that have something to do and takes the
+    /// room out of the hub if nobody is left.
+    pub fn with<T>(&self, work: impl FnOnce(&mut Room) -> T) -> T {
+        let (result, wakes, retired) = {
+            let mut room = self.lock();
+            let was_retired = room.is_retired();
+            let result = work(&mut room);
+            let retired = room.retire_if_empty() && !was_retired;
+            (result, room.take_wakes(), retired)
+        };
+        wakes.into_iter().for_each(Waker::wake);
+        if retired && let Some(hub) = self.hub.upgrade() {
+            hub.forget(self);
+        }
+        result
+    }
+
+    /// The lock; a panic under it leaves a room whose next call is as good as any.
+    fn lock(&self) -> MutexGuard<'_, Room> {
+        self.room.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The room's name.
+    pub fn name(&self) -> &RoomName {
+        &self.name
+    }
+
+    /// What is stored of the room.
+    pub fn record(&self) -> &Record {
+        &self.record
+    }
+}
+
+/// A stream's hold on a session. Dropping it is how the room learns that the stream is gone.
+pub struct Seat {
+    /// The room.
+    pub room: Arc<LiveRoom>,
+    /// The member.
+    pub id: MemberId,
+    /// The stream's generation.
+    pub generation: u64,
+    /// Whether the client can know of the session: its `welcome` has left, or it has resumed.
+    pub welcomed: bool,
+}
+
+impl Seat {
+    /// What the stream does next.
+    pub fn poll(&self, waker: &Waker) -> Next {
+        // Taking leaves no wakes and ends nothing: the lock is enough.
+        self.room.lock().poll(now(), self.id, self.generation, waker)
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.room.with(|room| {
+            if self.welcomed {
+                room.stream_lost(now(), self.id, self.generation);
+            } else {
+                room.abandon(now(), self.id);
+            }
+        });
+    }
+}
+
+/// The time, from the runtime's clock.
+pub fn now() -> Instant {
+    time::Instant::now().into_std()
+}

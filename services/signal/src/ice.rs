@@ -1,0 +1,68 @@
+//! ICE servers for members: STUN as configured, TURN with credentials of limited life (the TURN REST scheme, which
+//! coturn calls `use-auth-secret`): username `expiry:id`, credential base64(HMAC-SHA1(secret, username)).
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use hmac::{Hmac, KeyInit, Mac};
+use prost_types::Timestamp;
+use sha1::Sha1;
+use signalbox_proto::v1::IceServer;
+
+use crate::config::Secret;
+
+/// The ICE servers of this deployment.
+#[derive(Debug, Clone)]
+pub struct IceConfig {
+    /// `stun:` and `stuns:` URIs.
+    pub stun: Vec<String>,
+    /// `turn:` and `turns:` URIs.
+    pub turn: Vec<String>,
+    /// Shared with the TURN server; present when `turn` is not empty.
+    pub turn_secret: Option<Secret>,
+    /// How long TURN credentials are valid.
+    pub turn_ttl: Duration,
+}
+
+impl IceConfig {
+    /// What one member gets, and when its credentials expire. `id` is opaque: it lets the operator of the TURN server
+    /// tell members apart without knowing who they are.
+    pub fn servers_for(&self, id: &str, now: SystemTime) -> (Vec<IceServer>, Option<Timestamp>) {
+        let mut servers = Vec::new();
+        if !self.stun.is_empty() {
+            servers.push(IceServer { urls: self.stun.clone(), ..IceServer::default() });
+        }
+        let Some(secret) = self.turn_secret.as_ref().filter(|_| !self.turn.is_empty()) else {
+            return (servers, None);
+        };
+        let expires = now.duration_since(UNIX_EPOCH).unwrap_or_default() + self.turn_ttl;
+        let username = format!("{}:{id}", expires.as_secs());
+        let mut mac = Hmac::<Sha1>::new_from_slice(secret.expose().as_bytes()).expect("HMAC takes keys of any length");
+        mac.update(username.as_bytes());
+        let credential = STANDARD.encode(mac.finalize().into_bytes());
+        servers.push(IceServer { urls: self.turn.clone(), username, credential });
+        let seconds = i64::try_from(expires.as_secs()).unwrap_or(i64::MAX);
+        (servers, Some(Timestamp { seconds, nanos: 0 }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_are_those_of_the_turn_rest_scheme() {
+        let config = IceConfig {
+            stun: vec!["stun:stun.example.org".to_owned()],
+            turn: vec!["turn:turn.example.org?transport=udp".to_owned()],
+            turn_secret: Some(Secret::from("north")),
+            turn_ttl: Duration::from_secs(600),
+        };
+        let (servers, expires) = config.servers_for("abc", UNIX_EPOCH + Duration::from_secs(1_000_000_000));
+        assert_eq!(servers[0].urls, ["stun:stun.example.org"]);
+        assert_eq!(servers[1].username, "1000000600:abc");
+        // printf %s 1000000600:abc | openssl dgst -sha1 -hmac north -binary | base64
+        assert_eq!(servers[1].credential, "ZAdtXe8yka9PmVTUsp/CA2wwZW8=");
+        assert_eq!(expires.map(|at| at.seconds), Some(1_000_000_600));
+    }
+}

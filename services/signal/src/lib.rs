@@ -1,0 +1,108 @@
+//! The Signalbox server.
+//!
+//! ```text
+//! main → lib → listen → rpc → hub → room
+//!                        rpc → store
+//! ```
+//!
+//! - [`room`]: the core, a room as an ordered log that sessions read. Synchronous; time and random bits are arguments.
+//! - [`hub`]: all live rooms, and the clock that they are told.
+//! - [`rpc`]: the gRPC services. [`listen`]: the port that serves them, gRPC-Web, the demo page and health.
+//! - [`store`]: where room records are kept; never asked on the path of a signal.
+
+pub mod config;
+pub mod error;
+pub mod hub;
+pub mod ice;
+pub mod limit;
+pub mod listen;
+pub mod room;
+pub mod rpc;
+pub mod store;
+pub mod token;
+
+use std::{future::Future, io, net::SocketAddr, sync::Arc};
+
+use signalbox_proto::v1::rooms_server::RoomsServer;
+use tokio::{net::TcpListener, time};
+use tonic_health::{ServingStatus, server::HealthReporter};
+use tracing::{info, warn};
+
+use crate::{
+    config::Config,
+    hub::Hub,
+    listen::{Connections, H2Limits},
+    rpc::{RoomsService, SignalService, stub::signal_server::SignalServer},
+};
+
+/// A server that is bound and ready to run.
+pub struct Server {
+    config: Config,
+    hub: Arc<Hub>,
+    listener: TcpListener,
+    connections: Connections,
+    health: HealthReporter,
+}
+
+impl Server {
+    /// Opens the store and binds the port. The configuration has been checked.
+    pub async fn bind(config: Config) -> Result<Self, String> {
+        let store = config.store.open().await?;
+        let hub = Hub::new(store, config.limits(), config.room_defaults());
+        let (health, health_service) = tonic_health::server::health_reporter();
+        health.set_serving::<SignalServer<SignalService>>().await;
+        health.set_serving::<RoomsServer<RoomsService>>().await;
+        let app = listen::app(&config, &hub, health_service);
+        let connections = Connections::new(app, H2Limits { max_streams: config.max_streams });
+
+        let bind =
+            |error: io::Error| format!("cannot listen on {}: {error}; --listen takes another address", config.listen);
+        let listener = TcpListener::bind(config.listen).await.map_err(bind)?;
+        Ok(Self { hub, listener, connections, health, config })
+    }
+
+    /// The address that clients can connect to.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Serves until `stop` is done; then sends everybody away and ends, within the drain timeout at the latest.
+    pub async fn run(self, stop: impl Future<Output = ()>) {
+        let Self { config, hub, listener, connections, health } = self;
+        let background = [
+            tokio::spawn(hub.clone().run_clock()),
+            tokio::spawn(hub.clone().run_bookkeeping()),
+            tokio::spawn(report_store(hub.clone(), health.clone())),
+        ];
+        connections.accept(&listener, stop).await;
+
+        let sessions = hub.session_count();
+        info!(sessions, timeout = ?config.drain_timeout, "stopping: clients are sent away");
+        drop(listener);
+        for task in background {
+            task.abort();
+        }
+        health.set_not_serving::<SignalServer<SignalService>>().await;
+        health.set_not_serving::<RoomsServer<RoomsService>>().await;
+        hub.drain();
+        match time::timeout(config.drain_timeout, connections.finish()).await {
+            Ok(()) => info!("stopped"),
+            Err(_) => warn!(timeout = ?config.drain_timeout, "stopped with connections that did not end in time"),
+        }
+    }
+}
+
+/// Shows in gRPC health whether the store can be reached: without it Rooms does not serve, live rooms go on.
+async fn report_store(hub: Arc<Hub>, health: HealthReporter) {
+    let mut was_well = true;
+    let mut tick = time::interval(hub::STORE_CHECK);
+    loop {
+        tick.tick().await;
+        let is_well = hub.check_store().await;
+        if is_well != was_well {
+            let status = if is_well { ServingStatus::Serving } else { ServingStatus::NotServing };
+            health.set_service_status("signalbox.v1.Rooms", status).await;
+            was_well = is_well;
+        }
+    }
+}

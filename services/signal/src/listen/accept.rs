@@ -1,0 +1,128 @@
+//! The accept loop: sockets in, HTTP/1.1 and HTTP/2 connections served, until told to stop.
+
+use std::{io, time::Duration};
+
+use axum::body::Body;
+use http::Request;
+use hyper::body::Incoming;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::{conn::auto, graceful::GracefulShutdown},
+    service::TowerToHyperService,
+};
+use socket2::{SockRef, TcpKeepalive};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    time,
+};
+use tower::ServiceExt;
+use tracing::{debug, warn};
+
+use super::App;
+
+/// Out of file descriptors, `accept` fails at once and over and over: wait before trying again.
+const ACCEPT_BACK_OFF: Duration = Duration::from_millis(50);
+/// A dead HTTP/2 peer is found after this long without a word...
+const PING_INTERVAL: Duration = Duration::from_secs(15);
+/// ... and this long without an answer to a PING.
+const PING_TIMEOUT: Duration = Duration::from_secs(5);
+/// The head of an HTTP/1.1 request must have arrived by then.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// What one stream may send before it is read.
+const STREAM_WINDOW: u32 = 64 * 1024;
+/// What one connection may send before it is read; lower shrinks h2's budget for small frames that are on their way.
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// Bytes of one stream that may wait in a connection's buffer for a slow reader.
+const SEND_BUFFER: usize = 64 * 1024;
+/// Bytes of a request's headers.
+const HEADER_LIST: u32 = 8 * 1024;
+/// Stream resets before a connection is ended: by the peer right after opening, and by ourselves for its mistakes.
+/// Left unset, the latter has no limit.
+const PENDING_RESETS: usize = 20;
+const LOCAL_RESETS: usize = 256;
+
+/// Limits of a connection that are settings.
+#[derive(Debug, Clone, Copy)]
+pub struct H2Limits {
+    /// Streams and calls that one connection may have open.
+    pub max_streams: u32,
+}
+
+/// The connections of a listener.
+pub struct Connections {
+    http: auto::Builder<TokioExecutor>,
+    app: App,
+    open: GracefulShutdown,
+}
+
+impl Connections {
+    /// Serves `app`.
+    pub fn new(app: App, limits: H2Limits) -> Self {
+        let mut http = auto::Builder::new(TokioExecutor::new());
+        http.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+        http.http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(limits.max_streams)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_header_list_size(HEADER_LIST)
+            .max_send_buf_size(SEND_BUFFER)
+            .max_pending_accept_reset_streams(PENDING_RESETS)
+            .max_local_error_reset_streams(LOCAL_RESETS)
+            .keep_alive_interval(PING_INTERVAL)
+            .keep_alive_timeout(PING_TIMEOUT);
+        Self { http, app, open: GracefulShutdown::new() }
+    }
+
+    /// Takes connections until `stop` is done.
+    pub async fn accept(&self, listener: &TcpListener, stop: impl Future<Output = ()>) {
+        tokio::pin!(stop);
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = &mut stop => return,
+            };
+            match accepted {
+                Ok((socket, _)) => self.serve(socket),
+                Err(error) if is_of_one_connection(&error) => debug!(%error, "connection lost before it was taken"),
+                Err(error) => {
+                    warn!(%error, "cannot take connections");
+                    time::sleep(ACCEPT_BACK_OFF).await;
+                }
+            }
+        }
+    }
+
+    fn serve(&self, socket: TcpStream) {
+        if let Err(error) = tune(&socket) {
+            debug!(%error, "connection lost before it was served");
+            return;
+        }
+        let app = self.app.clone().map_request(|request: Request<Incoming>| request.map(Body::new));
+        let connection = self.http.serve_connection(TokioIo::new(socket), TowerToHyperService::new(app)).into_owned();
+        let connection = self.open.watch(connection);
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                // Lost connections and hostile bytes are no news: debug.
+                debug!(error, "connection ended");
+            }
+        });
+    }
+
+    /// Tells every connection to end after what is under way, and waits for that.
+    pub async fn finish(self) {
+        self.open.shutdown().await;
+    }
+}
+
+/// Small messages leave at once, and a peer that vanished without a word is found.
+fn tune(socket: &TcpStream) -> io::Result<()> {
+    socket.set_nodelay(true)?;
+    let keepalive = TcpKeepalive::new().with_time(Duration::from_secs(30)).with_interval(Duration::from_secs(10));
+    SockRef::from(socket).set_tcp_keepalive(&keepalive)
+}
+
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}

@@ -1,0 +1,80 @@
+//! The `signalbox` program.
+
+use std::{fs, io::IsTerminal, process::ExitCode};
+
+use clap::Parser;
+use signalbox_server::{
+    Server,
+    config::{Cli, Command, Config, LogFormat},
+};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::info;
+use tracing_subscriber::EnvFilter;
+
+/// The configuration makes no sense; nothing was started.
+const EXIT_USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let config = match cli.command {
+        Some(Command::Serve(config)) => *config,
+        None => cli.serve,
+    };
+    let filter = match EnvFilter::try_new(&config.log) {
+        Ok(filter) => filter,
+        Err(error) => return fail(&format!("--log: {error}"), EXIT_USAGE),
+    };
+    if let Err(error) = config.check() {
+        return fail(&error, EXIT_USAGE);
+    }
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
+    match config.log_format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().flatten_event(true).init(),
+    }
+    match serve(config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error, 1),
+    }
+}
+
+#[tokio::main]
+async fn serve(config: Config) -> Result<(), String> {
+    let ready_file = config.ready_file.clone();
+    info!(version = env!("CARGO_PKG_VERSION"), ?config, "configuration");
+    // Before the port is bound: from then on a signal must end the server in an orderly way.
+    let stop = stop_signal()?;
+    let server = Server::bind(config).await?;
+    let address = server.local_addr().map_err(|error| format!("the listener has no address: {error}"))?;
+    info!(%address, "listening");
+    if let Some(path) = ready_file {
+        // Renamed into place, so that whoever waits for the file finds it whole.
+        let partial = path.with_extension("partial");
+        fs::write(&partial, format!("{address}\n"))
+            .and_then(|()| fs::rename(&partial, &path))
+            .map_err(|error| format!("cannot write --ready-file {}: {error}", path.display()))?;
+    }
+    server.run(stop).await;
+    Ok(())
+}
+
+/// Done at the first Ctrl-C or SIGTERM.
+fn stop_signal() -> Result<impl Future<Output = ()>, String> {
+    let listen = |kind| signal(kind).map_err(|error| format!("cannot listen for signals: {error}"));
+    let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}
+
+#[allow(clippy::print_stderr, reason = "the log may not be set up yet, and this is for whoever typed the command")]
+fn fail(message: &str, code: u8) -> ExitCode {
+    eprintln!("signalbox: {message}");
+    ExitCode::from(code)
+}

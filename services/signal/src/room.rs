@@ -1,0 +1,675 @@
+//! Core logic of a room, independent of transport, store and clock: time and random bits are arguments.
+//!
+//! Joining, leaving and every signal append one entry to the room's log; a member's stream is the log, filtered to what
+//! is addressed to it, from its cursor on. Check and change, snapshot and subscribe happen under the one lock that the
+//! owner of a `Room` holds around each call, so a roster and the entries after it have no gap and no overlap.
+//!
+//! A call never waits. Streams that have something to do afterwards are collected as wakers, which the owner wakes
+//! after it has let go of the lock.
+
+pub mod id;
+mod log;
+mod session;
+
+use std::{
+    collections::BTreeMap,
+    task::Waker,
+    time::{Duration, Instant},
+};
+
+use prost::Message;
+use signalbox_proto::{
+    undelivered,
+    v1::{
+        ClientMessage, Data, DuplicateIdentity, LeaveReason, Member, MemberJoined, MemberLeft, MemberState,
+        MemberUpdate, MemberUpdated, Undelivered, client_message::Body as Said, server_message::Body,
+    },
+};
+
+pub use self::session::{Carrier, Frame};
+use self::{
+    id::{MemberId, Secret},
+    log::{Cap, Entry, Log},
+    session::{Admission, Presence, Session},
+};
+use crate::{error::Error, limit::Limits};
+
+/// What a mailbox holds for joins, updates and leaves beyond what it holds for signals, so that signals alone cannot
+/// push a member out.
+const MEMBERSHIP_RESERVE: Cap = Cap { entries: 256, bytes: 256 * 1024 };
+
+/// When to try again what a stopping server refuses; streams are told a time of their own.
+pub const RETRY: Duration = Duration::from_secs(1);
+
+/// The settings of a room that its live state goes by.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// Seats; suspended members keep theirs.
+    pub max_members: u32,
+    /// Nobody new may join.
+    pub locked: bool,
+    /// What happens when an identity joins again.
+    pub duplicate_identity: DuplicateIdentity,
+}
+
+/// Somebody about to join.
+#[derive(Debug)]
+pub struct Newcomer {
+    /// Fresh and random.
+    pub id: MemberId,
+    /// Fresh and random.
+    pub secret: Secret,
+    /// Identity, display name, attributes and time of joining; the room fills in the rest.
+    pub member: Member,
+}
+
+/// A session that was opened or resumed, seen from its new stream.
+#[derive(Debug)]
+pub struct Opened {
+    /// The stream's generation; its later calls name it.
+    pub generation: u64,
+    /// Where the session's reading begins.
+    pub seq: u64,
+    /// Highest client message that was handled.
+    pub ack: u64,
+    /// Entries that will be replayed.
+    pub replayed: u64,
+    /// The member itself.
+    pub you: Member,
+    /// The others, in join order.
+    pub members: Vec<Member>,
+}
+
+/// By which way a message came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Via {
+    /// The stream of this generation.
+    Stream(u64),
+    /// A unary call.
+    Unary,
+}
+
+/// What became of a message.
+#[derive(Debug, Default)]
+pub struct Handled {
+    /// Who did not get it, and why.
+    pub undelivered: Vec<Undelivered>,
+    /// Highest client message of the session that was handled.
+    pub ack: u64,
+    /// It was a leave: the session is over.
+    pub left: bool,
+}
+
+/// What a stream does next.
+#[derive(Debug)]
+pub enum Next {
+    /// Send this.
+    Frame(Frame),
+    /// Wait to be woken, until then at the latest.
+    Wait(Instant),
+    /// End.
+    End(End),
+}
+
+/// Why a stream ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
+    /// The client said leave.
+    Left,
+    /// Anything else.
+    Fault(Error),
+}
+
+/// Whether the room takes part in anything any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Open,
+    /// Streams read what waits for them and end; nothing is accepted.
+    Draining,
+    /// Empty and given up: a newcomer needs a new one.
+    Retired,
+}
+
+/// A room's live state.
+pub struct Room {
+    policy: Policy,
+    limits: Limits,
+    phase: Phase,
+    log: Log,
+    /// Joins so far.
+    joins: u64,
+    sessions: BTreeMap<MemberId, Session>,
+    /// Why a session's or stream's end came, until its stream has asked or is gone.
+    ended: BTreeMap<(MemberId, u64), End>,
+    wakes: Vec<Waker>,
+}
+
+impl Room {
+    /// An empty room.
+    pub fn new(policy: Policy, limits: Limits) -> Self {
+        Self {
+            policy,
+            limits,
+            phase: Phase::Open,
+            log: Log::default(),
+            joins: 0,
+            sessions: BTreeMap::new(),
+            ended: BTreeMap::new(),
+            wakes: Vec::new(),
+        }
+    }
+
+    // === sessions begin and end ===
+
+    /// Opens a session. The others see it join.
+    pub fn join(&mut self, now: Instant, newcomer: Newcomer, carrier: Carrier) -> Result<Opened, Error> {
+        self.check_open()?;
+        if self.policy.locked {
+            return Err(Error::RoomLocked);
+        }
+        let Newcomer { id, secret, mut member } = newcomer;
+        let replaced = self.find_replaced(&member.identity)?;
+        let seats_taken = self.sessions.len() - usize::from(replaced.is_some());
+        if seats_taken >= self.policy.max_members as usize {
+            return Err(Error::RoomFull(self.policy.max_members));
+        }
+        if let Some(replaced) = replaced {
+            self.end(now, replaced, LeaveReason::Replaced, End::Fault(Error::Replaced));
+        }
+
+        self.joins += 1;
+        member.member_id = id.to_string();
+        member.join_order = self.joins;
+        member.state = MemberState::Connected.into();
+        self.announce(now, id, Body::MemberJoined(MemberJoined { member: Some(member.clone()) }));
+        let opened = Opened {
+            generation: 1,
+            seq: self.log.head(),
+            ack: 0,
+            replayed: 0,
+            members: self.others(id),
+            you: member.clone(),
+        };
+        self.sessions.insert(id, Session::new(now, member, secret, carrier));
+        Ok(opened)
+    }
+
+    fn find_replaced(&self, identity: &str) -> Result<Option<MemberId>, Error> {
+        if identity.is_empty() || self.policy.duplicate_identity == DuplicateIdentity::Allow {
+            return Ok(None);
+        }
+        let same = self.sessions.iter().find(|(_, session)| session.member.identity == identity).map(|(id, _)| *id);
+        match same {
+            Some(_) if self.policy.duplicate_identity == DuplicateIdentity::Reject => Err(Error::IdentityTaken),
+            same => Ok(same),
+        }
+    }
+
+    /// Continues a session on a new stream, reading on after `after_seq`. A stream that still carries it is fenced.
+    pub fn resume(
+        &mut self,
+        now: Instant,
+        id: MemberId,
+        secret: &Secret,
+        after_seq: u64,
+        carrier: Carrier,
+    ) -> Result<Opened, Error> {
+        self.check_open()?;
+        let head = self.log.head();
+        let session = self.session(id, secret)?;
+        if after_seq > head {
+            return Err(Error::invalid("resume.after_seq", format!("the room's log has not got beyond {head}")));
+        }
+        let was_connected = session.is_connected();
+        let old_stream = session.take_waker();
+        let Ok(replayed) = session.resume(now, carrier, after_seq) else {
+            self.wakes.extend(old_stream);
+            // It cannot be made whole, so it is over, and the others are told now rather than after the window.
+            self.end(now, id, LeaveReason::TimedOut, End::Fault(Error::SessionGone));
+            return Err(Error::SessionGone);
+        };
+        let (generation, ack, you) = (session.generation, session.handled(), session.member.clone());
+        self.wakes.extend(old_stream);
+        if !was_connected {
+            self.announce(now, id, Body::MemberUpdated(MemberUpdated { member: Some(you.clone()) }));
+        }
+        Ok(Opened { generation, seq: after_seq, ack, replayed: replayed as u64, you, members: self.others(id) })
+    }
+
+    /// A stream is gone. Unless the session has ended or moved on, it is suspended for the resume window.
+    pub fn stream_lost(&mut self, now: Instant, id: MemberId, generation: u64) {
+        self.ended.remove(&(id, generation));
+        self.suspend(now, id, generation);
+    }
+
+    /// Ends the stream of that generation with `error`, and suspends the session.
+    pub fn break_stream(&mut self, now: Instant, id: MemberId, generation: u64, error: Error) {
+        // Only a stream that is still there will ask why it ended.
+        let Some(session) =
+            self.sessions.get_mut(&id).filter(|session| session.generation == generation && session.is_connected())
+        else {
+            return;
+        };
+        self.wakes.extend(session.take_waker());
+        self.ended.insert((id, generation), End::Fault(error));
+        self.suspend(now, id, generation);
+        // The stream's later events are those of an old one.
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.generation += 1;
+        }
+    }
+
+    fn suspend(&mut self, now: Instant, id: MemberId, generation: u64) {
+        let until = now + self.limits.resume_window;
+        let Some(session) =
+            self.sessions.get_mut(&id).filter(|session| session.generation == generation && session.is_connected())
+        else {
+            return;
+        };
+        session.suspend(until);
+        let member = session.member.clone();
+        if self.phase == Phase::Open {
+            self.announce(now, id, Body::MemberUpdated(MemberUpdated { member: Some(member) }));
+        }
+    }
+
+    /// Gives up a session whose welcome never left: nobody can resume it.
+    pub fn abandon(&mut self, now: Instant, id: MemberId) {
+        self.end(now, id, LeaveReason::Left, End::Left);
+        self.ended.remove(&(id, 1));
+    }
+
+    /// Removes a member: no grace, its token is worth nothing any more.
+    pub fn remove(&mut self, now: Instant, id: MemberId) -> Result<(), Error> {
+        if !self.sessions.contains_key(&id) {
+            return Err(Error::NoSuchMember);
+        }
+        self.end(now, id, LeaveReason::Removed, End::Fault(Error::Removed));
+        Ok(())
+    }
+
+    /// Ends every session at once: the room is closed for good.
+    pub fn close(&mut self) {
+        for (id, mut session) in std::mem::take(&mut self.sessions) {
+            self.wakes.extend(session.take_waker());
+            if session.is_connected() {
+                self.ended.insert((id, session.generation), End::Fault(Error::RoomClosed));
+            }
+        }
+    }
+
+    /// Lets every stream read what waits for it and end. Nothing is accepted any more.
+    pub fn drain(&mut self) {
+        self.phase = Phase::Draining;
+        for session in self.sessions.values_mut() {
+            self.wakes.extend(session.take_waker());
+        }
+    }
+
+    /// Gives the room up if nobody is in it; a newcomer then finds it retired.
+    pub fn retire_if_empty(&mut self) -> bool {
+        if self.sessions.is_empty() && self.phase == Phase::Open {
+            self.phase = Phase::Retired;
+        }
+        self.is_retired()
+    }
+
+    /// Whether the room was given up.
+    pub fn is_retired(&self) -> bool {
+        self.phase == Phase::Retired
+    }
+
+    /// Ends a session and tells the others.
+    fn end(&mut self, now: Instant, id: MemberId, reason: LeaveReason, end: End) {
+        let mut leaving = vec![(id, reason, end)];
+        // A member for whom even the news of a leave no longer fits leaves too.
+        while let Some((id, reason, end)) = leaving.pop() {
+            let Some(mut session) = self.sessions.remove(&id) else { continue };
+            self.wakes.extend(session.take_waker());
+            if session.is_connected() {
+                self.ended.insert((id, session.generation), end);
+            }
+            let news = Body::MemberLeft(MemberLeft { member_id: id.to_string(), reason: reason.into() });
+            leaving.extend(
+                self.append_for_others(now, id, news)
+                    .into_iter()
+                    .map(|slow| (slow, LeaveReason::SlowConsumer, End::Fault(Error::SlowConsumer))),
+            );
+        }
+    }
+
+    /// Tells the others what happened to a member.
+    fn announce(&mut self, now: Instant, id: MemberId, news: Body) {
+        for slow in self.append_for_others(now, id, news) {
+            self.end(now, slow, LeaveReason::SlowConsumer, End::Fault(Error::SlowConsumer));
+        }
+    }
+
+    /// Appends an entry addressed to all but `id`; says for whom it no longer fits.
+    fn append_for_others(&mut self, now: Instant, id: MemberId, news: Body) -> Vec<MemberId> {
+        let entry = self.log.draft(String::new(), 0, news);
+        self.log.commit(&entry);
+        let cap = Cap {
+            entries: self.limits.mailbox_entries + MEMBERSHIP_RESERVE.entries,
+            bytes: self.limits.mailbox_bytes + MEMBERSHIP_RESERVE.bytes,
+        };
+        let mut slow = Vec::new();
+        for (other, session) in &mut self.sessions {
+            if *other == id {
+                continue;
+            }
+            match session.push(now, entry.clone(), cap) {
+                Ok(()) => self.wakes.extend(session.take_waker()),
+                Err(log::Full) => slow.push(*other),
+            }
+        }
+        slow
+    }
+
+    fn check_open(&self) -> Result<(), Error> {
+        match self.phase {
+            Phase::Open => Ok(()),
+            Phase::Draining => Err(Error::Draining(RETRY)),
+            Phase::Retired => Err(Error::SessionGone),
+        }
+    }
+
+    /// The session of that id, for whoever knows its secret.
+    fn session(&mut self, id: MemberId, secret: &Secret) -> Result<&mut Session, Error> {
+        self.sessions.get_mut(&id).filter(|session| session.secret.matches(secret)).ok_or(Error::SessionGone)
+    }
+
+    /// Checks that a session is there and that the caller owns it.
+    pub fn authenticate(&mut self, id: MemberId, secret: &Secret) -> Result<(), Error> {
+        self.session(id, secret).map(drop)
+    }
+
+    // === what members say ===
+
+    /// Handles one message of a session. An error is one of the stream (or call), the session stays.
+    pub fn handle(&mut self, now: Instant, id: MemberId, via: Via, message: ClientMessage) -> Result<Handled, Error> {
+        let head = self.log.head();
+        let draining = self.phase == Phase::Draining;
+        let session = self.sessions.get_mut(&id).ok_or(Error::SessionGone)?;
+        if matches!(via, Via::Stream(generation) if generation != session.generation) {
+            return Err(Error::Fenced);
+        }
+        if draining {
+            return Err(Error::Draining(RETRY));
+        }
+        session.last_heard = now;
+        if message.ack > head {
+            return Err(Error::invalid("ack", format!("the room's log has not got beyond {head}")));
+        }
+        session.acknowledge(message.ack);
+        let size = message.encoded_len();
+        let ClientMessage { seq, ack, to, negotiation, body } = message;
+        let body = match body {
+            Some(Said::Join(_) | Said::Resume(_)) => return Err(Error::AlreadyJoined),
+            Some(body) => body,
+            None if seq == 0 && ack != 0 => return Ok(Handled { ack: session.handled(), ..Handled::default() }),
+            None => return Err(Error::invalid("body", "the message says nothing that this server knows")),
+        };
+        if let Admission::Again(undelivered) = session.admit(now, seq)? {
+            let ack = session.handled();
+            self.wake_for_outcomes(id);
+            return Ok(Handled { undelivered, ack, left: false });
+        }
+        if let Said::Leave(_) = body {
+            self.end(now, id, LeaveReason::Left, End::Left);
+            return Ok(Handled { ack: seq, left: true, ..Handled::default() });
+        }
+
+        let mut undelivered = match self.refuse(now, id, &body, size) {
+            Some((reason, retry_after)) => vec![failure(&to, reason, retry_after)],
+            None => self.apply(now, id, &to, negotiation, body),
+        };
+        for failed in &mut undelivered {
+            failed.client_seq = seq;
+        }
+        // Applying may have ended the session, if it was among those for whom the news no longer fitted.
+        let Some(session) = self.sessions.get_mut(&id) else { return Err(Error::SessionGone) };
+        let settled = session.settle(now, seq, &undelivered, &self.limits);
+        let ack = session.handled();
+        if settled.is_err() {
+            self.end(now, id, LeaveReason::SlowConsumer, End::Fault(Error::SlowConsumer));
+            return Err(Error::SlowConsumer);
+        }
+        self.wake_for_outcomes(id);
+        Ok(Handled { undelivered, ack, left: false })
+    }
+
+    fn wake_for_outcomes(&mut self, id: MemberId) {
+        if let Some(session) = self.sessions.get_mut(&id).filter(|session| session.wants_stream()) {
+            self.wakes.extend(session.take_waker());
+        }
+    }
+
+    /// Why a message is not even looked at: it is too large, or there are too many.
+    fn refuse(
+        &mut self,
+        now: Instant,
+        id: MemberId,
+        body: &Said,
+        size: usize,
+    ) -> Option<(&'static str, Option<Duration>)> {
+        if size > self.limits.message_bytes || !fits(body, &self.limits) {
+            return Some((undelivered::TOO_LARGE, None));
+        }
+        if matches!(body, Said::Heartbeat(_) | Said::Report(_)) {
+            return None;
+        }
+        let (rate, burst) = (self.limits.signals_per_second, self.limits.signal_burst);
+        let retry_after = self.sessions.get_mut(&id)?.bucket.take(now, rate, burst).err()?;
+        Some((undelivered::RATE_LIMITED, Some(retry_after)))
+    }
+
+    fn apply(&mut self, now: Instant, id: MemberId, to: &str, negotiation: u64, body: Said) -> Vec<Undelivered> {
+        let signal = match body {
+            Said::Offer(offer) => Body::Offer(offer),
+            Said::Answer(answer) => Body::Answer(answer),
+            Said::Candidate(candidate) => Body::Candidate(candidate),
+            Said::Data(data) if to.is_empty() => return self.data_to_all(now, id, negotiation, data),
+            Said::Data(data) => Body::Data(data),
+            Said::Update(update) => {
+                self.update(now, id, update);
+                return Vec::new();
+            }
+            Said::Heartbeat(_) | Said::Report(_) | Said::Leave(_) | Said::Join(_) | Said::Resume(_) => {
+                return Vec::new();
+            }
+        };
+        match self.find_addressee(id, to) {
+            Ok(addressee) => self.append_signal(now, id, &[addressee], negotiation, signal),
+            Err(reason) => vec![failure(to, reason, None)],
+        }
+    }
+
+    fn find_addressee(&self, from: MemberId, to: &str) -> Result<MemberId, &'static str> {
+        if to.is_empty() {
+            let mut others = self.sessions.keys().filter(|id| **id != from);
+            return match (others.next(), others.next()) {
+                (Some(only), None) => Ok(*only),
+                _ => Err(undelivered::TARGET_REQUIRED),
+            };
+        }
+        MemberId::parse(to)
+            .filter(|to| *to != from && self.sessions.contains_key(to))
+            .ok_or(undelivered::NO_SUCH_MEMBER)
+    }
+
+    fn data_to_all(&mut self, now: Instant, from: MemberId, negotiation: u64, data: Data) -> Vec<Undelivered> {
+        let others: Vec<_> = self.sessions.keys().copied().filter(|id| *id != from).collect();
+        self.append_signal(now, from, &others, negotiation, Body::Data(data))
+    }
+
+    /// Appends one entry for all addressees; says who had no room for it.
+    fn append_signal(
+        &mut self,
+        now: Instant,
+        from: MemberId,
+        to: &[MemberId],
+        negotiation: u64,
+        signal: Body,
+    ) -> Vec<Undelivered> {
+        let cap = Cap { entries: self.limits.mailbox_entries, bytes: self.limits.mailbox_bytes };
+        let entry: Entry = self.log.draft(from.to_string(), negotiation, signal);
+        let mut undelivered = Vec::new();
+        for id in to {
+            let Some(session) = self.sessions.get_mut(id) else { continue };
+            match session.push(now, entry.clone(), cap) {
+                Ok(()) => self.wakes.extend(session.take_waker()),
+                Err(log::Full) => undelivered.push(failure(&id.to_string(), undelivered::MAILBOX_FULL, None)),
+            }
+        }
+        if undelivered.len() < to.len() {
+            self.log.commit(&entry);
+        }
+        undelivered
+    }
+
+    fn update(&mut self, now: Instant, id: MemberId, update: MemberUpdate) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        if let Some(name) = update.display_name {
+            session.member.display_name = name;
+        }
+        if update.clear_attributes || !update.attributes.is_empty() {
+            session.member.attributes = update.attributes;
+        }
+        let member = session.member.clone();
+        self.announce(now, id, Body::MemberUpdated(MemberUpdated { member: Some(member) }));
+    }
+
+    // === what streams do ===
+
+    /// What the stream of that generation does next; `waker` is woken when there is more.
+    pub fn poll(&mut self, now: Instant, id: MemberId, generation: u64, waker: &Waker) -> Next {
+        let Some(session) = self.sessions.get_mut(&id).filter(|session| session.generation == generation) else {
+            return Next::End(self.why_ended(id, generation));
+        };
+        if let Some(frame) = session.next(now) {
+            return Next::Frame(frame);
+        }
+        if self.phase == Phase::Draining {
+            return Next::End(End::Fault(Error::Draining(RETRY)));
+        }
+        match session.next_idle(now, self.limits.heartbeat_interval) {
+            Ok(frame) => Next::Frame(frame),
+            Err(deadline) => {
+                session.wait(waker);
+                Next::Wait(deadline)
+            }
+        }
+    }
+
+    fn why_ended(&mut self, id: MemberId, generation: u64) -> End {
+        let fenced = if self.sessions.contains_key(&id) { Error::Fenced } else { Error::SessionGone };
+        self.ended.remove(&(id, generation)).unwrap_or(End::Fault(fenced))
+    }
+
+    // === time passes ===
+
+    /// Does what is due: ends sessions whose window is over or whose stream stalls, suspends browser sessions that fell
+    /// silent, forgets what no resume will ask for.
+    pub fn tick(&mut self, now: Instant) {
+        if self.phase != Phase::Open {
+            return;
+        }
+        let (silence, stall, retention) =
+            (self.limits.silence_timeout(), self.limits.stall_timeout, self.limits.retention());
+        let mut due = Vec::new();
+        for (id, session) in &mut self.sessions {
+            match session.presence {
+                Presence::SuspendedUntil(until) if until <= now => due.push((*id, Due::TimedOut)),
+                Presence::SuspendedUntil(_) => {}
+                Presence::Connected(_) if session.stalls(now, stall) => due.push((*id, Due::Stalled)),
+                Presence::Connected(Carrier::Subscribe)
+                    if now.saturating_duration_since(session.last_heard) > silence =>
+                {
+                    due.push((*id, Due::Silent(session.generation)));
+                }
+                Presence::Connected(_) => session.expire(now, retention),
+            }
+        }
+        for (id, what) in due {
+            match what {
+                Due::TimedOut => self.end(now, id, LeaveReason::TimedOut, End::Fault(Error::SessionGone)),
+                Due::Stalled => self.end(now, id, LeaveReason::SlowConsumer, End::Fault(Error::SlowConsumer)),
+                Due::Silent(generation) => self.break_stream(now, id, generation, Error::HeartbeatTimeout),
+            }
+        }
+    }
+
+    // === what operators see ===
+
+    /// The members, in join order.
+    pub fn members(&self) -> Vec<Member> {
+        self.roster(|_| true)
+    }
+
+    /// How many members there are.
+    pub fn member_count(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// Bytes that wait for or are kept for the member's streams.
+    pub fn kept_bytes(&self, id: MemberId) -> Option<usize> {
+        self.sessions.get(&id).map(Session::kept_bytes)
+    }
+
+    fn others(&self, id: MemberId) -> Vec<Member> {
+        self.roster(|other| other != id)
+    }
+
+    fn roster(&self, include: impl Fn(MemberId) -> bool) -> Vec<Member> {
+        let included = self.sessions.iter().filter(|(id, _)| include(**id));
+        let mut members: Vec<_> = included.map(|(_, session)| session.member.clone()).collect();
+        members.sort_unstable_by_key(|member| member.join_order);
+        members
+    }
+
+    /// The streams that have something to do; to be woken without the lock.
+    pub fn take_wakes(&mut self) -> Vec<Waker> {
+        std::mem::take(&mut self.wakes)
+    }
+}
+
+/// What `tick` found due.
+enum Due {
+    TimedOut,
+    Stalled,
+    Silent(u64),
+}
+
+/// A message that somebody does not get. What the client wrote as addressee is echoed as far as an id is long.
+fn failure(to: &str, reason: &str, retry_after: Option<Duration>) -> Undelivered {
+    Undelivered {
+        client_seq: 0,
+        to: to.chars().take(64).collect(),
+        reason: reason.to_owned(),
+        retry_after: retry_after.and_then(|after| after.try_into().ok()),
+    }
+}
+
+/// Whether each part of a message is within its limit.
+fn fits(body: &Said, limits: &Limits) -> bool {
+    match body {
+        Said::Offer(description) | Said::Answer(description) => description.sdp.len() <= limits.sdp_bytes,
+        Said::Candidate(candidate) => {
+            candidate.candidate.len() <= limits.candidate_bytes
+                && candidate.sdp_mid.as_ref().is_none_or(|mid| mid.len() <= limits.name_bytes)
+                && candidate.username_fragment.as_ref().is_none_or(|ufrag| ufrag.len() <= limits.name_bytes)
+        }
+        Said::Data(data) => data.topic.len() <= limits.topic_bytes,
+        Said::Update(update) => {
+            update.display_name.as_ref().is_none_or(|name| name.len() <= limits.name_bytes)
+                && map_bytes(&update.attributes) <= limits.attributes_bytes
+        }
+        Said::Heartbeat(_) | Said::Report(_) | Said::Leave(_) | Said::Join(_) | Said::Resume(_) => true,
+    }
+}
+
+/// Bytes of a map's keys and values together.
+pub fn map_bytes<'a>(map: impl IntoIterator<Item = (&'a String, &'a String)>) -> usize {
+    map.into_iter().map(|(key, value)| key.len() + value.len()).sum()
+}

@@ -1,0 +1,181 @@
+//! How a stream gets its session: checks a join or resume, opens the session, and makes the first message.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use prost_types::Timestamp;
+use signalbox_proto::v1::{
+    self, Join, Member, Resume, Resumed, ServerMessage, Welcome, client_message::Body as Said, server_message::Body,
+    subscribe_request::Open,
+};
+use tonic::Status;
+
+use crate::{
+    error::Error,
+    hub::{Hub, Seat, now},
+    ice::IceConfig,
+    limit::Limits,
+    room::{
+        Carrier, Frame, Newcomer, Opened,
+        id::{MemberId, RoomName, Secret},
+        map_bytes,
+    },
+    store::Record,
+    token::SessionToken,
+};
+
+/// What a stream starts with.
+pub(super) struct Opening {
+    pub(super) seat: Seat,
+    pub(super) first: Frame,
+}
+
+/// Opens sessions.
+pub(super) struct Reception {
+    pub(super) hub: Arc<Hub>,
+    pub(super) ice: IceConfig,
+}
+
+impl Reception {
+    /// Takes the first message of an `Exchange`.
+    pub(super) async fn exchange(&self, body: Option<Said>) -> Result<Opening, Status> {
+        match body {
+            Some(Said::Join(join)) => self.join(join, Carrier::Exchange).await,
+            Some(Said::Resume(resume)) => self.resume(&resume, Carrier::Exchange),
+            _ => Err(Error::invalid("body", "the first message of a stream must be join or resume").into()),
+        }
+    }
+
+    /// Takes the request of a `Subscribe`.
+    pub(super) async fn subscribe(&self, open: Option<Open>) -> Result<Opening, Status> {
+        match open {
+            Some(Open::Join(join)) => self.join(join, Carrier::Subscribe).await,
+            Some(Open::Resume(resume)) => self.resume(&resume, Carrier::Subscribe),
+            None => Err(Error::invalid("open", "must be join or resume").into()),
+        }
+    }
+
+    async fn join(&self, join: Join, carrier: Carrier) -> Result<Opening, Status> {
+        let name = check(&join, self.hub.limits())?;
+        let random = random()?;
+        let (id, secret) = (MemberId::new(random.0), Secret::new(random.1));
+        let newcomer = || Newcomer {
+            id,
+            secret,
+            member: Member {
+                identity: join.identity.clone(),
+                display_name: join.display_name.clone(),
+                attributes: join.attributes.clone(),
+                joined_at: Some(SystemTime::now().into()),
+                ..Member::default()
+            },
+        };
+        let (seat, opened, record) = self.hub.join(&name, newcomer, carrier).await?;
+
+        let (ice_servers, ice_expires_at) = self.ice_servers(id);
+        let token = SessionToken { room: name, member: id, secret };
+        let member_count = opened.members.len() + 1;
+        let welcome = Welcome {
+            session_token: token.encode(),
+            you: Some(opened.you),
+            room: Some(describe(&record, self.hub.defaults().max_members, member_count)),
+            members: opened.members,
+            ice_servers,
+            ice_expires_at,
+            limits: Some(told(self.hub.limits())),
+            server_version: env!("CARGO_PKG_VERSION").to_owned(),
+        };
+        let first = ServerMessage { seq: opened.seq, body: Some(Body::Welcome(welcome)), ..ServerMessage::default() };
+        Ok(Opening { seat, first: Frame::new(&first) })
+    }
+
+    fn resume(&self, resume: &Resume, carrier: Carrier) -> Result<Opening, Status> {
+        let token = SessionToken::decode(&resume.session_token).ok_or(Error::SessionGone)?;
+        let room = self.hub.find(&token.room).ok_or(Error::SessionGone)?;
+        let opened = room.with(|r| r.resume(now(), token.member, &token.secret, resume.after_seq, carrier))?;
+        let seat = Seat { room, id: token.member, generation: opened.generation, welcomed: true };
+
+        let Opened { seq, ack, replayed, members, .. } = opened;
+        let (ice_servers, ice_expires_at) = self.ice_servers(token.member);
+        let resumed = Resumed { replayed, members, ice_servers, ice_expires_at };
+        let first = ServerMessage { seq, ack, body: Some(Body::Resumed(resumed)), ..ServerMessage::default() };
+        Ok(Opening { seat, first: Frame::new(&first) })
+    }
+
+    fn ice_servers(&self, id: MemberId) -> (Vec<v1::IceServer>, Option<Timestamp>) {
+        self.ice.servers_for(&id.to_string(), SystemTime::now())
+    }
+}
+
+/// Checks every field of a join before anything is asked.
+fn check(join: &Join, limits: &Limits) -> Result<RoomName, Error> {
+    let name = RoomName::parse(&join.room, "join.room")?;
+    for (field, text) in [
+        ("join.identity", &join.identity),
+        ("join.display_name", &join.display_name),
+        ("join.passcode", &join.passcode),
+    ] {
+        if text.len() > limits.name_bytes {
+            return Err(Error::invalid(field, format!("must be at most {} bytes", limits.name_bytes)));
+        }
+    }
+    check_map("join.attributes", &join.attributes, limits)?;
+    Ok(name)
+}
+
+/// Checks the size of attributes or labels.
+pub(super) fn check_map(field: &'static str, map: &HashMap<String, String>, limits: &Limits) -> Result<(), Error> {
+    if map_bytes(map) <= limits.attributes_bytes {
+        return Ok(());
+    }
+    Err(Error::invalid(field, format!("keys and values must be at most {} bytes together", limits.attributes_bytes)))
+}
+
+/// The room as clients see it.
+pub(super) fn describe(record: &Record, default_max_members: u32, member_count: usize) -> v1::Room {
+    let timestamp = |ms: u64| Timestamp {
+        seconds: i64::try_from(ms / 1000).unwrap_or(i64::MAX),
+        nanos: i32::try_from(ms % 1000 * 1_000_000).unwrap_or(0),
+    };
+    v1::Room {
+        name: record.name.clone(),
+        display_name: record.display_name.clone(),
+        max_members: record.max_members.unwrap_or(default_max_members),
+        passcode_required: false,
+        locked: record.locked,
+        created_at: Some(timestamp(record.created_at_ms)),
+        // While somebody is in the room it is in use, and its expiry is put off.
+        expires_at: record.expires_at_ms.filter(|_| member_count == 0).map(timestamp),
+        empty_timeout: record.empty_timeout_ms.and_then(|ms| Duration::from_millis(ms).try_into().ok()),
+        labels: record.labels.clone().into_iter().collect(),
+        member_count: u32::try_from(member_count).unwrap_or(u32::MAX),
+        duplicate_identity: record.duplicate_identity,
+        relay_only: false,
+        etag: record.version.to_string(),
+    }
+}
+
+/// The limits that clients are told.
+fn told(limits: &Limits) -> v1::Limits {
+    v1::Limits {
+        max_message_bytes: u32::try_from(limits.message_bytes).unwrap_or(u32::MAX),
+        max_signals_per_second: limits.signals_per_second,
+        resume_window: limits.resume_window.try_into().ok(),
+        heartbeat_interval: limits.heartbeat_interval.try_into().ok(),
+        max_unacked: limits.max_unacked,
+    }
+}
+
+/// Fresh random bits for a member id and a secret.
+fn random() -> Result<([u8; 12], [u8; 16]), Status> {
+    let (mut id, mut secret) = ([0; 12], [0; 16]);
+    let filled = getrandom::fill(&mut id).and_then(|()| getrandom::fill(&mut secret));
+    filled.map_err(|error| {
+        tracing::error!(%error, "the system gives no random bits");
+        Status::internal("no random bits")
+    })?;
+    Ok((id, secret))
+}
