@@ -358,6 +358,23 @@ mod tests {
     }
 
     #[test]
+    fn the_readme_has_every_setting_with_its_default_and_help() {
+        use clap::{Arg, CommandFactory};
+
+        let command = Cli::command();
+        let row = |arg: &Arg| {
+            let env = arg.get_env()?.to_string_lossy().into_owned();
+            let default = arg.get_default_values().first().map(|value| format!("`{}`", value.to_string_lossy()));
+            let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+            Some(format!("| `--{}` | `{env}` | {} | {help} |\n", arg.get_long()?, default.unwrap_or_default()))
+        };
+        let table: String = command.get_arguments().filter_map(row).collect();
+        let readme = include_str!("../../../README.md");
+        assert!(table.lines().count() > 20);
+        assert!(readme.contains(&table), "README.md must hold this table:\n{table}");
+    }
+
+    #[test]
     fn secrets_are_not_shown() {
         let config = parse(&["--turn-url", "turn:t.example", "--turn-secret", "hunter2"]);
         assert!(!format!("{config:?}").contains("hunter2"));

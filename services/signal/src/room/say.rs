@@ -1,0 +1,205 @@
+//! What members say, and what becomes of it.
+
+use std::time::{Duration, Instant};
+
+use prost::Message;
+use signalbox_proto::{
+    undelivered,
+    v1::{
+        ClientMessage, Data, LeaveReason, MemberUpdate, MemberUpdated, Undelivered, client_message::Body as Said,
+        server_message::Body,
+    },
+};
+
+use super::{
+    End, Handled, Phase, RETRY, Room, Via,
+    id::MemberId,
+    log::{self, Cap},
+    map_bytes,
+    session::Admission,
+};
+use crate::{error::Error, limit::Limits};
+
+impl Room {
+    /// Handles one message of a session. An error is one of the stream (or call), the session stays.
+    pub fn handle(&mut self, now: Instant, id: MemberId, via: Via, message: ClientMessage) -> Result<Handled, Error> {
+        let head = self.log.head();
+        let draining = self.phase == Phase::Draining;
+        let session = self.sessions.get_mut(&id).ok_or(Error::SessionGone)?;
+        if matches!(via, Via::Stream(generation) if generation != session.generation) {
+            return Err(Error::Fenced);
+        }
+        if draining {
+            return Err(Error::Draining(RETRY));
+        }
+        session.last_heard = now;
+        if message.ack > head {
+            return Err(Error::invalid("ack", format!("the room's log has not got beyond {head}")));
+        }
+        session.acknowledge(message.ack);
+        let size = message.encoded_len();
+        let ClientMessage { seq, ack, to, negotiation, body } = message;
+        let body = match body {
+            Some(Said::Join(_) | Said::Resume(_)) => return Err(Error::AlreadyJoined),
+            Some(body) => body,
+            None if seq == 0 && ack != 0 => return Ok(Handled { ack: session.handled(), ..Handled::default() }),
+            None => return Err(Error::invalid("body", "the message says nothing that this server knows")),
+        };
+        if let Admission::Again(undelivered) = session.admit(now, seq)? {
+            let ack = session.handled();
+            self.wake_for_outcomes(id);
+            return Ok(Handled { undelivered, ack, left: false });
+        }
+        if let Said::Leave(_) = body {
+            self.end(now, id, LeaveReason::Left, End::Left);
+            return Ok(Handled { ack: seq, left: true, ..Handled::default() });
+        }
+
+        let mut undelivered = match self.refuse(now, id, &body, size) {
+            Some((reason, retry_after)) => vec![failure(&to, reason, retry_after)],
+            None => self.apply(now, id, &to, negotiation, body),
+        };
+        for failed in &mut undelivered {
+            failed.client_seq = seq;
+        }
+        // Applying may have ended the session, if it was among those for whom the news no longer fitted.
+        let Some(session) = self.sessions.get_mut(&id) else { return Err(Error::SessionGone) };
+        let settled = session.settle(now, seq, &undelivered, &self.limits);
+        let ack = session.handled();
+        if settled.is_err() {
+            self.end(now, id, LeaveReason::SlowConsumer, End::Fault(Error::SlowConsumer));
+            return Err(Error::SlowConsumer);
+        }
+        self.wake_for_outcomes(id);
+        Ok(Handled { undelivered, ack, left: false })
+    }
+
+    fn wake_for_outcomes(&mut self, id: MemberId) {
+        if let Some(session) = self.sessions.get_mut(&id).filter(|session| session.wants_stream()) {
+            self.wakes.extend(session.take_waker());
+        }
+    }
+
+    /// Why a message is not even looked at: it is too large, or there are too many.
+    fn refuse(
+        &mut self,
+        now: Instant,
+        id: MemberId,
+        body: &Said,
+        size: usize,
+    ) -> Option<(&'static str, Option<Duration>)> {
+        if size > self.limits.message_bytes || !fits(body, &self.limits) {
+            return Some((undelivered::TOO_LARGE, None));
+        }
+        if matches!(body, Said::Heartbeat(_) | Said::Report(_)) {
+            return None;
+        }
+        let (rate, burst) = (self.limits.signals_per_second, self.limits.signal_burst);
+        let retry_after = self.sessions.get_mut(&id)?.bucket.take(now, rate, burst).err()?;
+        Some((undelivered::RATE_LIMITED, Some(retry_after)))
+    }
+
+    fn apply(&mut self, now: Instant, id: MemberId, to: &str, negotiation: u64, body: Said) -> Vec<Undelivered> {
+        let signal = match body {
+            Said::Offer(offer) => Body::Offer(offer),
+            Said::Answer(answer) => Body::Answer(answer),
+            Said::Candidate(candidate) => Body::Candidate(candidate),
+            Said::Data(data) if to.is_empty() => return self.data_to_all(now, id, negotiation, data),
+            Said::Data(data) => Body::Data(data),
+            Said::Update(update) => {
+                self.update(now, id, update);
+                return Vec::new();
+            }
+            Said::Heartbeat(_) | Said::Report(_) | Said::Leave(_) | Said::Join(_) | Said::Resume(_) => {
+                return Vec::new();
+            }
+        };
+        match self.find_addressee(id, to) {
+            Ok(addressee) => self.append_signal(now, id, &[addressee], negotiation, signal),
+            Err(reason) => vec![failure(to, reason, None)],
+        }
+    }
+
+    fn find_addressee(&self, from: MemberId, to: &str) -> Result<MemberId, &'static str> {
+        if to.is_empty() {
+            let mut others = self.sessions.keys().filter(|id| **id != from);
+            return match (others.next(), others.next()) {
+                (Some(only), None) => Ok(*only),
+                _ => Err(undelivered::TARGET_REQUIRED),
+            };
+        }
+        MemberId::parse(to)
+            .filter(|to| *to != from && self.sessions.contains_key(to))
+            .ok_or(undelivered::NO_SUCH_MEMBER)
+    }
+
+    fn data_to_all(&mut self, now: Instant, from: MemberId, negotiation: u64, data: Data) -> Vec<Undelivered> {
+        let others: Vec<_> = self.sessions.keys().copied().filter(|id| *id != from).collect();
+        self.append_signal(now, from, &others, negotiation, Body::Data(data))
+    }
+
+    /// Appends one entry for all addressees; says who had no room for it.
+    fn append_signal(
+        &mut self,
+        now: Instant,
+        from: MemberId,
+        to: &[MemberId],
+        negotiation: u64,
+        signal: Body,
+    ) -> Vec<Undelivered> {
+        let cap = Cap { entries: self.limits.mailbox_entries, bytes: self.limits.mailbox_bytes };
+        let entry = self.log.draft(from.to_string(), negotiation, signal);
+        let mut undelivered = Vec::new();
+        for id in to {
+            let Some(session) = self.sessions.get_mut(id) else { continue };
+            match session.push(now, entry.clone(), cap) {
+                Ok(()) => self.wakes.extend(session.take_waker()),
+                Err(log::Full) => undelivered.push(failure(&id.to_string(), undelivered::MAILBOX_FULL, None)),
+            }
+        }
+        if undelivered.len() < to.len() {
+            self.log.commit(&entry);
+        }
+        undelivered
+    }
+
+    fn update(&mut self, now: Instant, id: MemberId, update: MemberUpdate) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        if let Some(name) = update.display_name {
+            session.member.display_name = name;
+        }
+        if update.clear_attributes || !update.attributes.is_empty() {
+            session.member.attributes = update.attributes;
+        }
+        let member = session.member.clone();
+        self.announce(now, id, Body::MemberUpdated(MemberUpdated { member: Some(member) }));
+    }
+}
+
+/// A message that somebody does not get. What the client wrote as addressee is echoed as far as an id is long.
+fn failure(to: &str, reason: &str, retry_after: Option<Duration>) -> Undelivered {
+    Undelivered {
+        client_seq: 0,
+        to: to.chars().take(64).collect(),
+        reason: reason.to_owned(),
+        retry_after: retry_after.and_then(|after| after.try_into().ok()),
+    }
+}
+
+/// Whether each part of a message is within its limit.
+fn fits(body: &Said, limits: &Limits) -> bool {
+    match body {
+        Said::Offer(description) | Said::Answer(description) => description.sdp.len() <= limits.sdp_bytes,
+        Said::Candidate(candidate) => {
+            candidate.candidate.len() <= limits.candidate_bytes
+                && candidate.sdp_mid.as_ref().is_none_or(|mid| mid.len() <= limits.name_bytes)
+                && candidate.username_fragment.as_ref().is_none_or(|ufrag| ufrag.len() <= limits.name_bytes)
+        }
+        Said::Data(data) => data.topic.len() <= limits.topic_bytes,
+        Said::Update(update) => {
+            update.display_name.as_ref().is_none_or(|name| name.len() <= limits.name_bytes)
+                && map_bytes(&update.attributes) <= limits.attributes_bytes
+        }
+        Said::Heartbeat(_) | Said::Report(_) | Said::Leave(_) | Said::Join(_) | Said::Resume(_) => true,
+    }
+}
