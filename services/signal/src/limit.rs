@@ -13,6 +13,8 @@ pub struct Limits {
     pub candidate_bytes: usize,
     /// A member's attributes, keys and values together; also a room's labels.
     pub attributes_bytes: usize,
+    /// Entries of a member's attributes or a room's labels.
+    pub attributes: usize,
     /// Identity, display name, passcode, each.
     pub name_bytes: usize,
     /// Topic of a `Data`.
@@ -42,6 +44,7 @@ impl Default for Limits {
             sdp_bytes: 64 * 1024,
             candidate_bytes: 4 * 1024,
             attributes_bytes: 4 * 1024,
+            attributes: 64,
             name_bytes: 256,
             topic_bytes: 128,
             signals_per_second: 50,

@@ -13,7 +13,7 @@ mod say;
 mod session;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap, VecDeque},
     task::Waker,
     time::{Duration, Instant},
 };
@@ -26,7 +26,7 @@ use signalbox_proto::v1::{
 pub use self::session::{Carrier, Frame};
 use self::{
     id::{MemberId, Secret},
-    log::{Cap, Log},
+    log::{About, Cap, Log},
     session::{Presence, Session},
 };
 use crate::{error::Error, limit::Limits};
@@ -127,6 +127,18 @@ enum Phase {
     Retired,
 }
 
+/// The end of a stream, and what comes before it.
+struct Ended {
+    farewell: VecDeque<Frame>,
+    end: End,
+}
+
+impl From<End> for Ended {
+    fn from(end: End) -> Self {
+        Self { farewell: VecDeque::new(), end }
+    }
+}
+
 /// A room's live state.
 pub struct Room {
     policy: Policy,
@@ -137,7 +149,7 @@ pub struct Room {
     joins: u64,
     sessions: BTreeMap<MemberId, Session>,
     /// Why a session's or stream's end came, until its stream has asked or is gone.
-    ended: BTreeMap<(MemberId, u64), End>,
+    ended: BTreeMap<(MemberId, u64), Ended>,
     wakes: Vec<Waker>,
 }
 
@@ -178,7 +190,7 @@ impl Room {
         member.member_id = id.to_string();
         member.join_order = self.joins;
         member.state = MemberState::Connected.into();
-        self.announce(now, id, Body::MemberJoined(MemberJoined { member: Some(member.clone()) }));
+        self.announce(now, About::Joined(id), Body::MemberJoined(MemberJoined { member: Some(member.clone()) }));
         let opened = Opened {
             generation: 1,
             seq: self.log.head(),
@@ -228,7 +240,7 @@ impl Room {
         let (generation, ack, you) = (session.generation, session.handled(), session.member.clone());
         self.wakes.extend(old_stream);
         if !was_connected {
-            self.announce(now, id, Body::MemberUpdated(MemberUpdated { member: Some(you.clone()) }));
+            self.announce(now, About::Updated(id), Body::MemberUpdated(MemberUpdated { member: Some(you.clone()) }));
         }
         Ok(Opened { generation, seq: after_seq, ack, replayed: replayed as u64, you, members: self.others(id) })
     }
@@ -248,7 +260,7 @@ impl Room {
             return;
         };
         self.wakes.extend(session.take_waker());
-        self.ended.insert((id, generation), End::Fault(error));
+        self.ended.insert((id, generation), End::Fault(error).into());
         self.suspend(now, id, generation);
         // The stream's later events are those of an old one.
         if let Some(session) = self.sessions.get_mut(&id) {
@@ -266,7 +278,7 @@ impl Room {
         session.suspend(until);
         let member = session.member.clone();
         if self.phase == Phase::Open {
-            self.announce(now, id, Body::MemberUpdated(MemberUpdated { member: Some(member) }));
+            self.announce(now, About::Updated(id), Body::MemberUpdated(MemberUpdated { member: Some(member) }));
         }
     }
 
@@ -290,7 +302,7 @@ impl Room {
         for (id, mut session) in std::mem::take(&mut self.sessions) {
             self.wakes.extend(session.take_waker());
             if session.is_connected() {
-                self.ended.insert((id, session.generation), End::Fault(Error::RoomClosed));
+                self.ended.insert((id, session.generation), End::Fault(Error::RoomClosed).into());
             }
         }
     }
@@ -324,11 +336,13 @@ impl Room {
             let Some(mut session) = self.sessions.remove(&id) else { continue };
             self.wakes.extend(session.take_waker());
             if session.is_connected() {
-                self.ended.insert((id, session.generation), end);
+                // Whoever says goodbye has everything answered; other ends cut in at once.
+                let farewell = if end == End::Left { session.farewell() } else { VecDeque::new() };
+                self.ended.insert((id, session.generation), Ended { farewell, end });
             }
             let news = Body::MemberLeft(MemberLeft { member_id: id.to_string(), reason: reason.into() });
             leaving.extend(
-                self.append_for_others(now, id, news)
+                self.append_for_others(now, About::Left(id), news)
                     .into_iter()
                     .map(|slow| (slow, LeaveReason::SlowConsumer, End::Fault(Error::SlowConsumer))),
             );
@@ -336,15 +350,16 @@ impl Room {
     }
 
     /// Tells the others what happened to a member.
-    fn announce(&mut self, now: Instant, id: MemberId, news: Body) {
-        for slow in self.append_for_others(now, id, news) {
+    fn announce(&mut self, now: Instant, about: About, news: Body) {
+        for slow in self.append_for_others(now, about, news) {
             self.end(now, slow, LeaveReason::SlowConsumer, End::Fault(Error::SlowConsumer));
         }
     }
 
-    /// Appends an entry addressed to all but `id`; says for whom it no longer fits.
-    fn append_for_others(&mut self, now: Instant, id: MemberId, news: Body) -> Vec<MemberId> {
-        let entry = self.log.draft(String::new(), 0, news);
+    /// Appends an entry addressed to all but the member it is about; says for whom it no longer fits.
+    fn append_for_others(&mut self, now: Instant, about: About, news: Body) -> Vec<MemberId> {
+        let (About::Joined(id) | About::Updated(id) | About::Left(id) | About::SignalOf(id)) = about;
+        let entry = self.log.draft(about, 0, news);
         self.log.commit(&entry);
         let cap = Cap {
             entries: self.limits.mailbox_entries + MEMBERSHIP_RESERVE.entries,
@@ -386,13 +401,14 @@ impl Room {
     /// What the stream of that generation does next; `waker` is woken when there is more.
     pub fn poll(&mut self, now: Instant, id: MemberId, generation: u64, waker: &Waker) -> Next {
         let Some(session) = self.sessions.get_mut(&id).filter(|session| session.generation == generation) else {
-            return Next::End(self.why_ended(id, generation));
+            return self.last_words(id, generation);
         };
         if let Some(frame) = session.next(now) {
             return Next::Frame(frame);
         }
         if self.phase == Phase::Draining {
-            return Next::End(End::Fault(Error::Draining(RETRY)));
+            let ack = session.last_ack().map(Next::Frame);
+            return ack.unwrap_or(Next::End(End::Fault(Error::Draining(RETRY))));
         }
         match session.next_idle(now, self.limits.heartbeat_interval) {
             Ok(frame) => Next::Frame(frame),
@@ -403,9 +419,13 @@ impl Room {
         }
     }
 
-    fn why_ended(&mut self, id: MemberId, generation: u64) -> End {
+    /// What a stream that no longer carries its session has to say.
+    fn last_words(&mut self, id: MemberId, generation: u64) -> Next {
+        if let Some(frame) = self.ended.get_mut(&(id, generation)).and_then(|ended| ended.farewell.pop_front()) {
+            return Next::Frame(frame);
+        }
         let fenced = if self.sessions.contains_key(&id) { Error::Fenced } else { Error::SessionGone };
-        self.ended.remove(&(id, generation)).unwrap_or(End::Fault(fenced))
+        Next::End(self.ended.remove(&(id, generation)).map_or(End::Fault(fenced), |ended| ended.end))
     }
 
     // === time passes ===
@@ -482,7 +502,8 @@ enum Due {
     Silent(u64),
 }
 
-/// Bytes of a map's keys and values together.
-pub fn map_bytes<'a>(map: impl IntoIterator<Item = (&'a String, &'a String)>) -> usize {
-    map.into_iter().map(|(key, value)| key.len() + value.len()).sum()
+/// Whether attributes or labels are within their limits: bytes of keys and values together, and entries.
+pub fn map_fits(map: &HashMap<String, String>, limits: &Limits) -> bool {
+    let bytes: usize = map.iter().map(|(key, value)| key.len() + value.len()).sum();
+    bytes <= limits.attributes_bytes && map.len() <= limits.attributes
 }

@@ -13,11 +13,23 @@ use bytes::Bytes;
 use prost::Message;
 use signalbox_proto::v1::{ServerMessage, server_message::Body};
 
+use super::id::MemberId;
+
+/// What an entry says, and of whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum About {
+    Joined(MemberId),
+    Updated(MemberId),
+    Left(MemberId),
+    SignalOf(MemberId),
+}
+
 /// An entry of the log.
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
     /// Its position.
     pub(super) seq: u64,
+    pub(super) about: About,
     /// The encoded `ServerMessage`, without `ack`, which each reader appends.
     pub(super) bytes: Bytes,
 }
@@ -35,10 +47,11 @@ impl Log {
     }
 
     /// Encodes what would be the next entry. It takes its place with `commit`.
-    pub(super) fn draft(&self, from: String, negotiation: u64, body: Body) -> Entry {
+    pub(super) fn draft(&self, about: About, negotiation: u64, body: Body) -> Entry {
         let seq = self.head + 1;
+        let from = if let About::SignalOf(id) = about { id.to_string() } else { String::new() };
         let message = ServerMessage { seq, ack: 0, from, negotiation, body: Some(body) };
-        Entry { seq, bytes: message.encode_to_vec().into() }
+        Entry { seq, about, bytes: message.encode_to_vec().into() }
     }
 
     /// Makes a draft the newest entry.
@@ -80,8 +93,19 @@ pub(super) struct View {
 }
 
 impl View {
-    /// Adds an entry. Full: nothing changes. What was taken makes place for what waits, oldest first.
+    /// Adds an entry. Full: it is not added. What was taken makes place for what waits, oldest first.
+    ///
+    /// What members do to themselves must not fill the mailboxes of others: an update takes the place of an earlier one,
+    /// and of a member that came and went unseen and said nothing, nothing is told.
     pub(super) fn push(&mut self, now: Instant, entry: Entry, cap: Cap) -> Result<(), Full> {
+        match entry.about {
+            About::Updated(_) => self.forget_unseen(|about| about == entry.about),
+            About::Left(id) if self.is_unseen(About::Joined(id)) && !self.is_unseen(About::SignalOf(id)) => {
+                self.forget_unseen(|about| about == About::Joined(id) || about == About::Updated(id));
+                return Ok(());
+            }
+            _ => {}
+        }
         let size = entry.bytes.len();
         if self.waiting() >= cap.entries || self.waiting_bytes + size > cap.bytes {
             return Err(Full);
@@ -93,6 +117,27 @@ impl View {
         self.kept_bytes += size;
         self.entries.push_back((entry, now));
         Ok(())
+    }
+
+    /// The first entry that no stream was ever given. Earlier ones may wait again after a rewind, for a client that may
+    /// have seen them.
+    fn first_unseen(&self) -> usize {
+        self.entries.partition_point(|(entry, _)| entry.seq <= self.delivered)
+    }
+
+    fn is_unseen(&self, about: About) -> bool {
+        self.entries.range(self.first_unseen()..).any(|(entry, _)| entry.about == about)
+    }
+
+    fn forget_unseen(&mut self, forget: impl Fn(About) -> bool) {
+        for index in (self.first_unseen()..self.entries.len()).rev() {
+            if forget(self.entries[index].0.about)
+                && let Some((entry, _)) = self.entries.remove(index)
+            {
+                self.waiting_bytes -= entry.bytes.len();
+                self.kept_bytes -= entry.bytes.len();
+            }
+        }
     }
 
     /// The next waiting entry; it stays for a replay.
@@ -171,7 +216,7 @@ mod tests {
     const CAP: Cap = Cap { entries: 4, bytes: 100 };
 
     fn entry(seq: u64, size: usize) -> Entry {
-        Entry { seq, bytes: vec![0; size].into() }
+        Entry { seq, about: About::SignalOf(MemberId::new([0; 12])), bytes: vec![0; size].into() }
     }
 
     #[test]
@@ -213,6 +258,36 @@ mod tests {
         assert_eq!(view.take(now).map(|e| e.seq), Some(4));
         assert_eq!(view.rewind(3), Ok(1));
         assert_eq!(view.rewind(2), Err(Incomplete));
+    }
+
+    #[test]
+    fn what_members_do_to_themselves_does_not_fill_mailboxes() {
+        let now = Instant::now();
+        let mut view = View::default();
+        let id = MemberId::new([0; 12]);
+        let mut seq = 0;
+        let mut push = |view: &mut View, about| {
+            seq += 1;
+            view.push(now, Entry { seq, about, bytes: vec![0; 10].into() }, CAP)
+        };
+        let read = |view: &mut View| -> Vec<_> { std::iter::from_fn(|| view.take(now)).map(|e| e.about).collect() };
+        // Updates take each other's place, and a visit unseen leaves nothing.
+        for about in [About::Joined(id), About::Updated(id), About::Updated(id), About::Updated(id), About::Updated(id)]
+        {
+            assert_eq!(push(&mut view, about), Ok(()));
+        }
+        assert_eq!(view.waiting(), 2);
+        assert_eq!(push(&mut view, About::Left(id)), Ok(()));
+        assert_eq!((view.waiting(), view.kept_bytes()), (0, 0));
+        // Whoever said something, or was seen, is told of to the end.
+        for about in [About::Joined(id), About::SignalOf(id), About::Left(id)] {
+            assert_eq!(push(&mut view, about), Ok(()));
+        }
+        assert_eq!(read(&mut view), [About::Joined(id), About::SignalOf(id), About::Left(id)]);
+        assert_eq!(push(&mut view, About::Joined(id)), Ok(()));
+        assert_eq!(read(&mut view), [About::Joined(id)]);
+        assert_eq!(push(&mut view, About::Left(id)), Ok(()));
+        assert_eq!(read(&mut view), [About::Left(id)]);
     }
 
     #[test]

@@ -14,8 +14,8 @@ use signalbox_proto::{
 use super::{
     End, Handled, Phase, RETRY, Room, Via,
     id::MemberId,
-    log::{self, Cap},
-    map_bytes,
+    log::{self, About, Cap},
+    map_fits,
     session::Admission,
 };
 use crate::{error::Error, limit::Limits};
@@ -51,8 +51,11 @@ impl Room {
             return Ok(Handled { undelivered, ack, left: false });
         }
         if let Said::Leave(_) = body {
+            // Acknowledged like any other, with what was owed before it.
+            let _ = session.settle(now, seq, &[], &self.limits);
+            let ack = session.handled();
             self.end(now, id, LeaveReason::Left, End::Left);
-            return Ok(Handled { ack: seq, left: true, ..Handled::default() });
+            return Ok(Handled { ack, left: true, ..Handled::default() });
         }
 
         let mut undelivered = match self.refuse(now, id, &body, size) {
@@ -148,7 +151,7 @@ impl Room {
         signal: Body,
     ) -> Vec<Undelivered> {
         let cap = Cap { entries: self.limits.mailbox_entries, bytes: self.limits.mailbox_bytes };
-        let entry = self.log.draft(from.to_string(), negotiation, signal);
+        let entry = self.log.draft(About::SignalOf(from), negotiation, signal);
         let mut undelivered = Vec::new();
         for id in to {
             let Some(session) = self.sessions.get_mut(id) else { continue };
@@ -172,7 +175,7 @@ impl Room {
             session.member.attributes = update.attributes;
         }
         let member = session.member.clone();
-        self.announce(now, id, Body::MemberUpdated(MemberUpdated { member: Some(member) }));
+        self.announce(now, About::Updated(id), Body::MemberUpdated(MemberUpdated { member: Some(member) }));
     }
 }
 
@@ -198,7 +201,7 @@ fn fits(body: &Said, limits: &Limits) -> bool {
         Said::Data(data) => data.topic.len() <= limits.topic_bytes,
         Said::Update(update) => {
             update.display_name.as_ref().is_none_or(|name| name.len() <= limits.name_bytes)
-                && map_bytes(&update.attributes) <= limits.attributes_bytes
+                && map_fits(&update.attributes, limits)
         }
         Said::Heartbeat(_) | Said::Report(_) | Said::Leave(_) | Said::Join(_) | Said::Resume(_) => true,
     }

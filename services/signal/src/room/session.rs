@@ -23,8 +23,8 @@ use crate::{
 const ACK_DELAY: Duration = Duration::from_millis(50);
 /// ... or this many messages after it, whichever is first.
 const ACK_EVERY: u32 = 32;
-/// Outcomes that may wait for a stream to take them. A client that sends faster than it reads them is too slow: it
-/// could be the target of its own flood.
+/// Outcomes of unnumbered messages that may wait for the stream to take them; those of numbered ones are bounded by the
+/// client's window. A client that sends faster than it reads them is too slow.
 const MAX_WAITING_OUTCOMES: usize = 1024;
 
 /// An encoded `ServerMessage` on its way out; `ack` is per reader and is appended to the shared bytes.
@@ -86,6 +86,8 @@ pub(super) struct Session {
     /// `told` of them were given to the stream.
     outcomes: VecDeque<Undelivered>,
     told: usize,
+    /// Highest message whose outcome was given to any stream.
+    ever_told: u64,
     /// Highest ack given to the stream, and when the next is due.
     acked: u64,
     ack_due: Option<Instant>,
@@ -109,6 +111,7 @@ impl Session {
             handled: 0,
             outcomes: VecDeque::new(),
             told: 0,
+            ever_told: 0,
             acked: 0,
             ack_due: None,
             ack_owed: 0,
@@ -122,7 +125,7 @@ impl Session {
     /// Adds an entry to what waits for this session.
     pub(super) fn push(&mut self, now: Instant, entry: Entry, cap: Cap) -> Result<(), Full> {
         self.view.push(now, entry, cap)?;
-        self.stalled_since.get_or_insert(now);
+        self.stalled_since = (self.view.waiting() > 0).then(|| self.stalled_since.unwrap_or(now));
         Ok(())
     }
 
@@ -141,6 +144,9 @@ impl Session {
     /// Drops what the client says it has processed.
     pub(super) fn acknowledge(&mut self, seq: u64) {
         self.view.acknowledge(seq);
+        if self.view.waiting() == 0 {
+            self.stalled_since = None;
+        }
     }
 
     pub(super) fn expire(&mut self, now: Instant, retention: Duration) {
@@ -195,17 +201,19 @@ impl Session {
             self.handled = seq;
             self.owe_ack(now);
         }
-        while self.outcomes.front().is_some_and(|oldest| {
-            let told = self.told > 0 || !self.tells_outcomes();
-            told && oldest.client_seq + u64::from(limits.max_unacked) <= self.handled
-        }) {
+        // A client that keeps to its window cannot ask again for what is older.
+        let window = u64::from(limits.max_unacked);
+        while let Some(oldest) =
+            self.outcomes.front().filter(|o| o.client_seq != 0 && o.client_seq + window <= self.handled)
+        {
+            if self.tells_outcomes() && oldest.client_seq > self.ever_told {
+                return Err(Full);
+            }
             self.outcomes.pop_front();
             self.told = self.told.saturating_sub(1);
         }
-        if self.tells_outcomes() && self.outcomes.len() - self.told > MAX_WAITING_OUTCOMES {
-            return Err(Full);
-        }
-        Ok(())
+        let unnumbered = if seq == 0 { self.outcomes.iter().filter(|o| o.client_seq == 0).count() } else { 0 };
+        if unnumbered > MAX_WAITING_OUTCOMES { Err(Full) } else { Ok(()) }
     }
 
     fn owe_ack(&mut self, now: Instant) {
@@ -258,6 +266,22 @@ impl Session {
         }
     }
 
+    /// What an orderly end still owes the client: outcomes and the last ack, in that order.
+    pub(super) fn farewell(&mut self) -> VecDeque<Frame> {
+        let mut frames = VecDeque::new();
+        while let Some(outcome) = self.next_outcome() {
+            frames.push_back(Frame::unlogged(Body::Undelivered(outcome)));
+        }
+        frames.extend(self.last_ack());
+        frames
+    }
+
+    /// The ack that is owed, if any.
+    pub(super) fn last_ack(&mut self) -> Option<Frame> {
+        let ack = self.take_ack();
+        (ack > 0).then(|| Frame { bytes: Bytes::new(), ack })
+    }
+
     pub(super) fn wait(&mut self, waker: &Waker) {
         if !self.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
             self.waker = Some(waker.clone());
@@ -273,6 +297,7 @@ impl Session {
             // Nobody can ask again for an unnumbered message.
             self.outcomes.remove(self.told);
         } else {
+            self.ever_told = self.ever_told.max(outcome.client_seq);
             self.told += 1;
         }
         Some(outcome)

@@ -21,7 +21,7 @@ use crate::{
     room::{
         Carrier, Frame, Newcomer, Opened,
         id::{MemberId, RoomName, Secret},
-        map_bytes,
+        map_fits,
     },
     store::Record,
     token::SessionToken,
@@ -128,10 +128,11 @@ fn check(join: &Join, limits: &Limits) -> Result<RoomName, Error> {
 
 /// Checks the size of attributes or labels.
 pub(super) fn check_map(field: &'static str, map: &HashMap<String, String>, limits: &Limits) -> Result<(), Error> {
-    if map_bytes(map) <= limits.attributes_bytes {
+    if map_fits(map, limits) {
         return Ok(());
     }
-    Err(Error::invalid(field, format!("keys and values must be at most {} bytes together", limits.attributes_bytes)))
+    let (bytes, entries) = (limits.attributes_bytes, limits.attributes);
+    Err(Error::invalid(field, format!("must be at most {bytes} bytes, keys and values together, in {entries} entries")))
 }
 
 /// The room as clients see it.

@@ -25,7 +25,7 @@ use signalbox_server::{
     error::Error,
     limit::Limits,
     room::{
-        Carrier, End, Newcomer, Next, Policy, Room, Via,
+        Carrier, End, Frame, Newcomer, Next, Policy, Room, Via,
         id::{MemberId, Secret},
     },
 };
@@ -133,12 +133,17 @@ impl World {
     }
 
     fn end(&mut self, index: usize, reason: LeaveReason, expected: Option<Error>) {
-        let gone = self.live.remove(index);
+        let mut gone = self.live.remove(index);
         if gone.is_connected() {
-            // Its stream is told why, once; then it goes.
-            let next = self.room.poll(self.now, gone.id, gone.generation, Waker::noop());
+            // Its stream is told why, once; then it goes. Whoever leaves has everything answered before.
             let end = expected.map_or(End::Left, End::Fault);
+            let mut next = self.room.poll(self.now, gone.id, gone.generation, Waker::noop());
+            while let (End::Left, Next::Frame(frame)) = (&end, &next) {
+                gone.receive(self.now, decode(frame));
+                next = self.room.poll(self.now, gone.id, gone.generation, Waker::noop());
+            }
             assert!(matches!(&next, Next::End(e) if *e == end), "{next:?}, not {end:?}");
+            assert!(end != End::Left || (gone.untold.is_empty() && gone.last_ack == gone.handled));
             self.room.stream_lost(self.now, gone.id, gone.generation);
         }
         self.announce(gone.id, &News::Left(gone.id.to_string(), reason));
@@ -312,11 +317,7 @@ impl World {
             }
             match self.room.poll(self.now, id, generation, Waker::noop()) {
                 Next::Frame(frame) => {
-                    let mut bytes = BytesMut::from(&frame.bytes[..]);
-                    if frame.ack > 0 {
-                        encoding::uint64::encode(2, &frame.ack, &mut bytes);
-                    }
-                    self.live[index].receive(self.now, ServerMessage::decode(bytes).unwrap());
+                    self.live[index].receive(self.now, decode(&frame));
                 }
                 Next::Wait(deadline) => {
                     assert!(deadline > self.now, "a stream that waits has something to wait for");
@@ -461,6 +462,15 @@ impl World {
         assert_eq!(self.room.member_count(), 0);
         assert!(self.room.retire_if_empty());
     }
+}
+
+/// What a client makes of a frame: the shared bytes with its own ack appended.
+fn decode(frame: &Frame) -> ServerMessage {
+    let mut bytes = BytesMut::from(&frame.bytes[..]);
+    if frame.ack > 0 {
+        encoding::uint64::encode(2, &frame.ack, &mut bytes);
+    }
+    ServerMessage::decode(bytes).unwrap()
 }
 
 proptest! {

@@ -75,8 +75,26 @@ impl Session {
         self.inbox.len() - self.cursor < cap
     }
 
-    /// What was taken makes place for what waits.
+    /// What was taken makes place for what waits. Of what no stream was given, the latest update of a member counts, and
+    /// a member that came and went without a word does not.
     pub(crate) fn deliver(&mut self, now: Instant, seq: u64, news: News, cap: usize) {
+        let delivered = self.delivered;
+        match &news {
+            News::Updated(id, _) => {
+                self.inbox.retain(|(at, n)| *at <= delivered || !matches!(n, News::Updated(of, _) if of == id));
+            }
+            News::Left(id, _) => {
+                let mut unseen = self.inbox.iter().filter(|(at, _)| *at > delivered);
+                let spoke = unseen.clone().any(|(_, n)| matches!(n, News::Signal { from, .. } if from == id));
+                if !spoke && unseen.any(|(_, n)| *n == News::Joined(id.clone())) {
+                    let of_it = |n: &News| matches!(n, News::Joined(of) | News::Updated(of, _) if of == id);
+                    self.inbox.retain(|(at, n)| *at <= delivered || !of_it(n));
+                    self.waits_since = self.waits_since.filter(|_| self.cursor < self.inbox.len());
+                    return;
+                }
+            }
+            News::Joined(_) | News::Signal { .. } => {}
+        }
         while self.inbox.len() - self.kept_from >= cap && self.kept_from < self.cursor {
             self.kept_from += 1;
         }
@@ -102,6 +120,7 @@ impl Session {
         self.kept_from = self.kept_from.max(acked);
         self.cursor = self.cursor.max(self.kept_from);
         self.taken_at.resize(self.cursor.max(self.taken_at.len()), now);
+        self.waits_since = self.waits_since.filter(|_| self.cursor < self.inbox.len());
     }
 
     /// Position of the newest entry that is no longer kept.
