@@ -98,6 +98,10 @@ pub struct Config {
     #[arg(long, env = "SIGNALBOX_MAX_MEMBERS", default_value = "64", value_name = "N")]
     pub max_members: u32,
 
+    /// Members that a room may be set to have
+    #[arg(long, env = "SIGNALBOX_MAX_ROOM_MEMBERS", default_value = "1000", value_name = "N")]
+    pub max_room_members: u32,
+
     /// How long a room made by a join is kept when nobody is in it
     #[arg(long, env = "SIGNALBOX_EMPTY_TIMEOUT", default_value = "5m", value_parser = duration, value_name = "TIME")]
     pub empty_timeout: Duration,
@@ -185,6 +189,9 @@ impl Config {
         if let Some((flag, _)) = positive.iter().find(|(_, value)| *value == 0) {
             return Err(format!("{flag} must be at least 1"));
         }
+        if self.max_members > self.max_room_members {
+            return Err("--max-members must not be above --max-room-members".to_owned());
+        }
         if self.heartbeat < Duration::from_secs(1) {
             return Err("--heartbeat must be at least 1s".to_owned());
         }
@@ -219,7 +226,12 @@ impl Config {
 
     /// How rooms come into being.
     pub fn room_defaults(&self) -> RoomDefaults {
-        RoomDefaults { auto_create: self.auto_create, max_members: self.max_members, empty_timeout: self.empty_timeout }
+        RoomDefaults {
+            auto_create: self.auto_create,
+            max_members: self.max_members,
+            max_room_members: self.max_room_members,
+            empty_timeout: self.empty_timeout,
+        }
     }
 
     /// The ICE servers that members are told.
@@ -331,6 +343,7 @@ mod tests {
             (&["--turn-secret", "s"], "--turn-url"),
             (&["--turn-url", "turn:t.example", "--turn-secret", "s", "--turn-ttl", "25h"], "--turn-ttl"),
             (&["--max-members", "0"], "--max-members"),
+            (&["--max-members", "1001"], "--max-room-members"),
             (&["--heartbeat", "10ms"], "--heartbeat"),
             (&["--max-sdp-bytes", "200000"], "--max-message-bytes"),
             (&["--max-message-bytes", "300000"], "--mailbox-bytes"),

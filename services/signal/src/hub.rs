@@ -12,7 +12,11 @@ use std::{
 };
 
 use signalbox_proto::v1::DuplicateIdentity;
-use tokio::{sync, time};
+use tokio::{
+    sync::{self, watch},
+    time,
+};
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 use crate::{
@@ -29,6 +33,10 @@ use crate::{
 const TICK: Duration = Duration::from_millis(250);
 /// How often records of rooms in use have their expiry put off.
 const BOOKKEEPING: Duration = Duration::from_secs(30);
+/// How much longer than its empty timeout a record is kept: its expiry is put off at most this late.
+const GRACE: Duration = Duration::from_secs(60);
+/// How long a room may take to open before the join is refused.
+const OPEN_TIMEOUT: Duration = Duration::from_millis(1500);
 /// How often the store is asked whether it is there.
 pub const STORE_CHECK: Duration = Duration::from_secs(2);
 /// Locks for what must not happen to one room at the same time; names share them by hash.
@@ -41,6 +49,8 @@ pub struct RoomDefaults {
     pub auto_create: bool,
     /// Seats of a room that says nothing about it.
     pub max_members: u32,
+    /// Seats that a room may be set to have. Every join tells the whole roster, so that this is what bounds a join.
+    pub max_room_members: u32,
     /// How long an auto-created room is kept when nobody is in it.
     pub empty_timeout: Duration,
 }
@@ -55,7 +65,9 @@ pub struct Hub {
     gates: [sync::Mutex<()>; GATES],
     hasher: RandomState,
     store_is_well: AtomicBool,
-    draining: AtomicBool,
+    draining: CancellationToken,
+    /// Streams that carry a session; a receiver for whoever waits for the last.
+    seats: watch::Sender<usize>,
 }
 
 impl Hub {
@@ -69,7 +81,8 @@ impl Hub {
             gates: std::array::from_fn(|_| sync::Mutex::new(())),
             hasher: RandomState::new(),
             store_is_well: AtomicBool::new(true),
-            draining: AtomicBool::new(false),
+            draining: CancellationToken::new(),
+            seats: watch::Sender::new(0),
         })
     }
 
@@ -112,12 +125,9 @@ impl Hub {
         carrier: Carrier,
     ) -> Result<(Seat, Opened, Record), Error> {
         loop {
-            if self.is_draining() {
-                return Err(Error::Draining(RETRY));
-            }
             let room = match self.find(name) {
                 Some(room) => room,
-                None => self.open(name).await?,
+                None => time::timeout(OPEN_TIMEOUT, self.open(name)).await.unwrap_or(Err(Error::StoreUnavailable))?,
             };
             let newcomer = newcomer();
             let id = newcomer.id;
@@ -126,7 +136,7 @@ impl Hub {
             if let Some(joined) = joined {
                 let opened = joined?;
                 let record = room.record.clone();
-                let seat = Seat { room, id, generation: opened.generation, welcomed: false };
+                let seat = Seat::new(room, id, opened.generation);
                 return Ok((seat, opened, record));
             }
         }
@@ -139,7 +149,12 @@ impl Hub {
             return Ok(room);
         }
         let record = match self.store.get(name).await? {
-            Some(record) => record,
+            Some(record) => {
+                if record.empty_timeout_ms.is_some() {
+                    self.store.keep(vec![name.clone()], GRACE).await?;
+                }
+                record
+            }
             None if self.defaults.auto_create => self.create_for_join(name).await?,
             None => return Err(Error::RoomNotFound),
         };
@@ -155,7 +170,13 @@ impl Hub {
             room: Mutex::new(Room::new(policy, self.limits.clone())),
             hub: Arc::downgrade(self),
         });
-        self.rooms.write().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), room.clone());
+        let mut rooms = self.rooms.write().unwrap_or_else(PoisonError::into_inner);
+        // Under this lock: either draining is seen here, or the room is seen by whoever drains.
+        if self.is_draining() {
+            return Err(Error::Draining(RETRY));
+        }
+        rooms.insert(name.clone(), room.clone());
+        drop(rooms);
         debug!(room = %name, "room opened");
         Ok(room)
     }
@@ -172,7 +193,7 @@ impl Hub {
             empty_timeout_ms: Some(timeout),
             labels: std::collections::BTreeMap::new(),
             created_at_ms,
-            expires_at_ms: Some(created_at_ms.saturating_add(timeout).saturating_add(BOOKKEEPING.as_millis() as u64)),
+            expires_at_ms: Some(expiry(created_at_ms, timeout)),
             version: 1,
         };
         match self.store.create(record.clone()).await? {
@@ -211,7 +232,7 @@ impl Hub {
             tick.tick().await;
             let in_use = self.all().iter().map(|room| room.name.clone()).collect();
             // What fails now is done at the next tick; the store has logged it.
-            if let Ok(expired) = self.store.keep(in_use, BOOKKEEPING).await
+            if let Ok(expired) = self.store.keep(in_use, GRACE).await
                 && expired > 0
             {
                 info!(expired, "records of empty rooms expired");
@@ -233,7 +254,18 @@ impl Hub {
 
     /// Whether the server is stopping.
     pub fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Acquire)
+        self.draining.is_cancelled()
+    }
+
+    /// Done when the server stops.
+    pub async fn drained(&self) {
+        self.draining.cancelled().await;
+    }
+
+    /// Done when no stream carries a session any more.
+    pub async fn all_seats_empty(&self) {
+        // The sender is here, so it cannot be gone.
+        let _ = self.seats.subscribe().wait_for(|seats| *seats == 0).await;
     }
 
     /// Sessions in all rooms.
@@ -243,7 +275,7 @@ impl Hub {
 
     /// Ends every stream after what waits for it was read.
     pub fn drain(&self) {
-        self.draining.store(true, Ordering::Release);
+        self.draining.cancel();
         for room in self.all() {
             room.with(Room::drain);
         }
@@ -282,6 +314,16 @@ impl LiveRoom {
         self.room.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn count_seats(&self, count: impl FnOnce(&mut usize)) {
+        if let Some(hub) = self.hub.upgrade() {
+            // Only the last seat is news, to a server that stops.
+            hub.seats.send_if_modified(|seats| {
+                count(seats);
+                *seats == 0
+            });
+        }
+    }
+
     /// The room's name.
     pub fn name(&self) -> &RoomName {
         &self.name
@@ -306,6 +348,12 @@ pub struct Seat {
 }
 
 impl Seat {
+    /// Takes hold of a session that was just opened.
+    pub fn new(room: Arc<LiveRoom>, id: MemberId, generation: u64) -> Self {
+        room.count_seats(|seats| *seats += 1);
+        Self { room, id, generation, welcomed: false }
+    }
+
     /// What the stream does next.
     pub fn poll(&self, waker: &Waker) -> Next {
         // Taking leaves no wakes and ends nothing: the lock is enough.
@@ -322,7 +370,14 @@ impl Drop for Seat {
                 room.abandon(now(), self.id);
             }
         });
+        self.room.count_seats(|seats| *seats -= 1);
     }
+}
+
+/// When the record of a room that nobody is in ends.
+pub fn expiry(now_ms: u64, empty_timeout_ms: u64) -> u64 {
+    let grace = u64::try_from(GRACE.as_millis()).unwrap_or(u64::MAX);
+    now_ms.saturating_add(empty_timeout_ms).saturating_add(grace)
 }
 
 /// The time, from the runtime's clock.

@@ -25,6 +25,13 @@ pub struct IceConfig {
 }
 
 impl IceConfig {
+    /// When a member should get new credentials, counted from when it got the last: well before those expire, and not at
+    /// the same time as everybody else. `random` is from 0 to 1. `None`: nothing expires.
+    pub fn refresh_after(&self, random: f64) -> Option<Duration> {
+        self.turn_secret.as_ref().filter(|_| !self.turn.is_empty())?;
+        Some(self.turn_ttl.mul_f64(0.7 + 0.1 * random))
+    }
+
     /// What one member gets, and when its credentials expire. `id` is opaque: it lets the operator of the TURN server
     /// tell members apart without knowing who they are.
     pub fn servers_for(&self, id: &str, now: SystemTime) -> (Vec<IceServer>, Option<Timestamp>) {

@@ -24,7 +24,11 @@ pub mod token;
 use std::{future::Future, io, net::SocketAddr, sync::Arc};
 
 use signalbox_proto::v1::rooms_server::RoomsServer;
-use tokio::{net::TcpListener, time};
+use tokio::{
+    net::TcpListener,
+    time::{self, Duration, Instant},
+};
+use tonic::server::NamedService;
 use tonic_health::{ServingStatus, server::HealthReporter};
 use tracing::{info, warn};
 
@@ -34,6 +38,12 @@ use crate::{
     listen::{Connections, H2Limits},
     rpc::{RoomsService, SignalService, stub::signal_server::SignalServer},
 };
+
+/// How long connections may take to end after the last session's stream has.
+const LINGER: Duration = Duration::from_secs(1);
+/// Services, as gRPC health knows them.
+const SIGNAL: &str = <SignalServer<SignalService> as NamedService>::NAME;
+const ROOMS: &str = <RoomsServer<RoomsService> as NamedService>::NAME;
 
 /// A server that is bound and ready to run.
 pub struct Server {
@@ -50,8 +60,9 @@ impl Server {
         let store = config.store.open().await?;
         let hub = Hub::new(store, config.limits(), config.room_defaults());
         let (health, health_service) = tonic_health::server::health_reporter();
-        health.set_serving::<SignalServer<SignalService>>().await;
-        health.set_serving::<RoomsServer<RoomsService>>().await;
+        for service in [SIGNAL, ROOMS] {
+            health.set_service_status(service, ServingStatus::Serving).await;
+        }
         let app = listen::app(&config, &hub, health_service);
         let connections = Connections::new(app, H2Limits { max_streams: config.max_streams });
 
@@ -82,12 +93,21 @@ impl Server {
         for task in background {
             task.abort();
         }
-        health.set_not_serving::<SignalServer<SignalService>>().await;
-        health.set_not_serving::<RoomsServer<RoomsService>>().await;
+        for service in ["", SIGNAL, ROOMS] {
+            health.set_service_status(service, ServingStatus::NotServing).await;
+        }
         hub.drain();
-        match time::timeout(config.drain_timeout, connections.finish()).await {
-            Ok(()) => info!("stopped"),
-            Err(_) => warn!(timeout = ?config.drain_timeout, "stopped with connections that did not end in time"),
+        let deadline = Instant::now() + config.drain_timeout;
+        let seats = time::timeout_at(deadline, hub.all_seats_empty()).await;
+        // Whoever watches health or reads reflection would stay as long as it likes.
+        let linger = deadline.min(Instant::now() + LINGER);
+        let rest = time::timeout_at(linger, connections.finish()).await;
+        match (seats, rest) {
+            (Ok(()), Ok(())) => info!("stopped"),
+            (Ok(()), Err(_)) => info!("stopped; some connections were cut that carried no session"),
+            (Err(_), _) => {
+                warn!(timeout = ?config.drain_timeout, "stopped; some clients did not read to the end in time");
+            }
         }
     }
 }
@@ -101,7 +121,7 @@ async fn report_store(hub: Arc<Hub>, health: HealthReporter) {
         let is_well = hub.check_store().await;
         if is_well != was_well {
             let status = if is_well { ServingStatus::Serving } else { ServingStatus::NotServing };
-            health.set_service_status("signalbox.v1.Rooms", status).await;
+            health.set_service_status(ROOMS, status).await;
             was_well = is_well;
         }
     }

@@ -12,7 +12,10 @@ use signalbox_proto::{FILE_DESCRIPTOR_SET, v1::rooms_server::RoomsServer};
 use tonic::service::Routes;
 use tonic_web::GrpcWebLayer;
 use tower::{ServiceExt, service_fn};
-use tower_http::cors::{AllowOrigin, CorsLayer};
+use tower_http::{
+    cors::{AllowOrigin, CorsLayer},
+    timeout::TimeoutBody,
+};
 
 pub use self::accept::{Connections, H2Limits};
 use crate::{
@@ -25,6 +28,8 @@ use crate::{
 const PREFLIGHT_MAX_AGE: Duration = Duration::from_secs(7200);
 /// Messages that one `Send` may hold by size, and so the largest frame that is read.
 const FRAME_PER_MESSAGE: usize = 4;
+/// How long the next piece of a request may take to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// The largest request to `Rooms`: settings are small.
 const MAX_ROOMS_REQUEST: usize = 64 * 1024;
 
@@ -56,6 +61,9 @@ where
     let pages = pages::router(&config.web_dir, hub.clone());
     App::new(service_fn(move |request: Request<Body>| {
         let router = if gate::is_grpc(&request) { grpc.clone() } else { pages.clone() };
+        // Only Exchange has a request body that may pause.
+        let whole = request.uri().path() != gate::EXCHANGE;
+        let request = if whole { request.map(|b| Body::new(TimeoutBody::new(BODY_TIMEOUT, b))) } else { request };
         router.oneshot(request)
     }))
 }

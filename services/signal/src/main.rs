@@ -1,13 +1,16 @@
 //! The `signalbox` program.
 
-use std::{fs, io::IsTerminal, process::ExitCode};
+use std::{fs, io::IsTerminal, process::ExitCode, time::Duration};
 
 use clap::Parser;
 use signalbox_server::{
     Server,
     config::{Cli, Command, Config, LogFormat},
 };
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    runtime::Runtime,
+    signal::unix::{SignalKind, signal},
+};
 use tracing::info;
 use tracing_subscriber::EnvFilter;
 
@@ -35,13 +38,19 @@ fn main() -> ExitCode {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().flatten_event(true).init(),
     }
-    match serve(config) {
+    let runtime = match Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&format!("cannot start: {error}"), 1),
+    };
+    let served = runtime.block_on(serve(config));
+    // A disk that does not answer must not keep the program; the store is safe against that.
+    runtime.shutdown_timeout(Duration::from_millis(500));
+    match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error, 1),
     }
 }
 
-#[tokio::main]
 async fn serve(config: Config) -> Result<(), String> {
     let ready_file = config.ready_file.clone();
     info!(version = env!("CARGO_PKG_VERSION"), ?config, "configuration");

@@ -13,6 +13,9 @@ use http::{HeaderMap, Method, Request, StatusCode, Version, header};
 
 use crate::config::Origin;
 
+/// The call that streams both ways.
+pub(super) const EXCHANGE: &str = "/signalbox.v1.Signal/Exchange";
+
 /// Puts the gate in front of `router`: refuses what is not a gRPC call, or comes from a page of an origin that is not
 /// listed.
 pub(super) fn guard(router: Router, origins: &[Origin]) -> Router {
@@ -36,7 +39,9 @@ pub(super) fn is_grpc<B>(request: &Request<B>) -> bool {
     }
     let mut segments = request.uri().path().split('/').skip(1);
     let (service, method, rest) = (segments.next(), segments.next(), segments.next());
-    service.is_some_and(|service| service.contains('.')) && method.is_some_and(|m| !m.is_empty()) && rest.is_none()
+    service.is_some_and(|service| service.contains('.') && !service.starts_with('.'))
+        && method.is_some_and(|m| !m.is_empty())
+        && rest.is_none()
 }
 
 /// Such as `application/grpc`, `application/grpc+proto` and those of gRPC-Web.
@@ -63,8 +68,10 @@ fn refuse(request: &Request<Body>, origins: &[Origin]) -> Option<Response> {
         let text = "gRPC calls have a content type of application/grpc or application/grpc-web\n";
         return Some((StatusCode::UNSUPPORTED_MEDIA_TYPE, text).into_response());
     }
-    if request.version() < Version::HTTP_2 && !has_web_content(request.headers()) {
-        let text = "gRPC needs HTTP/2; over HTTP/1.1 use gRPC-Web\n";
+    // A bidirectional stream over HTTP/1.1 has no PING that would find its peer dead.
+    let needs_h2 = !has_web_content(request.headers()) || request.uri().path() == EXCHANGE;
+    if request.version() < Version::HTTP_2 && needs_h2 {
+        let text = "this call needs HTTP/2; over HTTP/1.1 use gRPC-Web with Subscribe and Send\n";
         return Some((StatusCode::UNSUPPORTED_MEDIA_TYPE, text).into_response());
     }
     if !comes_from_allowed_origin(request, origins) {
@@ -105,7 +112,7 @@ mod tests {
         assert!(is_grpc(&request("/signalbox.v1.Signal/Send", &[])));
         assert!(is_grpc(&request("/no.such.Service/Method", &[])));
         assert!(is_grpc(&request("/anything", &[grpc])));
-        for page in ["/", "/index.html", "/assets/app.js", "/healthz", "/a.b/", "/a.b/c/d"] {
+        for page in ["/", "/index.html", "/assets/app.js", "/healthz", "/a.b/", "/a.b/c/d", "/.well-known/x"] {
             assert!(!is_grpc(&request(page, &[])), "{page}");
         }
         assert!(!is_grpc(&request("/x", &[("content-type", "application/grpcfoo")])));

@@ -3,8 +3,12 @@
 
 use std::marker::PhantomData;
 
-use bytes::BufMut;
-use prost::{Message, encoding};
+use bytes::{Buf, BufMut};
+use prost::{
+    Message,
+    encoding::{self, DecodeContext},
+};
+use signalbox_proto::v1::{ClientMessage, SendRequest, SubscribeRequest};
 use tonic::{
     Status,
     codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
@@ -15,6 +19,10 @@ pub use crate::room::Frame;
 
 /// `ServerMessage.ack`.
 const ACK_FIELD: u32 = 2;
+/// `SendRequest.messages`.
+const MESSAGES_FIELD: u32 = 2;
+/// Messages in one `Send`: the room is locked for all of them.
+const MAX_BATCH: usize = 1024;
 
 /// Start of a stream's buffers in bytes, each way. tonic's own 8 KiB are more than all else that an idle stream costs.
 const BUFFER: usize = 512;
@@ -30,7 +38,7 @@ impl<T> Default for FrameCodec<T> {
     }
 }
 
-impl<T: Message + Default + 'static> Codec for FrameCodec<T> {
+impl<T: Inbound> Codec for FrameCodec<T> {
     type Encode = Frame;
     type Decode = T;
     type Encoder = FrameEncoder;
@@ -67,15 +75,53 @@ impl Encoder for FrameEncoder {
     }
 }
 
+/// A message that clients send.
+pub trait Inbound: Message + Default + 'static {
+    /// Refuses encoded bytes that would decode to far more memory than they are.
+    fn check(_encoded: &[u8]) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+impl Inbound for ClientMessage {}
+impl Inbound for SubscribeRequest {}
+
+impl Inbound for SendRequest {
+    /// An empty message is two bytes encoded and a hundred times that decoded.
+    fn check(mut encoded: &[u8]) -> Result<(), Error> {
+        let mut messages = 0;
+        while !encoded.is_empty() {
+            let (field, wire_type) = encoding::decode_key(&mut encoded).map_err(malformed)?;
+            encoding::skip_field(wire_type, field, &mut encoded, DecodeContext::default()).map_err(malformed)?;
+            messages += usize::from(field == MESSAGES_FIELD);
+        }
+        check_batch(messages)
+    }
+}
+
+/// Checks how many messages a `Send` holds.
+fn check_batch(messages: usize) -> Result<(), Error> {
+    if (1..=MAX_BATCH).contains(&messages) {
+        Ok(())
+    } else {
+        Err(Error::invalid("messages", format!("must be 1 to {MAX_BATCH}")))
+    }
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "the form that map_err takes")]
+fn malformed(error: prost::DecodeError) -> Error {
+    Error::invalid("message", format!("malformed protobuf: {error}"))
+}
+
 /// Reads messages.
 pub struct MessageDecoder<T>(PhantomData<T>);
 
-impl<T: Message + Default> Decoder for MessageDecoder<T> {
+impl<T: Inbound> Decoder for MessageDecoder<T> {
     type Item = T;
     type Error = Status;
 
     fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<T>, Status> {
-        let malformed = |error: prost::DecodeError| Error::invalid("message", format!("malformed protobuf: {error}"));
+        T::check(buffer.chunk())?;
         Ok(Some(T::decode(buffer).map_err(malformed)?))
     }
 

@@ -96,7 +96,8 @@ impl Reception {
         let token = SessionToken::decode(&resume.session_token).ok_or(Error::SessionGone)?;
         let room = self.hub.find(&token.room).ok_or(Error::SessionGone)?;
         let opened = room.with(|r| r.resume(now(), token.member, &token.secret, resume.after_seq, carrier))?;
-        let seat = Seat { room, id: token.member, generation: opened.generation, welcomed: true };
+        let mut seat = Seat::new(room, token.member, opened.generation);
+        seat.welcomed = true;
 
         let Opened { seq, ack, replayed, members, .. } = opened;
         let (ice_servers, ice_expires_at) = self.ice_servers(token.member);
@@ -105,7 +106,7 @@ impl Reception {
         Ok(Opening { seat, first: Frame::new(&first) })
     }
 
-    fn ice_servers(&self, id: MemberId) -> (Vec<v1::IceServer>, Option<Timestamp>) {
+    pub(super) fn ice_servers(&self, id: MemberId) -> (Vec<v1::IceServer>, Option<Timestamp>) {
         self.ice.servers_for(&id.to_string(), SystemTime::now())
     }
 }

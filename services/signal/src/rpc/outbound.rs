@@ -4,23 +4,24 @@ use std::{
     convert::Infallible,
     future::Future,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use futures_core::Stream;
-use signalbox_proto::v1::{Action, GoAway, server_message::Body};
+use signalbox_proto::v1::{Action, GoAway, IceServers, server_message::Body};
 use tokio::{
     sync::oneshot,
     time::{Instant, Sleep, sleep_until},
 };
 use tonic::Status;
 
-use super::join::Opening;
+use super::join::{Opening, Reception};
 use crate::{
     error::Error,
     hub::Seat,
-    room::{End, Frame, Next},
+    room::{End, Frame, Next, id::MemberId},
 };
 
 /// Clients that a stopping server sends away come back spread over this time.
@@ -33,6 +34,9 @@ pub struct Outbound {
     timer: Pin<Box<Sleep>>,
     /// Dropped with this stream, which tells the task that reads the other direction.
     _alive: Option<oneshot::Sender<Infallible>>,
+    reception: Arc<Reception>,
+    /// When the client needs fresh ICE servers.
+    ice_due: Option<Instant>,
 }
 
 enum State {
@@ -50,8 +54,24 @@ impl Outbound {
     pub(super) fn new(
         opening: oneshot::Receiver<Result<Opening, Status>>,
         alive: Option<oneshot::Sender<Infallible>>,
+        reception: Arc<Reception>,
     ) -> Self {
-        Self { state: State::Opening(opening), timer: Box::pin(sleep_until(Instant::now())), _alive: alive }
+        let timer = Box::pin(sleep_until(Instant::now()));
+        let mut this = Self { state: State::Opening(opening), timer, _alive: alive, reception, ice_due: None };
+        this.schedule_ice();
+        this
+    }
+
+    fn schedule_ice(&mut self) {
+        self.ice_due = self.reception.ice.refresh_after(random()).map(|after| Instant::now() + after);
+    }
+
+    /// Fresh ICE servers, when they are due.
+    fn fresh_ice(&mut self, id: MemberId) -> Option<Frame> {
+        self.ice_due.filter(|due| *due <= Instant::now())?;
+        self.schedule_ice();
+        let (ice_servers, expires_at) = self.reception.ice_servers(id);
+        Some(Frame::unlogged(Body::IceServers(IceServers { ice_servers, expires_at })))
     }
 
     fn end(&mut self, end: End) -> Poll<Option<Result<Frame, Status>>> {
@@ -98,7 +118,12 @@ impl Stream for Outbound {
                     Next::Frame(frame) => return Poll::Ready(Some(Ok(frame))),
                     Next::End(end) => return this.end(end),
                     Next::Wait(deadline) => {
+                        let id = seat.id;
+                        if let Some(frame) = this.fresh_ice(id) {
+                            return Poll::Ready(Some(Ok(frame)));
+                        }
                         let deadline = Instant::from_std(deadline);
+                        let deadline = this.ice_due.map_or(deadline, |due| due.min(deadline));
                         if deadline < this.timer.deadline() || this.timer.is_elapsed() {
                             this.timer.as_mut().reset(deadline);
                         }
@@ -130,6 +155,10 @@ fn action(error: &Error) -> Action {
 
 /// A random time from nothing to `most`.
 fn spread(most: Duration) -> Duration {
-    let random = getrandom::u32().unwrap_or(u32::MAX / 2);
-    most.mul_f64(f64::from(random) / f64::from(u32::MAX))
+    most.mul_f64(random())
+}
+
+/// A random number from 0 to 1.
+fn random() -> f64 {
+    f64::from(getrandom::u32().unwrap_or(u32::MAX / 2)) / f64::from(u32::MAX)
 }

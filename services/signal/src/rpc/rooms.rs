@@ -13,7 +13,7 @@ use tonic::{Request, Response, Status};
 use super::join::{check_map, describe};
 use crate::{
     error::Error,
-    hub::{Hub, now},
+    hub::{Hub, expiry, now},
     room::{
         self,
         id::{MemberId, RoomName},
@@ -45,6 +45,9 @@ impl RoomsService {
 
     async fn record(&self, name: &str) -> Result<Record, Error> {
         let name = RoomName::parse(name, "name")?;
+        if let Some(room) = self.hub.find(&name) {
+            return Ok(room.record().clone());
+        }
         self.hub.store().get(&name).await?.ok_or(Error::RoomNotFound)
     }
 
@@ -63,6 +66,10 @@ impl RoomsService {
         if room.display_name.len() > limits.name_bytes {
             let problem = format!("must be at most {} bytes", limits.name_bytes);
             return Err(Error::invalid("room.display_name", problem).into());
+        }
+        let most = self.hub.defaults().max_room_members;
+        if room.max_members > most {
+            return Err(Error::invalid("room.max_members", format!("must be at most {most}")).into());
         }
         check_map("room.labels", &room.labels, limits)?;
         let duplicate_identity = DuplicateIdentity::try_from(room.duplicate_identity)
@@ -86,7 +93,7 @@ impl RoomsService {
             empty_timeout_ms,
             labels: room.labels.into_iter().collect(),
             created_at_ms,
-            expires_at_ms: empty_timeout_ms.map(|timeout| created_at_ms.saturating_add(timeout)),
+            expires_at_ms: empty_timeout_ms.map(|timeout| expiry(created_at_ms, timeout)),
             version: 1,
         })
     }
@@ -100,6 +107,9 @@ impl Rooms for RoomsService {
         let record = self.new_record(request.into_inner())?;
         let name = RoomName::parse(&record.name, "room.name")?;
         let _gate = self.hub.gate(&name).await;
+        if self.hub.find(&name).is_some() {
+            return Err(Error::RoomExists.into());
+        }
         match self.hub.store().create(record.clone()).await.map_err(Error::from)? {
             Created::New => Ok(Response::new(self.describe(&record))),
             Created::Exists(_) => Err(Error::RoomExists.into()),
@@ -124,22 +134,21 @@ impl Rooms for RoomsService {
             (!live_only || room.member_count > 0)
                 && labels.iter().all(|(key, value)| room.labels.get(key) == Some(value))
         };
+        // One look at the store a call: a page may be short of what was asked for, or empty, with more to come.
+        let after = (!page_token.is_empty()).then(|| page_token.clone());
+        let records = self.hub.store().list(after, MAX_PAGE as usize).await.map_err(Error::from)?;
+        let mut more = records.len() == MAX_PAGE as usize;
         let mut rooms: Vec<Room> = Vec::new();
-        loop {
-            let after = (!page_token.is_empty()).then(|| page_token.clone());
-            let batch = self.hub.store().list(after, MAX_PAGE as usize).await.map_err(Error::from)?;
-            let more = batch.len() == MAX_PAGE as usize;
-            for record in batch {
-                if rooms.len() == page_size {
-                    return Ok(Response::new(ListRoomsResponse { rooms, next_page_token: page_token }));
-                }
-                page_token.clone_from(&record.name);
-                rooms.extend(Some(self.describe(&record)).filter(wanted));
+        for record in records {
+            if rooms.len() == page_size {
+                more = true;
+                break;
             }
-            if !more {
-                return Ok(Response::new(ListRoomsResponse { rooms, next_page_token: String::new() }));
-            }
+            page_token.clone_from(&record.name);
+            rooms.extend(Some(self.describe(&record)).filter(wanted));
         }
+        let next_page_token = if more { page_token } else { String::new() };
+        Ok(Response::new(ListRoomsResponse { rooms, next_page_token }))
     }
 
     async fn update_room(&self, _: Request<UpdateRoomRequest>) -> Result<Response<Room>, Status> {

@@ -16,12 +16,9 @@ use crate::{
     error::Error,
     hub::{Hub, LiveRoom, now},
     ice::IceConfig,
-    room::{Frame, Via, id::MemberId},
+    room::{Frame, RETRY, Via, id::MemberId},
     token::SessionToken,
 };
-
-/// Messages in one `Send`: the room is locked for all of them.
-const MAX_BATCH: usize = 1024;
 
 /// `signalbox.v1.Signal`.
 #[derive(Clone)]
@@ -47,23 +44,24 @@ impl Signal for SignalService {
         let (alive, gone) = oneshot::channel();
         // The headers go out at once; the first message is read meanwhile.
         tokio::spawn(self.clone().read(request.into_inner(), opened, gone));
-        Ok(Response::new(Outbound::new(opening, Some(alive))))
+        Ok(Response::new(Outbound::new(opening, Some(alive), self.reception.clone())))
     }
 
     async fn subscribe(&self, request: Request<SubscribeRequest>) -> Result<Response<Outbound>, Status> {
         let (opened, opening) = oneshot::channel();
         let reception = self.reception.clone();
         tokio::spawn(async move {
-            // A client that is gone by now drops the seat here.
-            drop(opened.send(reception.subscribe(request.into_inner().open).await));
+            answer(opened, reception.subscribe(request.into_inner().open)).await;
         });
-        Ok(Response::new(Outbound::new(opening, None)))
+        Ok(Response::new(Outbound::new(opening, None, self.reception.clone())))
     }
 
     async fn send(&self, request: Request<SendRequest>) -> Result<Response<Frame>, Status> {
         let SendRequest { session_token, messages } = request.into_inner();
-        if messages.is_empty() || messages.len() > MAX_BATCH {
-            return Err(Error::invalid("messages", format!("must be 1 to {MAX_BATCH}")).into());
+        // Outcomes are remembered for this many, for a client that has to send them again.
+        let max_unacked = self.reception.hub.limits().max_unacked as usize;
+        if messages.iter().filter(|message| message.seq != 0).count() > max_unacked {
+            return Err(Error::invalid("messages", format!("must hold at most {max_unacked} numbered messages")).into());
         }
         let token = SessionToken::decode(&session_token).ok_or(Error::SessionGone)?;
         let room = self.reception.hub.find(&token.room).ok_or(Error::SessionGone)?;
@@ -92,17 +90,20 @@ impl SignalService {
         opened: oneshot::Sender<Result<Opening, Status>>,
         mut gone: oneshot::Receiver<Infallible>,
     ) {
-        let opening = match time::timeout(self.join_timeout, inbound.message()).await {
-            Ok(Ok(Some(first))) => self.reception.exchange(first.body).await,
-            Ok(Ok(None)) => Err(Error::invalid("body", "the stream ended before join or resume").into()),
-            Ok(Err(status)) => Err(status),
-            Err(_) => Err(Error::JoinTimeout(self.join_timeout).into()),
+        let hub = self.reception.hub.clone();
+        let opening = async {
+            let first = tokio::select! {
+                first = time::timeout(self.join_timeout, inbound.message()) => first,
+                () = hub.drained() => return Err(Error::Draining(RETRY).into()),
+            };
+            match first {
+                Ok(Ok(Some(first))) => self.reception.exchange(first.body).await,
+                Ok(Ok(None)) => Err(Error::invalid("body", "the stream ended before join or resume").into()),
+                Ok(Err(status)) => Err(unreadable(&status).into()),
+                Err(_) => Err(Error::JoinTimeout(self.join_timeout).into()),
+            }
         };
-        let session = opening.as_ref().ok().map(|o| (o.seat.room.clone(), o.seat.id, o.seat.generation));
-        if opened.send(opening).is_err() {
-            return;
-        }
-        let Some((room, id, generation)) = session else { return };
+        let Some((room, id, generation)) = answer(opened, opening).await else { return };
         loop {
             let message = tokio::select! {
                 message = inbound.message() => message,
@@ -112,19 +113,33 @@ impl SignalService {
                 Ok(Some(message)) => room.with(|r| r.handle(now(), id, Via::Stream(generation), message)),
                 // Half-closed: it stays a member for as long as it listens.
                 Ok(None) => return,
-                Err(status) => return break_stream(&room, id, generation, &status),
+                Err(status) => Err(unreadable(&status)),
             };
             match handled {
                 Ok(handled) if handled.left => return,
-                Ok(_) => {}
+                // While the server stops nothing is handled, but what waits for the client is still on its way.
+                Ok(_) | Err(Error::Draining(_)) => {}
                 Err(error) => return room.with(|r| r.break_stream(now(), id, generation, error)),
             }
         }
     }
 }
 
+/// Hands a stream what it opens with, unless the client is gone by then: nothing more is done for it.
+async fn answer(
+    mut opened: oneshot::Sender<Result<Opening, Status>>,
+    opening: impl Future<Output = Result<Opening, Status>>,
+) -> Option<(Arc<LiveRoom>, MemberId, u64)> {
+    let opening = tokio::select! {
+        opening = opening => opening,
+        () = opened.closed() => return None,
+    };
+    let session = opening.as_ref().ok().map(|o| (o.seat.room.clone(), o.seat.id, o.seat.generation));
+    // A client that went just now takes the seat with it.
+    opened.send(opening).is_ok().then_some(session).flatten()
+}
+
 /// A message could not be read: it was malformed or too large, or the connection is gone and nobody will see this.
-fn break_stream(room: &LiveRoom, id: MemberId, generation: u64, status: &Status) {
-    let problem = status.message().to_owned();
-    room.with(|r| r.break_stream(now(), id, generation, Error::Unreadable { code: status.code(), problem }));
+fn unreadable(status: &Status) -> Error {
+    Error::Unreadable { code: status.code(), problem: status.message().to_owned() }
 }

@@ -5,6 +5,8 @@ use std::{fs, path::PathBuf, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, TableHandle};
 
+use tracing::warn;
+
 use super::{Created, Record, Store, Unavailable, now_ms};
 use crate::room::id::RoomName;
 
@@ -102,7 +104,11 @@ impl Store for EmbeddedStore {
                 if page.len() == limit {
                     break;
                 }
-                let record = decode(record.value())?;
+                // One that cannot be read must not hide the others.
+                let Ok(record) = decode(record.value()).inspect_err(|error| warn!(%error, "skipped a room record"))
+                else {
+                    continue;
+                };
                 if after.as_deref() != Some(name.value()) && !record.is_expired(now) {
                     page.push(record);
                 }
@@ -144,7 +150,7 @@ impl Store for EmbeddedStore {
                 let mut expired = Vec::new();
                 for row in rooms.iter()? {
                     let (name, record) = row?;
-                    if decode(record.value())?.is_expired(now) {
+                    if decode(record.value()).is_ok_and(|record| record.is_expired(now)) {
                         expired.push(name.value().to_owned());
                     }
                 }
