@@ -1,0 +1,316 @@
+//! The task behind a session: keeps a stream open, resumes, resends, watches for silence.
+
+use std::{
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
+use signalbox_proto::v1::{
+    Action, ClientMessage, Heartbeat, Join, Leave, Resume, ServerMessage, Welcome, client_message::Body as Said,
+    server_message::Body, signal_client::SignalClient,
+};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep, timeout, timeout_at},
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Streaming, transport::Channel};
+use tracing::debug;
+
+use crate::{
+    Error,
+    backoff::{Backoff, random},
+    outbox::Outbox,
+    session::{Command, Event, Received, Sender, Session},
+};
+
+/// Commands that wait for the driver; a sender beyond that waits itself.
+const COMMANDS: usize = 64;
+/// Events that wait for the application. When it does not read them, neither does the client.
+const EVENTS: usize = 256;
+/// Messages on their way into the connection.
+const OUTGOING: usize = 64;
+/// The server hears what was processed at the latest after this many entries; it goes along with whatever is said.
+const ACK_EVERY: u64 = 32;
+/// How long opening a stream may take, from the connection to the first message.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a leave may take before the connection is simply dropped.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
+
+pub(crate) type Dial = Arc<dyn Fn() -> Channel + Send + Sync>;
+
+/// Opens a session and starts the task behind it.
+pub(crate) async fn open(dial: Dial, join: Join) -> Result<Session, Error> {
+    let (stream, first) = Stream::open(&dial, Said::Join(join.clone())).await?;
+    let Some(Body::Welcome(welcome)) = first.body else {
+        return Err(Error::Protocol("the first message after a join was not welcome"));
+    };
+    let (commands, from_application) = mpsc::channel(COMMANDS);
+    let (events, to_application) = mpsc::channel(EVENTS);
+    let current = Arc::new(RwLock::new(Arc::new(welcome.clone())));
+    let driver = Driver {
+        dial,
+        join,
+        commands: from_application,
+        events,
+        current: current.clone(),
+        outbox: Outbox::default(),
+        welcome,
+        last_seq: 0,
+        acked: 0,
+    };
+    tokio::spawn(driver.run(stream));
+    Ok(Session { sender: Sender { commands }, events: to_application, welcome: current })
+}
+
+/// One network stream.
+struct Stream {
+    outgoing: mpsc::Sender<ClientMessage>,
+    incoming: Streaming<ServerMessage>,
+}
+
+impl Stream {
+    async fn open(dial: &Dial, body: Said) -> Result<(Self, ServerMessage), Error> {
+        let open = async {
+            let (outgoing, messages) = mpsc::channel(OUTGOING);
+            let first = ClientMessage { body: Some(body), ..ClientMessage::default() };
+            outgoing.try_send(first).map_err(|_| Error::Protocol("a new channel has no room"))?;
+            let mut incoming = SignalClient::new(dial()).exchange(ReceiverStream::new(messages)).await?.into_inner();
+            let first =
+                incoming.message().await?.ok_or(Error::Protocol("the stream ended before its first message"))?;
+            Ok((Self { outgoing, incoming }, first))
+        };
+        timeout(OPEN_TIMEOUT, open)
+            .await
+            .unwrap_or_else(|_| Err(tonic::Status::deadline_exceeded("the server did not answer in time").into()))
+    }
+}
+
+/// Why a stream is no longer used.
+enum Lost {
+    /// Resume, after this time if one was told.
+    Resume(Option<Duration>),
+    /// Join again.
+    Rejoin,
+    /// The session ended for good.
+    Ended(Error),
+    /// The application left or is gone.
+    Done,
+}
+
+struct Driver {
+    dial: Dial,
+    join: Join,
+    commands: mpsc::Receiver<Command>,
+    events: mpsc::Sender<Event>,
+    current: Arc<RwLock<Arc<Welcome>>>,
+    outbox: Outbox,
+    welcome: Welcome,
+    /// Highest log entry handed to the application, and the highest that the server was told of.
+    last_seq: u64,
+    acked: u64,
+}
+
+impl Driver {
+    async fn run(mut self, mut stream: Stream) {
+        loop {
+            let mut lost = self.serve(stream).await;
+            if matches!(lost, Lost::Resume(_)) && self.events.send(Event::Suspended).await.is_err() {
+                lost = Lost::Done;
+            }
+            let again = match lost {
+                Lost::Resume(wait) => self.resume(wait).await,
+                Lost::Rejoin => self.rejoin(Backoff::default()).await,
+                Lost::Ended(error) => Err(error),
+                Lost::Done => return,
+            };
+            stream = match again {
+                Ok(stream) => stream,
+                Err(error) => {
+                    self.outbox.abandon();
+                    drop(self.events.send(Event::Ended(error)).await);
+                    return;
+                }
+            };
+        }
+    }
+
+    /// Tries until the session goes on: resumed, or as a new one.
+    async fn resume(&mut self, wait: Option<Duration>) -> Result<Stream, Error> {
+        let mut backoff = Backoff::default();
+        if let Some(wait) = wait {
+            sleep(wait).await;
+        }
+        loop {
+            sleep(backoff.next(random())).await;
+            if self.events.is_closed() {
+                return Err(Error::Protocol("nobody is listening"));
+            }
+            let resume = Resume { session_token: self.welcome.session_token.clone(), after_seq: self.last_seq };
+            match Stream::open(&self.dial, Said::Resume(resume)).await {
+                Ok((stream, ServerMessage { ack, body: Some(Body::Resumed(resumed)), .. })) => {
+                    self.acked = 0;
+                    // The outcome of what was handled before is settled by the next ack. What was not goes again; there
+                    // is room for all of it, in time: the server always reads.
+                    for message in self.outbox.after(ack) {
+                        if stream.outgoing.send(message).await.is_err() {
+                            break;
+                        }
+                    }
+                    drop(self.events.send(Event::Resumed(resumed.members)).await);
+                    return Ok(stream);
+                }
+                Ok(_) => return Err(Error::Protocol("the first message after a resume was not resumed")),
+                Err(error) if error.is_temporary() => debug!(%error, "could not resume yet"),
+                Err(error) if error.reason() == signalbox_proto::reason::SESSION_GONE => {
+                    return self.rejoin(backoff).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Tries until there is a new session.
+    async fn rejoin(&mut self, mut backoff: Backoff) -> Result<Stream, Error> {
+        self.outbox.abandon();
+        self.last_seq = 0;
+        self.acked = 0;
+        loop {
+            match Stream::open(&self.dial, Said::Join(self.join.clone())).await {
+                Ok((stream, ServerMessage { body: Some(Body::Welcome(welcome)), .. })) => {
+                    self.welcome = welcome.clone();
+                    *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(welcome.clone());
+                    drop(self.events.send(Event::Gone(Box::new(welcome))).await);
+                    return Ok(stream);
+                }
+                Ok(_) => return Err(Error::Protocol("the first message after a join was not welcome")),
+                Err(error) if error.is_temporary() => debug!(%error, "could not join again yet"),
+                Err(error) => return Err(error),
+            }
+            sleep(backoff.next(random())).await;
+            if self.events.is_closed() {
+                return Err(Error::Protocol("nobody is listening"));
+            }
+        }
+    }
+
+    /// Carries the session on a stream until that is lost.
+    async fn serve(&mut self, mut stream: Stream) -> Lost {
+        let limits = self.welcome.limits.unwrap_or_default();
+        let heartbeat = limits.heartbeat_interval.and_then(|d| d.try_into().ok()).unwrap_or(Duration::from_secs(15));
+        let silence = 2 * heartbeat + Duration::from_secs(5);
+        let max_unacked = limits.max_unacked.max(1) as usize;
+        let mut deadline = Instant::now() + silence;
+        loop {
+            let command = async {
+                if self.outbox.len() < max_unacked { self.commands.recv().await } else { std::future::pending().await }
+            };
+            tokio::select! {
+                message = timeout_at(deadline, stream.incoming.message()) => match message {
+                    Ok(Ok(Some(message))) => {
+                        deadline = Instant::now() + silence;
+                        if let Err(lost) = self.receive(&stream, message).await {
+                            return lost;
+                        }
+                    }
+                    Ok(Err(status)) => return after(status.into()),
+                    // Ended without a word, or looks open and says nothing.
+                    Ok(Ok(None)) | Err(_) => return Lost::Resume(None),
+                },
+                command = command => match command {
+                    Some(Command::Say(message, outcome)) => {
+                        let message = self.outbox.add(*message, outcome);
+                        // A closed channel means a lost stream, which the other arm sees; the message is kept.
+                        drop(stream.outgoing.send(self.with_ack(message)).await);
+                    }
+                    Some(Command::Leave(done)) => {
+                        leave(stream).await;
+                        // The application may have stopped waiting.
+                        let _ = done.send(());
+                        return Lost::Done;
+                    }
+                    None => return Lost::Done,
+                },
+            }
+        }
+    }
+
+    fn with_ack(&mut self, mut message: ClientMessage) -> ClientMessage {
+        message.ack = self.last_seq;
+        self.acked = self.last_seq;
+        message
+    }
+
+    async fn receive(&mut self, stream: &Stream, message: ServerMessage) -> Result<(), Lost> {
+        let ServerMessage { seq, ack, from, negotiation, body } = message;
+        if let Some(Body::Undelivered(report)) = body {
+            self.outbox.undelivered(report);
+            return Ok(());
+        }
+        self.outbox.settle(ack);
+        if seq != 0 && seq <= self.last_seq {
+            return Ok(()); // A replay of what the application has.
+        }
+        let signal = |body| Event::Signal(Received { from: from.clone(), negotiation, body });
+        let event = match body {
+            Some(Body::MemberJoined(joined)) => joined.member.map(Event::MemberJoined),
+            Some(Body::MemberUpdated(updated)) => updated.member.map(Event::MemberUpdated),
+            Some(Body::MemberLeft(left)) => Some(Event::MemberLeft(left)),
+            Some(Body::Offer(offer)) => Some(signal(Said::Offer(offer))),
+            Some(Body::Answer(answer)) => Some(signal(Said::Answer(answer))),
+            Some(Body::Candidate(candidate)) => Some(signal(Said::Candidate(candidate))),
+            Some(Body::Data(data)) => Some(signal(Said::Data(data))),
+            Some(Body::IceServers(servers)) => Some(Event::IceServers(servers)),
+            Some(Body::GoAway(go_away)) => {
+                let wait = go_away.retry_after.and_then(|wait| wait.try_into().ok());
+                return match go_away.action() {
+                    Action::Resume => Err(Lost::Resume(wait)),
+                    Action::Rejoin => Err(Lost::Rejoin),
+                    // The status that follows says why.
+                    Action::Stop | Action::Unspecified => Ok(()),
+                };
+            }
+            Some(Body::Heartbeat(_)) => {
+                let beat = ClientMessage { body: Some(Said::Heartbeat(Heartbeat {})), ..ClientMessage::default() };
+                drop(stream.outgoing.try_send(self.with_ack(beat)));
+                None
+            }
+            None | Some(Body::Welcome(_) | Body::Resumed(_) | Body::Undelivered(_)) => None,
+        };
+        if let Some(event) = event
+            && self.events.send(event).await.is_err()
+        {
+            return Err(Lost::Done);
+        }
+        if seq != 0 {
+            self.last_seq = seq;
+            if seq >= self.acked + ACK_EVERY {
+                // When the connection has no room, a later one will do.
+                drop(stream.outgoing.try_send(self.with_ack(ClientMessage::default())));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What to do after a stream ended with this error.
+fn after(error: Error) -> Lost {
+    use signalbox_proto::reason::{DRAINING, HEARTBEAT_TIMEOUT, SEQ_GAP, SESSION_GONE, SLOW_CONSUMER};
+    match error.reason() {
+        // No reason: the connection was lost.
+        DRAINING | HEARTBEAT_TIMEOUT | SEQ_GAP | "" => Lost::Resume(None),
+        SESSION_GONE | SLOW_CONSUMER => Lost::Rejoin,
+        _ => Lost::Ended(error),
+    }
+}
+
+/// Says goodbye and waits for the stream's end, within reason.
+async fn leave(mut stream: Stream) {
+    let leave = ClientMessage { body: Some(Said::Leave(Leave::default())), ..ClientMessage::default() };
+    let goodbye = async {
+        if stream.outgoing.send(leave).await.is_ok() {
+            while let Ok(Some(_)) = stream.incoming.message().await {}
+        }
+    };
+    drop(timeout(LEAVE_TIMEOUT, goodbye).await);
+}

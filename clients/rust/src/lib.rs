@@ -1,0 +1,80 @@
+//! Native client of Signalbox.
+//!
+//! ```no_run
+//! use signalbox_client::{Client, Event, Signal, v1::Join};
+//!
+//! # async fn run() -> Result<(), signalbox_client::Error> {
+//! let client = Client::new("http://127.0.0.1:50051")?;
+//! let mut session = client.join(Join { room: "demo".into(), ..Join::default() }).await?;
+//! while let Some(event) = session.next().await {
+//!     match event {
+//!         // Who was there first offers.
+//!         Event::MemberJoined(member) => {
+//!             let offer = Signal::offer(member.member_id, "v=0...");
+//!             println!("{:?}", session.send(offer).await.outcome().await);
+//!         }
+//!         Event::Signal(signal) => println!("{signal:?}"),
+//!         event => println!("{event:?}"),
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A session goes on when its connection is lost: the client resumes it by itself, sends again what was not
+//! acknowledged, and drops what it has already seen. The application is told three things about the connection:
+//! [`Event::Suspended`], [`Event::Resumed`], and [`Event::Gone`] when the session could not be continued and the client
+//! joined again as a new one, after which the application renegotiates.
+
+mod backoff;
+mod driver;
+mod error;
+mod outbox;
+mod session;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use signalbox_proto::v1;
+use tonic::transport::{Channel, Endpoint};
+
+pub use self::{
+    error::Error,
+    session::{Event, Outcome, Receipt, Received, Sender, Session, Signal},
+};
+
+/// Opens sessions at a server.
+#[derive(Clone)]
+pub struct Client {
+    dial: Arc<dyn Fn() -> Channel + Send + Sync>,
+}
+
+impl Client {
+    /// A client of the server at `url`, such as `http://127.0.0.1:50051`. Connects when a session is opened; each
+    /// session has a connection of its own, and a new one each time it resumes.
+    pub fn new(url: &str) -> Result<Self, Error> {
+        let endpoint = Endpoint::from_shared(url.to_owned())
+            .map_err(|error| Error::Address(error.to_string()))?
+            .connect_timeout(Duration::from_secs(3))
+            .tcp_nodelay(true)
+            // A connection that died without a word is found within 15 s.
+            .http2_keep_alive_interval(Duration::from_secs(10))
+            .keep_alive_timeout(Duration::from_secs(5))
+            .keep_alive_while_idle(true);
+        #[cfg(feature = "tls")]
+        let endpoint = endpoint
+            .tls_config(tonic::transport::ClientTlsConfig::new().with_webpki_roots())
+            .map_err(|error| Error::Address(error.to_string()))?;
+        Ok(Self::with_dial(move || endpoint.connect_lazy()))
+    }
+
+    /// A client that makes its connections with `dial`, called for each stream.
+    pub fn with_dial(dial: impl Fn() -> Channel + Send + Sync + 'static) -> Self {
+        Self { dial: Arc::new(dial) }
+    }
+
+    /// Opens a session. Errors are those of the first attempt; once it is open, the session looks after itself.
+    pub async fn join(&self, join: v1::Join) -> Result<Session, Error> {
+        driver::open(self.dial.clone(), join).await
+    }
+}
