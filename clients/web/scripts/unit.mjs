@@ -1,0 +1,31 @@
+// Runs test/unit/*.test.ts: bundled to plain JavaScript, because Node 20 reads no TypeScript. Run with: npm test
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { build } from 'esbuild';
+
+process.chdir(new URL('..', import.meta.url).pathname);
+// Below node_modules, so that what is not bundled is found.
+const folder = mkdtempSync('node_modules/.unit-');
+try {
+  const entryPoints = readdirSync('test/unit')
+    .filter((name) => name.endsWith('.test.ts'))
+    .map((name) => join('test/unit', name));
+  await build({
+    entryPoints,
+    outdir: folder,
+    bundle: true,
+    platform: 'node',
+    format: 'esm',
+    packages: 'external',
+    sourcemap: true,
+    logLevel: 'warning',
+  });
+  const files = readdirSync(folder)
+    .filter((name) => name.endsWith('.js'))
+    .map((name) => join(folder, name));
+  const args = ['--enable-source-maps', '--test', ...process.argv.slice(2), ...files];
+  process.exitCode = spawnSync(process.execPath, args, { stdio: 'inherit' }).status ?? 1;
+} finally {
+  rmSync(folder, { recursive: true, force: true });
+}

@@ -1,0 +1,24 @@
+const DELAYS_MS = [0, 300, 1_200, 2_700, 4_800, 7_000];
+
+/**
+ * How long to wait before the given attempt (0, 1, 2, ...), in milliseconds: at once, then quadratically longer up to
+ * 7 s, each spread by 15 % either way so that clients that were cut together do not return together.
+ */
+export function backoff(attempt: number, random: () => number = Math.random): number {
+  const delay = DELAYS_MS[Math.min(Math.max(attempt, 0), DELAYS_MS.length - 1)] ?? 0;
+  return Math.round(delay * (0.85 + 0.3 * random()));
+}
+
+/** Resolves after `ms` milliseconds, or as soon as `signal` is aborted. Never rejects. */
+export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal?.aborted) return resolve();
+    const done = () => {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', done);
+      resolve();
+    };
+    const timer = setTimeout(done, ms);
+    signal?.addEventListener('abort', done);
+  });
+}

@@ -1,0 +1,18 @@
+/**
+ * Signalbox in the browser. `join` enters a room and gives a `Session`: who is there, and what they signal. `Mesh` goes
+ * on from there to a peer connection with everybody.
+ *
+ * @packageDocumentation
+ */
+
+export { Code } from '@connectrpc/connect';
+export type { Unsubscribe } from './emitter.js';
+export { type FieldViolation, SignalError } from './errors.js';
+export type { CandidateEvent, DataEvent, DescriptionEvent, SessionEvents } from './events.js';
+export { Mesh, type MeshEvents, type MeshOptions } from './mesh.js';
+export type { IceServerList, LeaveReason, Member, RoomInfo } from './model.js';
+export type { JoinOptions, Report, SessionState } from './options.js';
+export type { Failure, Outcome } from './outbox.js';
+export type { Path } from './path.js';
+export type { Peer, PeerState } from './peer.js';
+export { join, type Session } from './session.js';

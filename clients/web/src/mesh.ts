@@ -1,0 +1,211 @@
+import { Emitter, type Unsubscribe } from './emitter.js';
+import type { LeaveReason, Member } from './model.js';
+import type { JoinOptions } from './options.js';
+import { Peer, type PeerHost } from './peer.js';
+import { join, type Session } from './session.js';
+
+/** How long a connection whose member has gone without saying so is kept for the member's return, in milliseconds. */
+const ORPHAN_MS = 30_000;
+/** Attribute that names the page, so that a member can be recognised when its session had to be opened anew. */
+const INSTANCE = 'instance';
+
+/** How to join a mesh. */
+export interface MeshOptions extends JoinOptions {
+  /** Sent to everybody. Without it members still have the data channel, and what the others send. */
+  stream?: MediaStream | undefined;
+  /** Further settings of every RTCPeerConnection; `iceServers` come from the server unless they stand here. */
+  rtcConfiguration?: RTCConfiguration;
+}
+
+/** What a mesh tells. For the connection to the server see the events of its `session`. */
+export interface MeshEvents {
+  peerAdded: Peer;
+  /** Its state, path, stream or member changed. */
+  peerChanged: Peer;
+  /** It is closed. */
+  peerRemoved: { readonly peer: Peer; readonly reason: LeaveReason };
+  /** Something came through a peer's data channel. */
+  message: { readonly peer: Peer; readonly data: string | ArrayBuffer };
+  /** Something went wrong that is not fatal: a candidate or description that the browser refused. */
+  warning: { readonly peer: Peer; readonly error: unknown };
+}
+
+/**
+ * Connects every member of a room to every other, directly: one RTCPeerConnection per member, with media both ways and
+ * a data channel. Fine for a handful of members; the load grows with their number squared.
+ *
+ * Connections outlive the session that made them: when it is `gone` and opened anew, here or at the other end, media
+ * and data channels that still flow go on under the new member_ids.
+ */
+export class Mesh extends Emitter<MeshEvents> {
+  /** The session underneath. */
+  readonly session: Session;
+  readonly #options: MeshOptions;
+  readonly #peers = new Map<string, Peer>();
+  // Connections that have lost their member, which may come back.
+  readonly #orphans = new Map<Peer, { reason: LeaveReason; timer: ReturnType<typeof setTimeout> }>();
+  readonly #unsubscribe: Unsubscribe[];
+  readonly #host: PeerHost;
+
+  /** Joins a room and connects to everybody in it, and to everybody who comes. Throws what `join` throws. */
+  static async join(room: string, options: MeshOptions = {}): Promise<Mesh> {
+    const attributes = { ...options.attributes, [INSTANCE]: options.attributes?.[INSTANCE] ?? randomId() };
+    return new Mesh(await join(room, { ...options, attributes }), options);
+  }
+
+  private constructor(session: Session, options: MeshOptions) {
+    super();
+    this.session = session;
+    this.#options = options;
+    this.#host = {
+      connect: () => this.#connect(),
+      isPolite: (member) => session.me.joinOrder > member.joinOrder,
+      sendOffer: (...args) => session.sendOffer(...args),
+      sendAnswer: (...args) => session.sendAnswer(...args),
+      sendCandidate: (...args) => session.sendCandidate(...args),
+      changed: (peer) => this.#changed(peer),
+      settled: (peer, elapsedMs) => this.#report(peer, elapsedMs),
+      received: (peer, data) => this.emit('message', { peer, data }),
+      warn: (peer, error) => this.emit('warning', { peer, error }),
+    };
+    for (const member of session.members.values()) this.#adopt(member);
+    this.#unsubscribe = [
+      session.on('memberJoined', (member) => this.#adopt(member)),
+      session.on('memberUpdated', (member) => this.#peers.get(member.memberId)?.update(member)),
+      session.on('memberLeft', ({ member, reason }) => this.#lost(member, reason)),
+      session.on('offer', (event) => this.#peers.get(event.from)?.handleOffer(event)),
+      session.on('answer', (event) => this.#peers.get(event.from)?.handleAnswer(event)),
+      session.on('candidate', (event) => this.#peers.get(event.from)?.handleCandidate(event)),
+      session.on('iceServers', ({ iceServers }) => this.#configure(iceServers)),
+      session.on('resumed', () => this.#recover()),
+      session.on('gone', () => this.#rejoined()),
+      session.on('ended', () => this.close()),
+    ];
+  }
+
+  /** The connections, by member_id. */
+  get peers(): ReadonlyMap<string, Peer> {
+    return this.#peers;
+  }
+
+  /** Sends to everybody over the data channels. Returns those whom it could not be sent to. */
+  broadcast(data: string | ArrayBuffer): Peer[] {
+    return [...this.#peers.values()].filter((peer) => !peer.send(data));
+  }
+
+  /** Leaves the room and closes every connection. */
+  async leave(reason = ''): Promise<void> {
+    await this.session.leave(reason);
+    this.close();
+  }
+
+  /** Closes every connection. The session goes on. */
+  close(): void {
+    for (const unsubscribe of this.#unsubscribe) unsubscribe();
+    for (const peer of [...this.#peers.values(), ...this.#orphans.keys()]) this.#remove(peer, 'LEFT');
+  }
+
+  #connect(): RTCPeerConnection {
+    const { rtcConfiguration, stream } = this.#options;
+    const connection = new RTCPeerConnection({ iceServers: this.session.iceServers, ...rtcConfiguration });
+    for (const track of stream?.getTracks() ?? []) connection.addTrack(track, stream as MediaStream);
+    return connection;
+  }
+
+  #adopt(member: Member): void {
+    const orphan = this.#findOrphan(member);
+    if (orphan) {
+      clearTimeout(this.#orphans.get(orphan)?.timer);
+      this.#orphans.delete(orphan);
+      this.#peers.set(member.memberId, orphan);
+      orphan.rebind(member);
+      return;
+    }
+    const peer = new Peer(member, this.#host);
+    this.#peers.set(member.memberId, peer);
+    this.emit('peerAdded', peer);
+  }
+
+  /** The connection to the same page, if there is one. One to another page of the same identity has been replaced. */
+  #findOrphan(member: Member): Peer | undefined {
+    let found: Peer | undefined;
+    for (const peer of [...this.#orphans.keys()]) {
+      if (isSamePage(peer.member, member)) found = peer;
+      else if (member.identity !== '' && peer.member.identity === member.identity) this.#remove(peer, 'REPLACED');
+    }
+    return found;
+  }
+
+  #lost(member: Member, reason: LeaveReason): void {
+    const peer = this.#peers.get(member.memberId);
+    if (!peer) return;
+    const forGood = reason === 'LEFT' || reason === 'REMOVED' || reason === 'ROOM_CLOSED';
+    if (forGood) this.#remove(peer, reason);
+    else this.#orphan(peer, reason);
+  }
+
+  /** Keeps a connection that still works, although its member has gone: the member may be about to join again. */
+  #orphan(peer: Peer, reason: LeaveReason): void {
+    if (peer.state !== 'connected' || !peer.member.attributes[INSTANCE]) {
+      this.#remove(peer, reason);
+      return;
+    }
+    this.#peers.delete(peer.member.memberId);
+    this.#orphans.set(peer, { reason, timer: setTimeout(() => this.#remove(peer, reason), ORPHAN_MS) });
+    peer.update({ ...peer.member, state: 'suspended' });
+  }
+
+  /** This member's session was opened anew: everybody has to be found again. */
+  #rejoined(): void {
+    for (const peer of [...this.#peers.values()]) this.#orphan(peer, 'TIMED_OUT');
+    this.#configure(this.session.iceServers);
+    for (const member of this.session.members.values()) this.#adopt(member);
+  }
+
+  #remove(peer: Peer, reason: LeaveReason): void {
+    clearTimeout(this.#orphans.get(peer)?.timer);
+    this.#orphans.delete(peer);
+    if (this.#peers.get(peer.member.memberId) === peer) this.#peers.delete(peer.member.memberId);
+    if (peer.state === 'closed') return;
+    peer.close();
+    this.emit('peerRemoved', { peer, reason });
+  }
+
+  #changed(peer: Peer): void {
+    const orphan = this.#orphans.get(peer);
+    if (orphan && peer.state !== 'connected') this.#remove(peer, orphan.reason);
+    else if (orphan || this.#peers.get(peer.member.memberId) === peer) this.emit('peerChanged', peer);
+  }
+
+  #recover(): void {
+    for (const peer of this.#peers.values()) {
+      if (peer.state === 'disconnected' || peer.state === 'failed') void peer.recover();
+    }
+  }
+
+  #configure(iceServers: RTCIceServer[]): void {
+    if (this.#options.rtcConfiguration?.iceServers) return;
+    for (const peer of [...this.#peers.values(), ...this.#orphans.keys()]) peer.configure(iceServers);
+  }
+
+  #report(peer: Peer, elapsedMs: number): void {
+    void this.session.report({
+      peer: peer.member.memberId,
+      iceState: peer.connection.iceConnectionState,
+      connectionState: peer.connection.connectionState,
+      localCandidateType: peer.path?.local ?? '',
+      remoteCandidateType: peer.path?.remote ?? '',
+      protocol: peer.path?.protocol ?? '',
+      elapsedMs,
+    });
+  }
+}
+
+function isSamePage(a: Member, b: Member): boolean {
+  return a.identity === b.identity && !!a.attributes[INSTANCE] && a.attributes[INSTANCE] === b.attributes[INSTANCE];
+}
+
+/** crypto.randomUUID is missing on insecure origins. */
+function randomId(): string {
+  return [...crypto.getRandomValues(new Uint8Array(12))].map((byte) => byte.toString(16).padStart(2, '0')).join('');
+}

@@ -1,0 +1,40 @@
+/** The way that media and data take between two members. */
+export interface Path {
+  /** `host`: a local address; `srflx`, `prflx`: through a NAT; `relay`: through a TURN server. */
+  readonly local: RTCIceCandidateType;
+  readonly remote: RTCIceCandidateType;
+  /** `udp`, `tcp` or `tls`; for a relay: between this side and the TURN server. */
+  readonly protocol: string;
+}
+
+interface PairStats extends RTCIceCandidatePairStats {
+  /** Firefox, which has no selectedCandidatePairId in older versions. */
+  selected?: boolean;
+}
+
+interface CandidateStats extends RTCStats {
+  candidateType?: RTCIceCandidateType;
+  protocol?: string;
+  relayProtocol?: string;
+}
+
+/** The selected candidate pair of a connection, once there is one. */
+export async function selectedPath(connection: RTCPeerConnection): Promise<Path | undefined> {
+  return readPath(await connection.getStats());
+}
+
+/** @internal The same, of a report. */
+export function readPath(report: ReadonlyMap<string, unknown>): Path | undefined {
+  const stats = [...report.values()] as RTCStats[];
+  const transport = stats.find((stat): stat is RTCTransportStats => stat.type === 'transport');
+  const pairs = stats.filter((stat): stat is PairStats => stat.type === 'candidate-pair');
+  const pair =
+    pairs.find((stat) => stat.id === transport?.selectedCandidatePairId) ??
+    pairs.find((stat) => stat.selected) ??
+    pairs.find((stat) => stat.nominated && stat.state === 'succeeded');
+  const local = report.get(pair?.localCandidateId ?? '') as CandidateStats | undefined;
+  const remote = report.get(pair?.remoteCandidateId ?? '') as CandidateStats | undefined;
+  if (!local?.candidateType || !remote?.candidateType) return undefined;
+  const protocol = local.relayProtocol || local.protocol || 'udp';
+  return { local: local.candidateType, remote: remote.candidateType, protocol };
+}

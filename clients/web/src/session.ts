@@ -1,0 +1,332 @@
+import { type Client, createClient } from '@connectrpc/connect';
+import { createGrpcWebTransport } from '@connectrpc/connect-web';
+import { backoff, sleep } from './backoff.js';
+import { Emitter, type Unsubscribe } from './emitter.js';
+import { SignalError } from './errors.js';
+import type { SessionEvents } from './events.js';
+import * as pb from './gen/signalbox/v1/signal_pb.js';
+import { Inbox } from './inbox.js';
+import * as model from './model.js';
+import type { JoinOptions, Report, SessionState } from './options.js';
+import type { Outcome, Utterance } from './outbox.js';
+import { sendBeacon, watchPage } from './page.js';
+import { nextStep } from './policy.js';
+import { Sender } from './sender.js';
+import { readStream } from './stream.js';
+
+/** How long a stream may take to open, in milliseconds. */
+const OPEN_TIMEOUT_MS = 10_000;
+/** The same for the first attempts to resume: a browser may try them on a connection that is dead without knowing. */
+const RESUME_TIMEOUT_MS = 3_000;
+/** How long after the resume window a resume is still tried: the server's clock started later. */
+const WINDOW_GRACE_MS = 5_000;
+/** A stream that lived shorter does not start the back-off anew, so that one that breaks at once is not hammered. */
+const STABLE_MS = 5_000;
+/** How long `leave` waits for the server. */
+const LEAVE_TIMEOUT_MS = 2_000;
+
+/**
+ * Enters a room. Resolves when the server has welcomed this member; from then on the session keeps itself alive.
+ *
+ * Events are held back until the first `on`: register all handlers in one go and none is missed.
+ *
+ * @throws SignalError: `ROOM_FULL`, `INVALID_ROOM_NAME`, `PASSCODE_WRONG`, ... or `NETWORK` and the like after
+ * `joinTimeoutMs`.
+ */
+export function join(room: string, options: JoinOptions = {}): Promise<Session> {
+  return new Promise((resolve, reject) => new Session(room, options, resolve, reject));
+}
+
+/** One member's stay in a room, kept through reconnects. Made by `join`. */
+export class Session extends Emitter<SessionEvents> {
+  readonly #url: string;
+  readonly #client: Client<typeof pb.Signal>;
+  readonly #join: {
+    room: string;
+    identity: string;
+    displayName: string;
+    attributes: Record<string, string>;
+    passcode: string;
+  };
+  readonly #inbox = new Inbox((name, event) => this.emit(name, event));
+  readonly #unwatch: () => void;
+  #state: SessionState = 'joining';
+  #token = '';
+  #me: model.Member | undefined;
+  #room = model.toRoom(undefined);
+  #limits = model.toLimits(undefined);
+  #ice: model.IceServerList = { iceServers: [], expiresAt: undefined };
+  #sender: Sender | undefined;
+  // One stream and the sends that go with it, and the waiting after it.
+  #link = new AbortController();
+  #nudge = new AbortController();
+  #goAway: pb.GoAway | undefined;
+  // Why a Send ended the stream.
+  #fault: SignalError | undefined;
+  #attempt = 0;
+  #openedAt = 0;
+  #receivedAt = 0;
+  #leaving = false;
+  readonly #opened: (session: Session) => void;
+
+  /** @internal Use `join`. */
+  constructor(
+    room: string,
+    options: JoinOptions,
+    opened: (session: Session) => void,
+    failed: (error: SignalError) => void,
+  ) {
+    super();
+    const { url = globalThis.location?.origin ?? '', identity = '', displayName = '', passcode = '' } = options;
+    this.#url = url.replace(/\/+$/, '');
+    this.#client = createClient(pb.Signal, options.transport ?? createGrpcWebTransport({ baseUrl: this.#url }));
+    this.#join = { room, identity, displayName, passcode, attributes: { ...options.attributes } };
+    this.#opened = opened;
+    this.#unwatch = watchPage({
+      networkChanged: () => this.#reconnect(),
+      shown: () => {
+        if (Date.now() - this.#receivedAt > this.#limits.heartbeatMs + 3_000) this.#reconnect();
+      },
+      closing: () => {
+        if (this.#token !== '' && this.#state !== 'ended') sendBeacon(this.#url, this.#token);
+      },
+    });
+    const abort = () => {
+      if (this.#state === 'joining') this.#end('ABORTED', undefined);
+    };
+    options.signal?.addEventListener('abort', abort);
+    if (options.signal?.aborted) abort();
+    this.#run(options.joinTimeoutMs ?? 15_000)
+      .then(failed)
+      .finally(() => options.signal?.removeEventListener('abort', abort));
+  }
+
+  /** Whether the server can be talked to right now. */
+  get state(): SessionState {
+    return this.#state;
+  }
+
+  /** This member as the others see it. */
+  get me(): model.Member {
+    if (!this.#me) throw SignalError.ended();
+    return this.#me;
+  }
+
+  /** The others, by member_id, in join order. Live: it changes along with the events. */
+  get members(): ReadonlyMap<string, model.Member> {
+    return this.#inbox.members;
+  }
+
+  /** The room. */
+  get room(): model.RoomInfo {
+    return this.#room;
+  }
+
+  /** For RTCConfiguration.iceServers; the newest that were told. */
+  get iceServers(): RTCIceServer[] {
+    return this.#ice.iceServers;
+  }
+
+  /** Says an offer. `negotiation` ties its answer and candidates to it. */
+  sendOffer(to: string, sdp: string, negotiation = 0n): Promise<Outcome> {
+    return this.#say({ to, negotiation, body: { case: 'offer', value: { sdp } } });
+  }
+
+  /** Says an answer, with the negotiation of its offer. */
+  sendAnswer(to: string, sdp: string, negotiation = 0n): Promise<Outcome> {
+    return this.#say({ to, negotiation, body: { case: 'answer', value: { sdp } } });
+  }
+
+  /** Says a candidate, with the negotiation of the description it belongs to. */
+  sendCandidate(to: string, candidate: RTCIceCandidateInit, negotiation = 0n): Promise<Outcome> {
+    return this.#say({ to, negotiation, body: { case: 'candidate', value: model.fromCandidate(candidate) } });
+  }
+
+  /** Sends application data through the server, to one member or (without `to`) to all others. */
+  sendData(data: { to?: string; topic?: string; text?: string; payload?: Uint8Array<ArrayBuffer> }): Promise<Outcome> {
+    const { to = '', topic = '', text = '', payload = new Uint8Array() } = data;
+    return this.#say({ to, body: { case: 'data', value: { topic, text, payload } } });
+  }
+
+  /** Changes what others see of this member; what is not given stays as it is. */
+  update(change: { displayName?: string; attributes?: Record<string, string> }): Promise<Outcome> {
+    const { displayName, attributes } = change;
+    if (displayName !== undefined) this.#join.displayName = displayName;
+    if (attributes !== undefined) this.#join.attributes = { ...attributes };
+    if (this.#me) this.#me = { ...this.#me, displayName: this.#join.displayName, attributes: this.#join.attributes };
+    const value = {
+      ...(displayName === undefined ? {} : { displayName }),
+      attributes: attributes ?? {},
+      clearAttributes: attributes !== undefined && Object.keys(attributes).length === 0,
+    };
+    return this.#say({ body: { case: 'update', value } });
+  }
+
+  /** Tells the server's operators what became of a peer connection. */
+  report(report: Report): Promise<Outcome> {
+    return this.#say({ body: { case: 'report', value: report } });
+  }
+
+  /** Leaves at once. Resolves when the server knows, or after 2 s. */
+  async leave(reason = ''): Promise<void> {
+    if (this.#state === 'ended' || this.#leaving) return;
+    this.#leaving = true;
+    if (this.#state === 'connected' && this.#sender) {
+      const said = this.#sender.say({ body: { case: 'leave', value: { reason } } });
+      await Promise.race([said, sleep(LEAVE_TIMEOUT_MS)]);
+    } else {
+      await this.#sender?.farewell(reason, LEAVE_TIMEOUT_MS);
+    }
+    this.#end('LEFT', undefined);
+  }
+
+  override on<Name extends keyof SessionEvents>(
+    name: Name,
+    handler: (event: SessionEvents[Name]) => void,
+  ): Unsubscribe {
+    // Not at once: the handlers that are registered next must not miss what this one would get.
+    queueMicrotask(() => this.#inbox.release());
+    return super.on(name, handler);
+  }
+
+  #say(utterance: Utterance): Promise<Outcome> {
+    if (this.#sender && this.#state !== 'ended' && !this.#leaving) return this.#sender.say(utterance);
+    const reason = this.#state === 'ended' || this.#leaving ? 'ENDED' : 'SESSION_GONE';
+    const failure = { to: utterance.to ?? '', reason, retryAfterMs: undefined };
+    return Promise.resolve({ status: 'undelivered', failures: [failure] });
+  }
+
+  /** Opens streams until the session ends. Resolves with the error that kept it from ever being opened. */
+  async #run(joinTimeoutMs: number): Promise<SignalError> {
+    let lostAt = Date.now();
+    let error: SignalError | undefined;
+    while (this.#state !== 'ended') {
+      error = await this.#stream();
+      if (this.#isEnded() || this.#leaving) break;
+      const now = Date.now();
+      if (this.#state === 'connected') {
+        lostAt = now;
+        if (now - this.#openedAt > STABLE_MS) this.#attempt = 0;
+        this.#state = 'suspended';
+        this.emit('suspended', { error });
+        if (this.#isEnded()) break;
+      }
+      const step = nextStep(error, this.#goAway, this.#token !== '');
+      const waitMs = 'waitMs' in step ? (step.waitMs ?? backoff(this.#attempt)) : 0;
+      this.#attempt += 1;
+      if (this.#state === 'joining') {
+        error ??= SignalError.network('the stream ended before the server said welcome');
+        if (!error.retryable || now + waitMs - lostAt > joinTimeoutMs) break;
+      } else if (step.to === 'end') {
+        this.#end(step.reason, error);
+      } else if (step.to === 'rejoin' || now - lostAt > this.#limits.resumeWindowMs + WINDOW_GRACE_MS) {
+        this.#forget();
+      }
+      await sleep(waitMs, this.#nudge.signal);
+    }
+    if (this.#state === 'joining') this.#end(error?.reason ?? 'ABORTED', error);
+    return error ?? SignalError.aborted();
+  }
+
+  // Control flow analysis does not know that awaiting and emitting may end the session.
+  #isEnded(): boolean {
+    return this.#state === 'ended';
+  }
+
+  async #stream(): Promise<SignalError | undefined> {
+    this.#link = new AbortController();
+    this.#nudge = new AbortController();
+    this.#goAway = undefined;
+    this.#fault = undefined;
+    const { signal } = this.#link;
+    const open = this.#token
+      ? { case: 'resume' as const, value: { sessionToken: this.#token, afterSeq: this.#inbox.lastSeq } }
+      : { case: 'join' as const, value: this.#join };
+    const openMs = this.#token
+      ? Math.min(RESUME_TIMEOUT_MS * Math.max(this.#attempt, 1), OPEN_TIMEOUT_MS)
+      : OPEN_TIMEOUT_MS;
+    const silenceMs = () => (this.#state === 'connected' ? 2 * this.#limits.heartbeatMs + 5_000 : openMs);
+    try {
+      await readStream(this.#client, { open }, silenceMs, signal, (message) => this.#receive(message));
+      return this.#fault;
+    } catch (error) {
+      return this.#fault ?? (signal.aborted ? undefined : SignalError.from(error));
+    } finally {
+      this.#link.abort();
+    }
+  }
+
+  #receive(message: pb.ServerMessage): void {
+    this.#receivedAt = Date.now();
+    this.#sender?.noteReceived();
+    const { body } = message;
+    if (body.case === 'welcome') {
+      this.#welcomed(message.seq, body.value);
+    } else if (body.case === 'resumed') {
+      this.#resumed(body.value);
+    } else if (body.case === 'goAway') {
+      this.#goAway = body.value;
+      this.#link.abort();
+    } else {
+      if (body.case === 'iceServers') this.#ice = model.toIceServers(body.value.iceServers, body.value.expiresAt);
+      this.#inbox.accept(message);
+    }
+  }
+
+  #welcomed(seq: bigint, welcome: pb.Welcome): void {
+    const previous = this.#me;
+    this.#token = welcome.sessionToken;
+    this.#me = welcome.you && model.toMember(welcome.you);
+    this.#room = model.toRoom(welcome.room);
+    this.#limits = model.toLimits(welcome.limits);
+    this.#ice = model.toIceServers(welcome.iceServers, welcome.iceExpiresAt);
+    const previousMembers = this.#inbox.welcome(seq, welcome.members);
+    this.#sender = new Sender(this.#client, this.#token, this.#limits, () => this.#inbox.lastSeq);
+    this.#connected();
+    if (previous) this.emit('gone', { previousMemberId: previous.memberId, previousMembers });
+    else this.#opened(this);
+  }
+
+  #resumed(resumed: pb.Resumed): void {
+    this.#ice = model.toIceServers(resumed.iceServers, resumed.iceExpiresAt);
+    this.#connected();
+    this.emit('resumed', { replayed: Number(resumed.replayed) });
+    this.emit('iceServers', this.#ice);
+    this.#inbox.resumed(resumed);
+  }
+
+  #connected(): void {
+    this.#state = 'connected';
+    this.#openedAt = Date.now();
+    const link = this.#link;
+    this.#sender?.run(link.signal).catch((error) => {
+      if (link.signal.aborted) return;
+      this.#fault = SignalError.from(error);
+      link.abort();
+    });
+  }
+
+  /** Drops the stream, which may be dead without knowing, and opens another without waiting. */
+  #reconnect(): void {
+    if (this.#state === 'joining' || this.#state === 'ended') return;
+    this.#attempt = 0;
+    this.#link.abort();
+    this.#nudge.abort();
+  }
+
+  #forget(): void {
+    this.#token = '';
+    this.#sender?.abandon();
+    this.#sender = undefined;
+  }
+
+  #end(reason: string, error: SignalError | undefined): void {
+    if (this.#state === 'ended') return;
+    this.#state = 'ended';
+    this.#unwatch();
+    this.#link.abort();
+    this.#nudge.abort();
+    this.#forget();
+    this.emit('ended', { reason, error });
+  }
+}

@@ -1,0 +1,33 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { backoff, sleep } from '../../src/backoff.js';
+
+test('grows quadratically from 0 and stops growing at 7 s', () => {
+  const middle = () => 0.5;
+  assert.deepEqual(
+    [0, 1, 2, 3, 4, 5, 6, 1000].map((attempt) => backoff(attempt, middle)),
+    [0, 300, 1200, 2700, 4800, 7000, 7000, 7000],
+  );
+});
+
+test('is spread, but not by more than 15 %', () => {
+  assert.equal(
+    backoff(5, () => 0),
+    5950,
+  );
+  assert.equal(
+    backoff(5, () => 1),
+    8050,
+  );
+});
+
+test('sleep ends with its time, and at once when aborted before or meanwhile', async () => {
+  const started = Date.now();
+  await sleep(30);
+  assert.ok(Date.now() - started >= 28);
+  await sleep(60_000, AbortSignal.abort());
+  const controller = new AbortController();
+  setTimeout(() => controller.abort(), 5);
+  await sleep(60_000, controller.signal);
+  assert.ok(Date.now() - started < 5_000);
+});
