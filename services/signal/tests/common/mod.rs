@@ -1,0 +1,119 @@
+//! What the integration tests share: a real server on a port of its own, and clients of its transports.
+
+#![allow(dead_code, unused_imports, unused_macros, reason = "each test program uses a part of this")]
+
+pub(crate) mod native;
+pub(crate) mod raw;
+pub(crate) mod say;
+pub(crate) mod web;
+
+use std::{future::Future, net::SocketAddr, path::Path, time::Duration};
+
+use clap::Parser;
+use signalbox_proto::{
+    ERROR_DOMAIN,
+    v1::{rooms_client::RoomsClient, signal_client::SignalClient},
+};
+use signalbox_server::{Server, config::Cli};
+use tempfile::TempDir;
+use tokio::{sync::oneshot, task::JoinHandle, time::timeout};
+use tonic::{
+    Code, Status,
+    transport::{Channel, Endpoint},
+};
+use tonic_types::StatusExt;
+
+/// How long anything that must come may take; only a failing test waits for so long.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Awaits something that must come.
+pub(crate) async fn within<T>(limit: Duration, what: impl Future<Output = T>) -> T {
+    timeout(limit, what).await.unwrap_or_else(|_| panic!("nothing came within {limit:?}"))
+}
+
+/// The content of a message that must be of that kind: `body!(message, Offer)`.
+macro_rules! body {
+    ($message:expr, $kind:ident) => {{
+        let message = $message;
+        match message.body {
+            Some(signalbox_proto::v1::server_message::Body::$kind(body)) => body,
+            other => panic!("expected {}, got {other:?}", stringify!($kind)),
+        }
+    }};
+}
+pub(crate) use body;
+
+/// A server in this process, with its store in a folder that goes with it.
+pub(crate) struct TestServer {
+    pub(crate) addr: SocketAddr,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+    _folder: Option<TempDir>,
+}
+
+impl TestServer {
+    /// Starts a server with these flags.
+    pub(crate) async fn start(flags: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let server = Self::start_in(folder.path(), flags).await;
+        Self { _folder: Some(folder), ..server }
+    }
+
+    /// Starts a server whose store is in that folder.
+    pub(crate) async fn start_in(folder: &Path, flags: &[&str]) -> Self {
+        let store = format!("redb:{}", folder.display());
+        let fixed = ["signalbox", "--listen", "127.0.0.1:0", "--store", &store];
+        let config = Cli::try_parse_from(fixed.iter().chain(flags)).expect("valid flags").serve;
+        config.check().expect("flags that fit together");
+        let server = Server::bind(config).await.expect("a server");
+        let addr = server.local_addr().expect("an address");
+        let (stop, stopped) = oneshot::channel::<()>();
+        let task = tokio::spawn(server.run(async move {
+            // A test that ends without stopping its server takes the runtime down with it.
+            if stopped.await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }));
+        Self { addr, stop, task, _folder: None }
+    }
+
+    /// Stops the server and waits until it has ended.
+    pub(crate) async fn stop(self) {
+        self.stop.send(()).expect("the server runs");
+        within(DEADLINE, self.task).await.expect("the server ends without a panic");
+    }
+
+    /// A client of `Signal` on a connection of its own.
+    pub(crate) async fn signal(&self) -> SignalClient<Channel> {
+        SignalClient::new(connect(self.addr).await)
+    }
+
+    /// A client of `Rooms`.
+    pub(crate) async fn rooms(&self) -> RoomsClient<Channel> {
+        RoomsClient::new(connect(self.addr).await)
+    }
+}
+
+/// An HTTP/2 connection.
+pub(crate) async fn connect(addr: SocketAddr) -> Channel {
+    let endpoint = Endpoint::from_shared(format!("http://{addr}")).expect("an address is part of a valid URI");
+    within(DEADLINE, endpoint.connect()).await.expect("the server takes connections")
+}
+
+/// Checks an error's code and the reason that clients branch on.
+#[track_caller]
+pub(crate) fn assert_error(status: &Status, code: Code, reason: &str) {
+    let info = status.get_details_error_info().unwrap_or_else(|| panic!("no ErrorInfo in {status:?}"));
+    assert_eq!((status.code(), info.reason.as_str()), (code, reason), "{status:?}");
+    assert_eq!(info.domain, ERROR_DOMAIN);
+}
+
+/// Checks an error that is about one field.
+#[track_caller]
+pub(crate) fn assert_field_error(status: &Status, reason: &str, field: &str) {
+    assert_error(status, Code::InvalidArgument, reason);
+    let violations = status.get_details_bad_request().expect("field violations").field_violations;
+    let fields: Vec<_> = violations.iter().map(|violation| violation.field.as_str()).collect();
+    assert_eq!(fields, [field]);
+    assert!(!violations[0].description.is_empty(), "the violation says what is wrong");
+}

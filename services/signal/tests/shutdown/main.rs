@@ -1,0 +1,11 @@
+//! The real program: how it starts, how it stops, and what it writes to its log.
+
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod logs;
+mod program;
+mod start;
+mod stop;

@@ -1,0 +1,10 @@
+//! gRPC-Web: the same sessions on `Subscribe` and `Send`, as browsers make them.
+
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod origins;
+mod sessions;
+mod wire;

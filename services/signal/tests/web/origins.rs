@@ -1,0 +1,82 @@
+//! Which pages may call: those of the server's own origin and of listed ones.
+
+use http::{Method, StatusCode};
+
+use crate::common::{
+    TestServer,
+    raw::{Version, header_of, request},
+    web::frame,
+};
+
+const SEND: &str = "/signalbox.v1.Signal/Send";
+const LISTED: &str = "https://app.example.org";
+
+fn words(list: &str) -> Vec<String> {
+    let mut words: Vec<_> = list.split(',').map(|word| word.trim().to_lowercase()).collect();
+    words.sort_unstable();
+    words
+}
+
+#[tokio::test]
+async fn a_preflight_of_a_listed_origin_is_granted_what_grpc_web_needs() {
+    let server = TestServer::start(&["--cors-origin", LISTED, "--cors-origin", "http://localhost:5173"]).await;
+    for origin in [LISTED, "http://localhost:5173"] {
+        let headers = [
+            ("origin", origin),
+            ("access-control-request-method", "POST"),
+            ("access-control-request-headers", "content-type,x-grpc-web,x-user-agent,grpc-timeout,authorization"),
+        ];
+        let response = request(server.addr, Version::Http1, Method::OPTIONS, SEND, &headers, "").await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        assert_eq!(header_of(&response, "access-control-allow-origin"), origin);
+        assert_eq!(header_of(&response, "access-control-allow-methods"), "POST");
+        let allowed = words(header_of(&response, "access-control-allow-headers"));
+        assert_eq!(allowed, ["authorization", "content-type", "grpc-timeout", "x-grpc-web", "x-user-agent"]);
+        assert_eq!(header_of(&response, "access-control-allow-credentials"), "", "no cookies");
+        assert!(header_of(&response, "access-control-max-age").parse::<u32>().unwrap() >= 600);
+    }
+}
+
+#[tokio::test]
+async fn a_call_of_a_listed_origin_lets_the_page_read_the_status() {
+    let server = TestServer::start(&["--cors-origin", LISTED]).await;
+    let headers = [("origin", LISTED), ("content-type", "application/grpc-web+proto")];
+    let response = request(server.addr, Version::Http1, Method::POST, SEND, &headers, frame(&[])).await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(header_of(&response, "access-control-allow-origin"), LISTED);
+    let exposed = words(header_of(&response, "access-control-expose-headers"));
+    assert_eq!(exposed, ["grpc-message", "grpc-status", "grpc-status-details-bin"]);
+    assert!(words(header_of(&response, "vary")).contains(&"origin".to_owned()), "caches must tell origins apart");
+}
+
+#[tokio::test]
+async fn a_foreign_origin_is_refused_and_granted_nothing() {
+    let server = TestServer::start(&["--cors-origin", LISTED]).await;
+    for origin in ["https://evil.example", "http://app.example.org", "https://app.example.org:444", "null"] {
+        for version in [Version::Http1, Version::Http2] {
+            let headers = [("origin", origin), ("content-type", "application/grpc-web+proto")];
+            let response = request(server.addr, version, Method::POST, SEND, &headers, frame(&[])).await.unwrap();
+            assert_eq!(response.status(), StatusCode::FORBIDDEN, "{origin} {version:?}");
+            assert_eq!(header_of(&response, "access-control-allow-origin"), "", "{origin}");
+        }
+        let headers = [("origin", origin), ("access-control-request-method", "POST")];
+        let response = request(server.addr, Version::Http1, Method::OPTIONS, SEND, &headers, "").await.unwrap();
+        assert_eq!(header_of(&response, "access-control-allow-origin"), "", "{origin}");
+    }
+}
+
+#[tokio::test]
+async fn the_servers_own_pages_may_call() {
+    let server = TestServer::start(&[]).await;
+    for version in [Version::Http1, Version::Http2] {
+        for origin in [format!("http://{}", server.addr), format!("https://{}", server.addr)] {
+            let headers = [("origin", origin.as_str()), ("content-type", "application/grpc-web+proto")];
+            let response = request(server.addr, version, Method::POST, SEND, &headers, frame(&[])).await.unwrap();
+            assert_eq!(response.status(), StatusCode::OK, "{origin} {version:?}");
+        }
+        let other = format!("http://{}:1", server.addr.ip());
+        let headers = [("origin", other.as_str()), ("content-type", "application/grpc-web+proto")];
+        let response = request(server.addr, version, Method::POST, SEND, &headers, frame(&[])).await.unwrap();
+        assert_eq!(response.status(), StatusCode::FORBIDDEN, "another port is another origin");
+    }
+}
