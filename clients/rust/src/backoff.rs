@@ -23,7 +23,7 @@ impl Backoff {
 }
 
 /// A random number from 0 to 1.
-pub(crate) fn random() -> f64 {
+pub(crate) fn system_random() -> f64 {
     f64::from(getrandom::u32().unwrap_or(u32::MAX / 2)) / f64::from(u32::MAX)
 }
 

@@ -14,12 +14,12 @@ use tokio::{
     time::{Instant, sleep, timeout, timeout_at},
 };
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Streaming, transport::Channel};
+use tonic::Streaming;
 use tracing::debug;
 
 use crate::{
-    Error,
-    backoff::{Backoff, random},
+    Client, Error,
+    backoff::Backoff,
     outbox::Outbox,
     session::{Command, Event, Received, Sender, Session},
 };
@@ -37,11 +37,9 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a leave may take before the connection is simply dropped.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
 
-pub(crate) type Dial = Arc<dyn Fn() -> Channel + Send + Sync>;
-
 /// Opens a session and starts the task behind it.
-pub(crate) async fn open(dial: Dial, join: Join) -> Result<Session, Error> {
-    let (stream, first) = Stream::open(&dial, Said::Join(join.clone())).await?;
+pub(crate) async fn open(client: Client, join: Join) -> Result<Session, Error> {
+    let (stream, first) = Stream::open(&client, Said::Join(join.clone())).await?;
     let Some(Body::Welcome(welcome)) = first.body else {
         return Err(Error::Protocol("the first message after a join was not welcome"));
     };
@@ -49,7 +47,7 @@ pub(crate) async fn open(dial: Dial, join: Join) -> Result<Session, Error> {
     let (events, to_application) = mpsc::channel(EVENTS);
     let current = Arc::new(RwLock::new(Arc::new(welcome.clone())));
     let driver = Driver {
-        dial,
+        client,
         join,
         commands: from_application,
         events,
@@ -70,12 +68,13 @@ struct Stream {
 }
 
 impl Stream {
-    async fn open(dial: &Dial, body: Said) -> Result<(Self, ServerMessage), Error> {
+    async fn open(client: &Client, body: Said) -> Result<(Self, ServerMessage), Error> {
         let open = async {
             let (outgoing, messages) = mpsc::channel(OUTGOING);
             let first = ClientMessage { body: Some(body), ..ClientMessage::default() };
             outgoing.try_send(first).map_err(|_| Error::Protocol("a new channel has no room"))?;
-            let mut incoming = SignalClient::new(dial()).exchange(ReceiverStream::new(messages)).await?.into_inner();
+            let mut incoming =
+                SignalClient::new((client.dial)()).exchange(ReceiverStream::new(messages)).await?.into_inner();
             let first =
                 incoming.message().await?.ok_or(Error::Protocol("the stream ended before its first message"))?;
             Ok((Self { outgoing, incoming }, first))
@@ -99,7 +98,7 @@ enum Lost {
 }
 
 struct Driver {
-    dial: Dial,
+    client: Client,
     join: Join,
     commands: mpsc::Receiver<Command>,
     events: mpsc::Sender<Event>,
@@ -142,12 +141,12 @@ impl Driver {
             sleep(wait).await;
         }
         loop {
-            sleep(backoff.next(random())).await;
+            sleep(backoff.next((self.client.random)())).await;
             if self.events.is_closed() {
                 return Err(Error::Protocol("nobody is listening"));
             }
             let resume = Resume { session_token: self.welcome.session_token.clone(), after_seq: self.last_seq };
-            match Stream::open(&self.dial, Said::Resume(resume)).await {
+            match Stream::open(&self.client, Said::Resume(resume)).await {
                 Ok((stream, ServerMessage { ack, body: Some(Body::Resumed(resumed)), .. })) => {
                     self.acked = 0;
                     // The outcome of what was handled before is settled by the next ack. What was not goes again; there
@@ -176,7 +175,7 @@ impl Driver {
         self.last_seq = 0;
         self.acked = 0;
         loop {
-            match Stream::open(&self.dial, Said::Join(self.join.clone())).await {
+            match Stream::open(&self.client, Said::Join(self.join.clone())).await {
                 Ok((stream, ServerMessage { body: Some(Body::Welcome(welcome)), .. })) => {
                     self.welcome = welcome.clone();
                     *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(welcome.clone());
@@ -187,7 +186,7 @@ impl Driver {
                 Err(error) if error.is_temporary() => debug!(%error, "could not join again yet"),
                 Err(error) => return Err(error),
             }
-            sleep(backoff.next(random())).await;
+            sleep(backoff.next((self.client.random)())).await;
             if self.events.is_closed() {
                 return Err(Error::Protocol("nobody is listening"));
             }

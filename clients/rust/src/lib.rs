@@ -46,8 +46,14 @@ pub use self::{
 /// Opens sessions at a server.
 #[derive(Clone)]
 pub struct Client {
-    dial: Arc<dyn Fn() -> Channel + Send + Sync>,
+    dial: Dial,
+    random: Jitter,
 }
+
+/// Makes a connection.
+type Dial = Arc<dyn Fn() -> Channel + Send + Sync>;
+/// Numbers from 0 to 1.
+type Jitter = Arc<dyn Fn() -> f64 + Send + Sync>;
 
 impl Client {
     /// A client of the server at `url`, such as `http://127.0.0.1:50051`. Connects when a session is opened; each
@@ -70,11 +76,17 @@ impl Client {
 
     /// A client that makes its connections with `dial`, called for each stream.
     pub fn with_dial(dial: impl Fn() -> Channel + Send + Sync + 'static) -> Self {
-        Self { dial: Arc::new(dial) }
+        Self { dial: Arc::new(dial), random: Arc::new(backoff::system_random) }
+    }
+
+    /// Takes the random part of waits, numbers from 0 to 1, from `random`: for simulations that must be repeatable.
+    #[must_use]
+    pub fn with_random(self, random: impl Fn() -> f64 + Send + Sync + 'static) -> Self {
+        Self { random: Arc::new(random), ..self }
     }
 
     /// Opens a session. Errors are those of the first attempt; once it is open, the session looks after itself.
     pub async fn join(&self, join: v1::Join) -> Result<Session, Error> {
-        driver::open(self.dial.clone(), join).await
+        driver::open(self.clone(), join).await
     }
 }

@@ -22,6 +22,7 @@ use tracing::{debug, info};
 use crate::{
     error::Error,
     limit::Limits,
+    random::Random,
     room::{
         Carrier, Newcomer, Next, Opened, Policy, RETRY, Room,
         id::{MemberId, RoomName},
@@ -59,6 +60,7 @@ pub struct RoomDefaults {
 pub struct Hub {
     rooms: RwLock<HashMap<RoomName, Arc<LiveRoom>>>,
     store: Arc<dyn Store>,
+    random: Random,
     limits: Limits,
     defaults: RoomDefaults,
     /// Held while a room is opened from its record, created or deleted. Awaited, but never on the path of a signal.
@@ -72,10 +74,11 @@ pub struct Hub {
 
 impl Hub {
     /// No live rooms yet.
-    pub fn new(store: Arc<dyn Store>, limits: Limits, defaults: RoomDefaults) -> Arc<Self> {
+    pub fn new(store: Arc<dyn Store>, random: Random, limits: Limits, defaults: RoomDefaults) -> Arc<Self> {
         Arc::new(Self {
             rooms: RwLock::default(),
             store,
+            random,
             limits,
             defaults,
             gates: std::array::from_fn(|_| sync::Mutex::new(())),
@@ -94,6 +97,11 @@ impl Hub {
     /// How rooms come into being.
     pub fn defaults(&self) -> &RoomDefaults {
         &self.defaults
+    }
+
+    /// Where random bits come from.
+    pub fn random(&self) -> &Random {
+        &self.random
     }
 
     /// Where the records are.

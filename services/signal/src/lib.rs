@@ -16,18 +16,18 @@ pub mod hub;
 pub mod ice;
 pub mod limit;
 pub mod listen;
+mod mutant;
+pub mod random;
 pub mod room;
 pub mod rpc;
 pub mod store;
 pub mod token;
 
-use std::{future::Future, io, net::SocketAddr, sync::Arc};
+use std::{future::Future, io, sync::Arc};
 
+use axum::serve::Listener;
 use signalbox_proto::v1::rooms_server::RoomsServer;
-use tokio::{
-    net::TcpListener,
-    time::{self, Duration, Instant},
-};
+use tokio::time::{self, Duration, Instant};
 use tonic::server::NamedService;
 use tonic_health::{ServingStatus, server::HealthReporter};
 use tracing::{info, warn};
@@ -35,8 +35,10 @@ use tracing::{info, warn};
 use crate::{
     config::Config,
     hub::Hub,
-    listen::{Connections, H2Limits},
+    listen::{Connections, H2Limits, Tcp},
+    random::Random,
     rpc::{RoomsService, SignalService, stub::signal_server::SignalServer},
+    store::Store,
 };
 
 /// How long connections may take to end after the last session's stream has.
@@ -46,10 +48,10 @@ const SIGNAL: &str = <SignalServer<SignalService> as NamedService>::NAME;
 const ROOMS: &str = <RoomsServer<RoomsService> as NamedService>::NAME;
 
 /// A server that is bound and ready to run.
-pub struct Server {
+pub struct Server<L = Tcp> {
     config: Config,
     hub: Arc<Hub>,
-    listener: TcpListener,
+    listener: L,
     connections: Connections,
     health: HealthReporter,
 }
@@ -58,7 +60,17 @@ impl Server {
     /// Opens the store and binds the port. The configuration has been checked.
     pub async fn bind(config: Config) -> Result<Self, String> {
         let store = config.store.open().await?;
-        let hub = Hub::new(store, config.limits(), config.room_defaults());
+        let bind =
+            |error: io::Error| format!("cannot listen on {}: {error}; --listen takes another address", config.listen);
+        let listener = Tcp::bind(config.listen).await.map_err(bind)?;
+        Ok(Self::new(config, store, Random::system(), listener).await)
+    }
+}
+
+impl<L: Listener> Server<L> {
+    /// A server on a listener, with a store and random bits of the caller's. The configuration has been checked.
+    pub async fn new(config: Config, store: Arc<dyn Store>, random: Random, listener: L) -> Self {
+        let hub = Hub::new(store, random, config.limits(), config.room_defaults());
         let (health, health_service) = tonic_health::server::health_reporter();
         for service in [SIGNAL, ROOMS] {
             health.set_service_status(service, ServingStatus::Serving).await;
@@ -66,14 +78,11 @@ impl Server {
         let app = listen::app(&config, &hub, health_service);
         let connections = Connections::new(app, H2Limits { max_streams: config.max_streams });
 
-        let bind =
-            |error: io::Error| format!("cannot listen on {}: {error}; --listen takes another address", config.listen);
-        let listener = TcpListener::bind(config.listen).await.map_err(bind)?;
-        Ok(Self { hub, listener, connections, health, config })
+        Self { hub, listener, connections, health, config }
     }
 
     /// The address that clients can connect to.
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+    pub fn local_addr(&self) -> io::Result<L::Addr> {
         self.listener.local_addr()
     }
 
@@ -85,11 +94,10 @@ impl Server {
             tokio::spawn(hub.clone().run_bookkeeping()),
             tokio::spawn(report_store(hub.clone(), health.clone())),
         ];
-        connections.accept(&listener, stop).await;
+        connections.accept(listener, stop).await;
 
         let sessions = hub.session_count();
         info!(sessions, timeout = ?config.drain_timeout, "stopping: clients are sent away");
-        drop(listener);
         for task in background {
             task.abort();
         }

@@ -17,7 +17,7 @@ use tower_http::{
     timeout::TimeoutBody,
 };
 
-pub use self::accept::{Connections, H2Limits};
+pub use self::accept::{Connections, H2Limits, Tcp};
 use crate::{
     config::Config,
     hub::Hub,

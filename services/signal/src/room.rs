@@ -29,7 +29,11 @@ use self::{
     log::{About, Cap, Log},
     session::{Presence, Session},
 };
-use crate::{error::Error, limit::Limits};
+use crate::{
+    error::Error,
+    limit::Limits,
+    mutant::{self, Mutant},
+};
 
 /// What a mailbox holds for joins, updates and leaves beyond what it holds for signals, so that signals alone cannot
 /// push a member out.
@@ -340,6 +344,9 @@ impl Room {
                 let farewell = if end == End::Left { session.farewell() } else { VecDeque::new() };
                 self.ended.insert((id, session.generation), Ended { farewell, end });
             }
+            if mutant::is(Mutant::SilentEnd) && reason == LeaveReason::TimedOut {
+                continue;
+            }
             let news = Body::MemberLeft(MemberLeft { member_id: id.to_string(), reason: reason.into() });
             leaving.extend(
                 self.append_for_others(now, About::Left(id), news)
@@ -400,7 +407,8 @@ impl Room {
 
     /// What the stream of that generation does next; `waker` is woken when there is more.
     pub fn poll(&mut self, now: Instant, id: MemberId, generation: u64, waker: &Waker) -> Next {
-        let Some(session) = self.sessions.get_mut(&id).filter(|session| session.generation == generation) else {
+        let carries = |session: &&mut Session| session.generation == generation || mutant::is(Mutant::ForgetGeneration);
+        let Some(session) = self.sessions.get_mut(&id).filter(carries) else {
             return self.last_words(id, generation);
         };
         if let Some(frame) = session.next(now) {

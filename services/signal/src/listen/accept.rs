@@ -1,8 +1,8 @@
 //! The accept loop: sockets in, HTTP/1.1 and HTTP/2 connections served, until told to stop.
 
-use std::{io, time::Duration};
+use std::{io, net::SocketAddr, time::Duration};
 
-use axum::body::Body;
+use axum::{body::Body, serve::Listener};
 use http::Request;
 use hyper::body::Incoming;
 use hyper_util::{
@@ -12,6 +12,7 @@ use hyper_util::{
 };
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     time,
 };
@@ -75,29 +76,17 @@ impl Connections {
     }
 
     /// Takes connections until `stop` is done.
-    pub async fn accept(&self, listener: &TcpListener, stop: impl Future<Output = ()>) {
+    pub async fn accept(&self, mut listener: impl Listener, stop: impl Future<Output = ()>) {
         tokio::pin!(stop);
         loop {
-            let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
+            tokio::select! {
+                (socket, _) = listener.accept() => self.serve(socket),
                 () = &mut stop => return,
-            };
-            match accepted {
-                Ok((socket, _)) => self.serve(socket),
-                Err(error) if is_of_one_connection(&error) => debug!(%error, "connection lost before it was taken"),
-                Err(error) => {
-                    warn!(%error, "cannot take connections");
-                    time::sleep(ACCEPT_BACK_OFF).await;
-                }
             }
         }
     }
 
-    fn serve(&self, socket: TcpStream) {
-        if let Err(error) = tune(&socket) {
-            debug!(%error, "connection lost before it was served");
-            return;
-        }
+    fn serve(&self, socket: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
         let app = self.app.clone().map_request(|request: Request<Incoming>| request.map(Body::new));
         let connection = self.http.serve_connection(TokioIo::new(socket), TowerToHyperService::new(app)).into_owned();
         let connection = self.open.watch(connection);
@@ -115,6 +104,42 @@ impl Connections {
     }
 }
 
+/// TCP sockets, as the connections need them.
+pub struct Tcp(TcpListener);
+
+impl Tcp {
+    /// Binds an address.
+    pub async fn bind(address: SocketAddr) -> io::Result<Self> {
+        TcpListener::bind(address).await.map(Self)
+    }
+}
+
+impl Listener for Tcp {
+    type Io = TcpStream;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (TcpStream, SocketAddr) {
+        loop {
+            let accepted = self.0.accept().await.and_then(|(socket, address)| {
+                tune(&socket)?;
+                Ok((socket, address))
+            });
+            match accepted {
+                Ok(accepted) => return accepted,
+                Err(error) if is_of_one_connection(&error) => debug!(%error, "connection lost before it was served"),
+                Err(error) => {
+                    warn!(%error, "cannot take connections");
+                    time::sleep(ACCEPT_BACK_OFF).await;
+                }
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.0.local_addr()
+    }
+}
+
 /// Small messages leave at once, and a peer that vanished without a word is found.
 fn tune(socket: &TcpStream) -> io::Result<()> {
     socket.set_nodelay(true)?;
@@ -128,6 +153,7 @@ fn tune(socket: &TcpStream) -> io::Result<()> {
 }
 
 fn is_of_one_connection(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
-    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+    // The last is what a socket that is gone answers to being tuned.
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, InvalidInput, NotConnected};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | NotConnected | InvalidInput)
 }

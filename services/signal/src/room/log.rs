@@ -14,6 +14,7 @@ use prost::Message;
 use signalbox_proto::v1::{ServerMessage, server_message::Body};
 
 use super::id::MemberId;
+use crate::mutant::{self, Mutant};
 
 /// What an entry says, and of whom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,7 +108,8 @@ impl View {
             _ => {}
         }
         let size = entry.bytes.len();
-        if self.waiting() >= cap.entries || self.waiting_bytes + size > cap.bytes {
+        let full = self.waiting() >= cap.entries || self.waiting_bytes + size > cap.bytes;
+        if full && !mutant::is(Mutant::UnboundedQueue) {
             return Err(Full);
         }
         while self.taken > 0 && (self.entries.len() >= cap.entries || self.kept_bytes + size > cap.bytes) {
@@ -116,6 +118,10 @@ impl View {
         self.waiting_bytes += size;
         self.kept_bytes += size;
         self.entries.push_back((entry, now));
+        if mutant::is(Mutant::SwapTwo) && self.waiting() > 1 {
+            let last = self.entries.len() - 1;
+            self.entries.swap(last, last - 1);
+        }
         Ok(())
     }
 
@@ -165,6 +171,9 @@ impl View {
             return Err(Incomplete);
         }
         self.taken = self.entries.partition_point(|(entry, _)| entry.seq <= seq);
+        if mutant::is(Mutant::ReplayOffByOne) {
+            self.taken = self.entries.len().min(self.taken + 1);
+        }
         self.waiting_bytes = self.entries.range(self.taken..).map(|(entry, _)| entry.bytes.len()).sum();
         Ok(self.waiting())
     }

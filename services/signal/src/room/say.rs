@@ -18,7 +18,11 @@ use super::{
     map_fits,
     session::Admission,
 };
-use crate::{error::Error, limit::Limits};
+use crate::{
+    error::Error,
+    limit::Limits,
+    mutant::{self, Mutant},
+};
 
 impl Room {
     /// Handles one message of a session. An error is one of the stream (or call), the session stays.
@@ -151,12 +155,18 @@ impl Room {
         signal: Body,
     ) -> Vec<Undelivered> {
         let cap = Cap { entries: self.limits.mailbox_entries, bytes: self.limits.mailbox_bytes };
-        let entry = self.log.draft(About::SignalOf(from), negotiation, signal);
+        let forged = self.sessions.keys().next().filter(|_| mutant::is(Mutant::WrongFrom)).copied();
+        let entry = self.log.draft(About::SignalOf(forged.unwrap_or(from)), negotiation, signal);
+        if mutant::is(Mutant::DropSome) && entry.seq.is_multiple_of(10_000) {
+            self.log.commit(&entry);
+            return Vec::new();
+        }
         let mut undelivered = Vec::new();
         for id in to {
             let Some(session) = self.sessions.get_mut(id) else { continue };
             match session.push(now, entry.clone(), cap) {
                 Ok(()) => self.wakes.extend(session.take_waker()),
+                Err(log::Full) if mutant::is(Mutant::AckBeforeAppend) => {}
                 Err(log::Full) => undelivered.push(failure(&id.to_string(), undelivered::MAILBOX_FULL, None)),
             }
         }

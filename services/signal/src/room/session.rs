@@ -17,6 +17,7 @@ use super::{
 use crate::{
     error::Error,
     limit::{Bucket, Limits},
+    mutant::{self, Mutant},
 };
 
 /// An ack leaves at most this much after the message that it acknowledges...
@@ -170,7 +171,7 @@ impl Session {
 
     /// Looks at a message's number before it is handled.
     pub(super) fn admit(&mut self, now: Instant, seq: u64) -> Result<Admission, Error> {
-        if seq == 0 || seq == self.handled + 1 {
+        if seq == 0 || seq == self.handled + 1 || (mutant::is(Mutant::NoDedupe) && seq <= self.handled) {
             return Ok(Admission::New);
         }
         if seq > self.handled {
@@ -198,7 +199,7 @@ impl Session {
             self.outcomes.extend(undelivered.iter().cloned());
         }
         if seq != 0 {
-            self.handled = seq;
+            self.handled = self.handled.max(seq);
             self.owe_ack(now);
         }
         // A client that keeps to its window cannot ask again for what is older.

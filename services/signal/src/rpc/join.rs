@@ -60,8 +60,8 @@ impl Reception {
 
     async fn join(&self, join: Join, carrier: Carrier) -> Result<Opening, Status> {
         let name = check(&join, self.hub.limits())?;
-        let random = random()?;
-        let (id, secret) = (MemberId::new(random.0), Secret::new(random.1));
+        let random = self.hub.random();
+        let (id, secret) = (MemberId::new(random.bits()), Secret::new(random.bits()));
         let newcomer = || Newcomer {
             id,
             secret,
@@ -169,15 +169,4 @@ fn told(limits: &Limits) -> v1::Limits {
         heartbeat_interval: limits.heartbeat_interval.try_into().ok(),
         max_unacked: limits.max_unacked,
     }
-}
-
-/// Fresh random bits for a member id and a secret.
-fn random() -> Result<([u8; 12], [u8; 16]), Status> {
-    let (mut id, mut secret) = ([0; 12], [0; 16]);
-    let filled = getrandom::fill(&mut id).and_then(|()| getrandom::fill(&mut secret));
-    filled.map_err(|error| {
-        tracing::error!(%error, "the system gives no random bits");
-        Status::internal("no random bits")
-    })?;
-    Ok((id, secret))
 }

@@ -63,7 +63,8 @@ impl Outbound {
     }
 
     fn schedule_ice(&mut self) {
-        self.ice_due = self.reception.ice.refresh_after(random()).map(|after| Instant::now() + after);
+        self.ice_due =
+            self.reception.ice.refresh_after(self.reception.hub.random().unit()).map(|after| Instant::now() + after);
     }
 
     /// Fresh ICE servers, when they are due.
@@ -81,7 +82,7 @@ impl Outbound {
         };
         let mut retry_after = None;
         if let Error::Draining(after) = &mut error {
-            *after = spread(RETURN_SPREAD);
+            *after = RETURN_SPREAD.mul_f64(self.reception.hub.random().unit());
             retry_after = (*after).try_into().ok();
         }
         let reason = error.code().1.to_owned();
@@ -101,7 +102,7 @@ impl Stream for Outbound {
                 State::Opening(opening) => {
                     // The sender goes away without a word only when its task was ended with the server.
                     let opened = ready!(Pin::new(opening).poll(cx))
-                        .unwrap_or_else(|_| Err(Error::Draining(spread(RETURN_SPREAD)).into()));
+                        .unwrap_or_else(|_| Err(Error::Draining(RETURN_SPREAD).into()));
                     match opened {
                         Ok(Opening { mut seat, first }) => {
                             seat.welcomed = true;
@@ -151,14 +152,4 @@ fn action(error: &Error) -> Action {
         // would only make again.
         _ => Action::Stop,
     }
-}
-
-/// A random time from nothing to `most`.
-fn spread(most: Duration) -> Duration {
-    most.mul_f64(random())
-}
-
-/// A random number from 0 to 1.
-fn random() -> f64 {
-    f64::from(getrandom::u32().unwrap_or(u32::MAX / 2)) / f64::from(u32::MAX)
 }

@@ -62,7 +62,10 @@ impl RoomsService {
         if room.relay_only {
             return Err(Error::Unimplemented("relay_only").into());
         }
-        let name = if room.name.is_empty() { generate_name()? } else { RoomName::parse(&room.name, "room.name")? };
+        let name = match room.name.as_str() {
+            "" => RoomName::generate(self.hub.random().bits()),
+            name => RoomName::parse(name, "room.name")?,
+        };
         if room.display_name.len() > limits.name_bytes {
             let problem = format!("must be at most {} bytes", limits.name_bytes);
             return Err(Error::invalid("room.display_name", problem).into());
@@ -193,10 +196,4 @@ impl Rooms for RoomsService {
     async fn watch_room(&self, _: Request<WatchRoomRequest>) -> Result<Response<Self::WatchRoomStream>, Status> {
         Err(Error::Unimplemented("WatchRoom").into())
     }
-}
-
-fn generate_name() -> Result<RoomName, Status> {
-    let mut random = [0; 16];
-    getrandom::fill(&mut random).map_err(|_| Status::internal("no random bits"))?;
-    Ok(RoomName::generate(random))
 }
