@@ -1,6 +1,7 @@
 //! The task behind a session: keeps a stream open, resumes, resends, watches for silence.
 
 use std::{
+    collections::VecDeque,
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
@@ -21,7 +22,7 @@ use crate::{
     Client, Error,
     backoff::Backoff,
     outbox::Outbox,
-    session::{Command, Event, Received, Sender, Session},
+    session::{Command, Event, Outcome, Received, Sender, Session},
 };
 
 /// Commands that wait for the driver; a sender beyond that waits itself.
@@ -53,12 +54,14 @@ pub(crate) async fn open(client: Client, join: Join) -> Result<Session, Error> {
         events,
         current: current.clone(),
         outbox: Outbox::default(),
+        resend: VecDeque::new(),
         welcome,
+        session: 0,
         last_seq: 0,
         acked: 0,
     };
     tokio::spawn(driver.run(stream));
-    Ok(Session { sender: Sender { commands }, events: to_application, welcome: current })
+    Ok(Session { sender: Sender { commands, session: Arc::default() }, events: to_application, welcome: current })
 }
 
 /// One network stream.
@@ -104,7 +107,11 @@ struct Driver {
     events: mpsc::Sender<Event>,
     current: Arc<RwLock<Arc<Welcome>>>,
     outbox: Outbox,
+    /// What has to be said again on this stream, before anything new.
+    resend: VecDeque<ClientMessage>,
     welcome: Welcome,
+    /// How many sessions there were before this one.
+    session: u64,
     /// Highest log entry handed to the application, and the highest that the server was told of.
     last_seq: u64,
     acked: u64,
@@ -149,13 +156,8 @@ impl Driver {
             match Stream::open(&self.client, Said::Resume(resume)).await {
                 Ok((stream, ServerMessage { ack, body: Some(Body::Resumed(resumed)), .. })) => {
                     self.acked = 0;
-                    // The outcome of what was handled before is settled by the next ack. What was not goes again; there
-                    // is room for all of it, in time: the server always reads.
-                    for message in self.outbox.after(ack) {
-                        if stream.outgoing.send(message).await.is_err() {
-                            break;
-                        }
-                    }
+                    // The outcome of what was handled before is settled by the next ack. What was not goes again.
+                    self.resend = self.outbox.after(ack).collect();
                     drop(self.events.send(Event::Resumed(resumed.members)).await);
                     return Ok(stream);
                 }
@@ -172,12 +174,14 @@ impl Driver {
     /// Tries until there is a new session.
     async fn rejoin(&mut self, mut backoff: Backoff) -> Result<Stream, Error> {
         self.outbox.abandon();
+        self.resend.clear();
         self.last_seq = 0;
         self.acked = 0;
         loop {
             match Stream::open(&self.client, Said::Join(self.join.clone())).await {
                 Ok((stream, ServerMessage { body: Some(Body::Welcome(welcome)), .. })) => {
                     self.welcome = welcome.clone();
+                    self.session += 1;
                     *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(welcome.clone());
                     drop(self.events.send(Event::Gone(Box::new(welcome))).await);
                     return Ok(stream);
@@ -201,10 +205,42 @@ impl Driver {
         let max_unacked = limits.max_unacked.max(1) as usize;
         let mut deadline = Instant::now() + silence;
         loop {
-            let command = async {
-                if self.outbox.len() < max_unacked { self.commands.recv().await } else { std::future::pending().await }
+            let window_is_open = !self.resend.is_empty() || self.outbox.len() < max_unacked;
+            let next = async {
+                // A connection that takes nothing must not keep the driver from noticing that it is dead.
+                match stream.outgoing.reserve().await {
+                    Ok(permit) if !self.resend.is_empty() => (permit, None),
+                    Ok(permit) => (permit, Some(self.commands.recv().await)),
+                    // A lost stream, which the other arm sees.
+                    Err(_) => std::future::pending().await,
+                }
             };
             tokio::select! {
+                // What is said first: it is bounded by the window, so what is heard gets its turn.
+                biased;
+                (permit, command) = next, if window_is_open => match command {
+                    None => {
+                        if let Some(message) = self.resend.pop_front() {
+                            permit.send(with_ack(message, self.last_seq, &mut self.acked));
+                        }
+                    }
+                    // Meant for a session that is gone, by somebody who has not heard of that yet.
+                    Some(Some(Command::Say { session, outcome, .. })) if session != self.session => {
+                        drop(outcome.send(Outcome::Unknown));
+                    }
+                    Some(Some(Command::Say { message, outcome, .. })) => {
+                        let message = self.outbox.add(*message, outcome);
+                        permit.send(with_ack(message, self.last_seq, &mut self.acked));
+                    }
+                    Some(Some(Command::Leave(done))) => {
+                        permit.send(ClientMessage { body: Some(Said::Leave(Leave::default())), ..ClientMessage::default() });
+                        self.leave(&mut stream.incoming).await;
+                        // The application may have stopped waiting.
+                        let _ = done.send(());
+                        return Lost::Done;
+                    }
+                    Some(None) => return Lost::Done,
+                },
                 message = timeout_at(deadline, stream.incoming.message()) => match message {
                     Ok(Ok(Some(message))) => {
                         deadline = Instant::now() + silence;
@@ -216,28 +252,21 @@ impl Driver {
                     // Ended without a word, or looks open and says nothing.
                     Ok(Ok(None)) | Err(_) => return Lost::Resume(None),
                 },
-                command = command => match command {
-                    Some(Command::Say(message, outcome)) => {
-                        let message = self.outbox.add(*message, outcome);
-                        // A closed channel means a lost stream, which the other arm sees; the message is kept.
-                        drop(stream.outgoing.send(self.with_ack(message)).await);
-                    }
-                    Some(Command::Leave(done)) => {
-                        leave(stream).await;
-                        // The application may have stopped waiting.
-                        let _ = done.send(());
-                        return Lost::Done;
-                    }
-                    None => return Lost::Done,
-                },
             }
         }
     }
 
-    fn with_ack(&mut self, mut message: ClientMessage) -> ClientMessage {
-        message.ack = self.last_seq;
-        self.acked = self.last_seq;
-        message
+    /// Waits, within reason, for the server to answer everything and end the stream.
+    async fn leave(&mut self, incoming: &mut Streaming<ServerMessage>) {
+        let goodbye = async {
+            while let Ok(Some(message)) = incoming.message().await {
+                match message.body {
+                    Some(Body::Undelivered(report)) => self.outbox.undelivered(report),
+                    _ => self.outbox.settle(message.ack),
+                }
+            }
+        };
+        drop(timeout(LEAVE_TIMEOUT, goodbye).await);
     }
 
     async fn receive(&mut self, stream: &Stream, message: ServerMessage) -> Result<(), Lost> {
@@ -271,7 +300,7 @@ impl Driver {
             }
             Some(Body::Heartbeat(_)) => {
                 let beat = ClientMessage { body: Some(Said::Heartbeat(Heartbeat {})), ..ClientMessage::default() };
-                drop(stream.outgoing.try_send(self.with_ack(beat)));
+                drop(stream.outgoing.try_send(with_ack(beat, self.last_seq, &mut self.acked)));
                 None
             }
             None | Some(Body::Welcome(_) | Body::Resumed(_) | Body::Undelivered(_)) => None,
@@ -285,11 +314,19 @@ impl Driver {
             self.last_seq = seq;
             if seq >= self.acked + ACK_EVERY {
                 // When the connection has no room, a later one will do.
-                drop(stream.outgoing.try_send(self.with_ack(ClientMessage::default())));
+                let ack = with_ack(ClientMessage::default(), self.last_seq, &mut self.acked);
+                drop(stream.outgoing.try_send(ack));
             }
         }
         Ok(())
     }
+}
+
+/// Tells the server along with a message what was processed.
+fn with_ack(mut message: ClientMessage, last_seq: u64, acked: &mut u64) -> ClientMessage {
+    message.ack = last_seq;
+    *acked = last_seq;
+    message
 }
 
 /// What to do after a stream ended with this error.
@@ -301,15 +338,4 @@ fn after(error: Error) -> Lost {
         SESSION_GONE | SLOW_CONSUMER => Lost::Rejoin,
         _ => Lost::Ended(error),
     }
-}
-
-/// Says goodbye and waits for the stream's end, within reason.
-async fn leave(mut stream: Stream) {
-    let leave = ClientMessage { body: Some(Said::Leave(Leave::default())), ..ClientMessage::default() };
-    let goodbye = async {
-        if stream.outgoing.send(leave).await.is_ok() {
-            while let Ok(Some(_)) = stream.incoming.message().await {}
-        }
-    };
-    drop(timeout(LEAVE_TIMEOUT, goodbye).await);
 }

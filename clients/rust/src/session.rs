@@ -1,6 +1,9 @@
 //! A session as the application sees it: events come, signals go, each with its outcome.
 
-use std::sync::{Arc, RwLock};
+use std::sync::{
+    Arc, RwLock,
+    atomic::{AtomicU64, Ordering},
+};
 
 use signalbox_proto::v1::{
     ClientMessage, ConnectionReport, Data, IceCandidate, IceServers, Member, MemberLeft, MemberUpdate,
@@ -105,7 +108,7 @@ impl Signal {
 /// What the application says to the driver.
 #[derive(Debug)]
 pub(crate) enum Command {
-    Say(Box<ClientMessage>, oneshot::Sender<Outcome>),
+    Say { message: Box<ClientMessage>, session: u64, outcome: oneshot::Sender<Outcome> },
     Leave(oneshot::Sender<()>),
 }
 
@@ -124,15 +127,18 @@ impl Receipt {
 #[derive(Debug, Clone)]
 pub struct Sender {
     pub(crate) commands: mpsc::Sender<Command>,
+    /// Which session the application believes to be in: how many times it was told that one is gone.
+    pub(crate) session: Arc<AtomicU64>,
 }
 
 impl Sender {
     /// Says something. Waits while as many messages are in flight as the server allows; what is said meanwhile keeps its
-    /// order.
+    /// order. What was meant for a session that is gone by then is not sent in the next: its outcome is unknown.
     pub async fn send(&self, signal: Signal) -> Receipt {
         let (outcome, receipt) = oneshot::channel();
         // When the session has ended, the command and with it the outcome are dropped: unknown.
-        drop(self.commands.send(Command::Say(Box::new(signal.0), outcome)).await);
+        let session = self.session.load(Ordering::Acquire);
+        drop(self.commands.send(Command::Say { message: Box::new(signal.0), session, outcome }).await);
         Receipt(receipt)
     }
 }
@@ -161,7 +167,11 @@ impl Session {
     /// The next event; `None` after the session has ended. Keep calling it: a client that does not read is ended by the
     /// server (SLOW_CONSUMER), and what it sends waits.
     pub async fn next(&mut self) -> Option<Event> {
-        self.events.recv().await
+        let event = self.events.recv().await;
+        if let Some(Event::Gone(_)) = event {
+            self.sender.session.fetch_add(1, Ordering::AcqRel);
+        }
+        event
     }
 
     /// Says something; see [`Sender::send`].

@@ -1,6 +1,8 @@
 //! The server's configuration: each setting is one field with its flag, its `SIGNALBOX_*` variable, its default and its
 //! help. Checked as a whole before any port is bound.
 
+#![allow(rustdoc::bare_urls, reason = "the comments on the fields are the program's help")]
+
 use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};

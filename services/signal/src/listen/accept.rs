@@ -80,8 +80,9 @@ impl Connections {
         tokio::pin!(stop);
         loop {
             tokio::select! {
-                (socket, _) = listener.accept() => self.serve(socket),
+                biased;
                 () = &mut stop => return,
+                (socket, _) = listener.accept() => self.serve(socket),
             }
         }
     }

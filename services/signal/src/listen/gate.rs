@@ -50,9 +50,10 @@ fn has_grpc_content(headers: &HeaderMap) -> bool {
     native.is_some_and(|rest| rest.is_empty() || rest.starts_with(['+', ';'])) || has_web_content(headers)
 }
 
-/// Such as `application/grpc-web`, `application/grpc-web+proto` and `application/grpc-web-text`.
+/// One of those that tonic-web takes; it knows no others.
 fn has_web_content(headers: &HeaderMap) -> bool {
-    content_after(headers, "application/grpc-web").is_some()
+    let web = content_after(headers, "application/grpc-web");
+    web.is_some_and(|rest| matches!(rest, "" | "+proto" | "-text" | "-text+proto"))
 }
 
 fn content_after<'a>(headers: &'a HeaderMap, prefix: &str) -> Option<&'a str> {

@@ -93,6 +93,7 @@ impl SignalService {
         let hub = self.reception.hub.clone();
         let opening = async {
             let first = tokio::select! {
+                biased;
                 first = time::timeout(self.join_timeout, inbound.message()) => first,
                 () = hub.drained() => return Err(Error::Draining(RETRY).into()),
             };
@@ -106,8 +107,9 @@ impl SignalService {
         let Some((room, id, generation)) = answer(opened, opening).await else { return };
         loop {
             let message = tokio::select! {
-                message = inbound.message() => message,
+                biased;
                 _ = &mut gone => return,
+                message = inbound.message() => message,
             };
             let handled = match message {
                 Ok(Some(message)) => room.with(|r| r.handle(now(), id, Via::Stream(generation), message)),
@@ -131,6 +133,7 @@ async fn answer(
     opening: impl Future<Output = Result<Opening, Status>>,
 ) -> Option<(Arc<LiveRoom>, MemberId, u64)> {
     let opening = tokio::select! {
+        biased;
         opening = opening => opening,
         () = opened.closed() => return None,
     };

@@ -177,8 +177,10 @@ impl Session {
         };
         let expected = self.inbox.get(self.cursor).expect("nothing was left for this session");
         assert_eq!((message.seq, &news), (expected.0, &expected.1), "the stream follows the log");
-        self.taken_at.truncate(self.cursor);
-        self.taken_at.push(now);
+        match self.taken_at.get_mut(self.cursor) {
+            Some(at) => *at = now,
+            None => self.taken_at.push(now),
+        }
         self.cursor += 1;
         self.delivered = self.delivered.max(message.seq);
         self.waits_since = (self.cursor < self.inbox.len()).then_some(now);
