@@ -5,6 +5,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod drain;
 mod logs;
 mod program;
 mod start;
