@@ -26,6 +26,13 @@ pub(crate) enum Mutant {
     SilentEnd,
 }
 
+/// Whether that fault is active, and this is one of the few signals that it hits: one in 10,000 of the whole server.
+pub(crate) fn hits(mutant: Mutant) -> bool {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static SIGNALS: AtomicU64 = AtomicU64::new(1);
+    is(mutant) && SIGNALS.fetch_add(1, Ordering::Relaxed).is_multiple_of(10_000)
+}
+
 /// Whether that fault is active.
 #[cfg(not(feature = "mutants"))]
 pub(crate) const fn is(_: Mutant) -> bool {
