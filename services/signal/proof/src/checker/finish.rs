@@ -1,0 +1,233 @@
+//! What can be judged only when all notes are there.
+
+use std::collections::HashSet;
+
+use super::pair::{Fate, View};
+use super::session::End;
+use super::{Check, Checker, Plan, Report, Verdict};
+
+impl Checker {
+    /// Judges the whole history.
+    #[must_use]
+    pub fn finish(mut self) -> Report {
+        let plan = self.plan.take();
+        // Without a word on it, nothing is late for it.
+        let window = plan.as_ref().map_or(u64::MAX, |plan| plan.window);
+        let quiet = !self.rosters.is_empty();
+        let ends: Vec<Option<End>> =
+            self.sessions.iter().map(|session| session.end(&self.bounds, window, quiet)).collect();
+        for index in 0..self.pairs.len() {
+            self.judge_signals(index, &ends);
+            self.judge_view(index, &ends);
+        }
+        self.judge_sessions(&ends, window);
+        self.judge_rosters(&ends);
+        self.report(plan)
+    }
+
+    /// Signals that did not arrive, or were not answered.
+    fn judge_signals(&mut self, index: usize, ends: &[Option<End>]) {
+        let pair = &mut self.pairs[index];
+        let (from, to, highest, first) = (pair.from, pair.to, pair.highest, pair.first);
+        let open = std::mem::take(&mut pair.open);
+        // A session that was alive at the quiet end has no excuse for what was sent before; it may have left since.
+        let excused = |session: u32, sent: u64| {
+            let quiet = self.sessions[session as usize].last_roster;
+            let alive = quiet.is_some_and(|quiet| sent.saturating_add(self.bounds.tell) <= quiet);
+            ends[session as usize].is_some() && !alive
+        };
+        let sender_stayed = self.sessions[from as usize].last_roster.is_some();
+        let judged: Vec<_> = (first..)
+            .zip(open)
+            .map(|(number, signal)| (number, excused(from, signal.sent), excused(to, signal.sent), signal))
+            .collect();
+        for (number, sender_ended, receiver_ended, signal) in judged {
+            let whom = (Some(to), Some(from), Some(number));
+            let mut breach = |check, text: &str| self.violate(check, signal.sent, whom, text.to_owned());
+            let skipped = !signal.delivered && number < highest;
+            let (mut lost, mut unsettled) = (false, false);
+            match signal.fate {
+                Some(Fate::Undelivered) => {}
+                Some(Fate::Accepted) => {
+                    if skipped {
+                        breach(Check::GapFree, &format!("accepted and skipped: up to #{highest} was delivered"));
+                    }
+                    if !signal.delivered && !receiver_ended {
+                        breach(Check::Complete, "accepted and not delivered, and its receiver's session did not end");
+                    }
+                    lost = !signal.delivered && (skipped || !receiver_ended);
+                }
+                Some(Fate::Unknown) if sender_ended => {}
+                Some(Fate::Unknown) => {
+                    if skipped {
+                        breach(Check::GapFree, &format!("skipped and not undelivered: up to #{highest} was delivered"));
+                    }
+                    breach(Check::Definite, "its sender never learned what became of it, though its session lives");
+                }
+                None => {
+                    unsettled = true;
+                    // One who did not stay to the end need not have noted all answers.
+                    if !sender_ended && sender_stayed {
+                        if skipped {
+                            breach(
+                                Check::GapFree,
+                                &format!("skipped and not undelivered: up to #{highest} was delivered"),
+                            );
+                        }
+                        breach(Check::Definite, "never answered");
+                    }
+                }
+            }
+            self.counts.lost += u64::from(lost);
+            self.counts.unsettled += u64::from(unsettled);
+        }
+    }
+
+    /// Whether a client was told of another's end, and of nobody in another room.
+    fn judge_view(&mut self, index: usize, ends: &[Option<End>]) {
+        let pair = &self.pairs[index];
+        let (member, client) = (pair.from, pair.to);
+        let whom = (Some(client), Some(member), None);
+        if pair.view == View::Never {
+            return;
+        }
+        let told = pair.told;
+        let (ended, observer) = (&self.sessions[member as usize], &self.sessions[client as usize]);
+        if ended.room.is_some() && observer.room.is_some() && ended.room != observer.room {
+            let at = pair.seen;
+            return self.violate(Check::RoomWall, at, whom, "told of a member of another room".to_owned());
+        }
+        let Some(end) = ends[member as usize] else { return };
+        let Some(deadline) = observer.reachable(end.deadline, self.bounds.tell) else { return };
+        let excused = ends[client as usize].is_some_and(|end| end.at <= deadline);
+        if excused || told.is_some_and(|told| told <= deadline || end.vague) {
+            return;
+        }
+        let text = match told {
+            Some(told) => {
+                format!("told {} µs after the end, {} µs too late", told.saturating_sub(end.at), told - deadline)
+            }
+            // Who heard nothing any more since then was cut off or stopped, and said nothing of it.
+            None if observer.alive() <= deadline => return,
+            None => "was there and never told of the end".to_owned(),
+        };
+        self.violate(Check::LoudLoss, end.at, whom, text);
+    }
+
+    /// Whether each client knows of its own session's end.
+    fn judge_sessions(&mut self, ends: &[Option<End>], window: u64) {
+        let patience = self.bounds.windows.saturating_mul(window).saturating_add(self.bounds.tell);
+        for (id, end) in (0u32..).zip(ends) {
+            let session = &self.sessions[id as usize];
+            // It was alive at the quiet end, and had not heard of an end by then. It may have left since.
+            let Some(last) = session.last_roster else { continue };
+            if session.over.as_ref().is_some_and(|over| over.at <= last) {
+                continue;
+            }
+            if session.lost.is_some_and(|lost| last > lost.saturating_add(patience)) {
+                let text = "never learned that its session was lost with the server".to_owned();
+                self.violate(Check::LoudLoss, last, (Some(id), None, None), text);
+            } else if let Some((at, by)) = session.reported
+                && (end.is_none() || at.saturating_add(self.bounds.tell) <= last)
+            {
+                let text = "never learned that its session had ended, as the other was told".to_owned();
+                self.violate(Check::LoudLoss, at, (Some(id), Some(by), None), text);
+            }
+        }
+    }
+
+    /// Whether the last rosters are those of the sessions that live.
+    fn judge_rosters(&mut self, ends: &[Option<End>]) {
+        let mut rooms: Vec<Vec<u32>> = vec![Vec::new(); self.rooms.len()];
+        // Clients may leave once all rosters are taken; who left earlier need not be in those that were taken later.
+        let last = self.rosters.iter().map(|(_, at, _)| *at).max().unwrap_or_default();
+        for (id, session) in (0u32..).zip(&self.sessions) {
+            let stayed = ends[id as usize].is_none_or(|end| session.last_roster.is_some() && end.at > last);
+            if let (Some(room), true) = (session.room, stayed) {
+                rooms[room as usize].push(id);
+            }
+        }
+        for (client, at, roster) in std::mem::take(&mut self.rosters) {
+            let Some(room) = self.sessions[client as usize].room else { continue };
+            // One whose session ended says nothing of how rosters agree.
+            if ends[client as usize].is_some_and(|end| end.at <= at) {
+                continue;
+            }
+            let has: HashSet<u32> = roster.iter().copied().collect();
+            for &member in &rooms[room as usize] {
+                let settled = self.sessions[member as usize].opened.saturating_add(self.bounds.tell) <= at;
+                if member != client && settled && !has.contains(&member) {
+                    let text = "missing in the roster at the end".to_owned();
+                    self.violate(Check::Roster, at, (Some(client), Some(member), None), text);
+                }
+            }
+            for member in roster {
+                let other = &self.sessions[member as usize];
+                let unseen = |index: &usize| self.pairs[*index].view == View::Never;
+                let text = if member == client {
+                    "in its own roster, which is of the others"
+                } else if other.room.is_none() {
+                    "in the roster at the end, and no client opened that session"
+                } else if other.room != Some(room) {
+                    "in the roster at the end, and in another room"
+                } else if ends[member as usize].is_some_and(|end| end.deadline < at) {
+                    "in the roster at the end, and over"
+                } else if self.index.get(&(member, client)).is_none_or(unseen) {
+                    "in the roster at the end, and its join was not told"
+                } else {
+                    continue;
+                };
+                self.violate(Check::Roster, at, (Some(client), Some(member), None), text.to_owned());
+            }
+        }
+    }
+
+    fn report(mut self, plan: Option<Plan>) -> Report {
+        let mut doubts = Vec::new();
+        let effective: u64 = self.faults.values().map(|faults| faults.effective).sum();
+        match &plan {
+            None => doubts.push("there is no note of what the run is about".to_owned()),
+            Some(plan) => {
+                if self.counts.sent.saturating_mul(2) < plan.signals || self.counts.sent == 0 {
+                    doubts.push(format!("{} signals were sent, {} planned", self.counts.sent, plan.signals));
+                }
+                if effective.saturating_mul(2) < plan.faults {
+                    doubts.push(format!("{effective} faults had an effect, {} planned", plan.faults));
+                }
+                if plan.faults > 0 && self.counts.suspends == 0 {
+                    doubts.push("faults were planned, and no client ever lost its stream".to_owned());
+                }
+            }
+        }
+        if self.counts.rosters == 0 {
+            doubts.push("no client was there at the end, to say what its roster is".to_owned());
+        }
+        if let Some((first, count)) = self.found.odd.take() {
+            doubts.push(format!("{count} notes cannot be: {first}"));
+        }
+        let count = |check| self.found.counts.get(&check).copied().unwrap_or_default();
+        self.counts.duplicated = count(Check::Unique);
+        self.counts.reordered = count(Check::Ordered);
+        self.counts.silent = count(Check::LoudLoss);
+        let verdict = if !self.found.kept.is_empty() {
+            Verdict::Failed(self.found.kept)
+        } else if !doubts.is_empty() {
+            Verdict::Void(doubts.clone())
+        } else {
+            Verdict::Passed
+        };
+        let plan = plan.unwrap_or_default();
+        Report {
+            seed: plan.seed,
+            versions: plan.versions,
+            planned_signals: plan.signals,
+            planned_faults: plan.faults,
+            verdict,
+            counts: self.counts,
+            faults: self.faults,
+            peaks: self.peaks,
+            violations: self.found.counts,
+            doubts,
+        }
+    }
+}

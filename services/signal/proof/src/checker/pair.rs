@@ -1,0 +1,140 @@
+//! The signals of one ordered pair of sessions, and what the receiver was told of the sender.
+
+use std::collections::VecDeque;
+
+use crate::history::Outcome;
+
+/// An outcome without its reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    Accepted,
+    Undelivered,
+    Unknown,
+}
+
+impl From<&Outcome> for Fate {
+    fn from(outcome: &Outcome) -> Self {
+        match outcome {
+            Outcome::Accepted => Self::Accepted,
+            Outcome::Undelivered(_) => Self::Undelivered,
+            Outcome::Unknown => Self::Unknown,
+        }
+    }
+}
+
+/// What is known of a signal.
+#[derive(Debug)]
+pub(super) struct Signal {
+    pub(super) hash: u64,
+    pub(super) sent: u64,
+    pub(super) fate: Option<Fate>,
+    pub(super) delivered: bool,
+    /// The sender had been told that the addressee was gone.
+    pub(super) hopeless: bool,
+}
+
+/// What a client was told of another member.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum View {
+    /// Nothing.
+    #[default]
+    Never,
+    /// It is there.
+    Here,
+    /// A roster came without it. Its last signals and its leave may still follow: a resume tells the roster as it is
+    /// now and then replays how it came to that.
+    Missing,
+    /// It left.
+    Gone,
+}
+
+/// What came of looking up a signal's number.
+pub(super) enum Found<'a> {
+    /// Never sent.
+    Nothing,
+    /// Forgotten, since all had been said: it was delivered.
+    Delivered,
+    /// Forgotten, since all had been said: it was undelivered.
+    Undelivered,
+    /// Still open.
+    Open(&'a mut Signal),
+}
+
+/// State of an ordered pair of sessions.
+#[derive(Debug)]
+pub(super) struct Pair {
+    pub(super) from: u32,
+    pub(super) to: u32,
+    /// What the receiver was told of the sender, and when it was first told.
+    pub(super) view: View,
+    pub(super) seen: u64,
+    /// When the receiver was first told that the sender is gone.
+    pub(super) told: Option<u64>,
+    /// The sender was told that the receiver is gone.
+    pub(super) hopeless: bool,
+    /// Highest number delivered.
+    pub(super) highest: u64,
+    /// Number of the first signal in `open`.
+    pub(super) first: u64,
+    /// The signals from the first one on of which not everything is known.
+    pub(super) open: VecDeque<Signal>,
+    /// Which of those before were undelivered, as ranges.
+    refused: Vec<(u64, u64)>,
+}
+
+impl Pair {
+    pub(super) fn new(from: u32, to: u32) -> Self {
+        Self {
+            from,
+            to,
+            view: View::Never,
+            seen: 0,
+            told: None,
+            hopeless: false,
+            highest: 0,
+            first: 1,
+            open: VecDeque::new(),
+            refused: Vec::new(),
+        }
+    }
+
+    /// Number of the next signal that the sender may send.
+    pub(super) fn next(&self) -> u64 {
+        self.first + self.open.len() as u64
+    }
+
+    pub(super) fn find(&mut self, number: u64) -> Found<'_> {
+        if number == 0 || number >= self.next() {
+            return Found::Nothing;
+        }
+        if number < self.first {
+            let range = self.refused.partition_point(|&(_, last)| last < number);
+            let refused = self.refused.get(range).is_some_and(|&(first, _)| first <= number);
+            return if refused { Found::Undelivered } else { Found::Delivered };
+        }
+        match usize::try_from(number - self.first).ok().and_then(|index| self.open.get_mut(index)) {
+            Some(signal) => Found::Open(signal),
+            None => Found::Nothing,
+        }
+    }
+
+    /// Forgets the signals of which all is known.
+    pub(super) fn prune(&mut self) {
+        while let Some(signal) = self.open.front() {
+            let undelivered = signal.fate == Some(Fate::Undelivered);
+            // Whether an unknown one may be unknown depends on how its sender ends.
+            let arrived = signal.delivered && signal.fate == Some(Fate::Accepted);
+            if !(undelivered || arrived) {
+                return;
+            }
+            if undelivered {
+                match self.refused.last_mut() {
+                    Some((_, last)) if *last + 1 == self.first => *last = self.first,
+                    _ => self.refused.push((self.first, self.first)),
+                }
+            }
+            self.open.pop_front();
+            self.first += 1;
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! `signalbox-proof`: runs the nemesis against a real server and says whether the guarantee held.
+
+use std::{path::PathBuf, process::ExitCode, time::Duration};
+
+use clap::Parser;
+use signalbox_proof::{
+    checker::Verdict,
+    run::{Options, run},
+};
+
+/// Nothing was shown: too few signals, or faults that hit nothing.
+const EXIT_VOID: u8 = 2;
+/// The run itself did not work, or the server ended by itself.
+const EXIT_BROKEN: u8 = 3;
+
+/// Proves the delivery guarantee: clients that talk through faulty connections, and a checker of all they saw.
+#[derive(Debug, Parser)]
+#[command(name = "signalbox-proof", version, args_override_self = true)]
+struct Cli {
+    /// Signals to send
+    #[arg(long, default_value = "100000")]
+    signals: u64,
+    /// Faults to cause, counting only those that hit something
+    #[arg(long, default_value = "200")]
+    faults: u64,
+    /// Decides which faults, when, to whom; the same seed is the same schedule
+    #[arg(long, default_value = "1")]
+    seed: u64,
+    /// The server's program
+    #[arg(long, default_value = "target/release/signalbox", value_name = "PATH")]
+    server: PathBuf,
+    /// Writes the history there, as JSON lines
+    #[arg(long, value_name = "PATH")]
+    history: Option<PathBuf>,
+    /// Rooms, of three to six members each
+    #[arg(long, default_value = "12")]
+    rooms: usize,
+    /// Signals a second and member
+    #[arg(long, default_value = "45")]
+    rate: f64,
+    /// Faults that go on at the same time
+    #[arg(long, default_value = "8")]
+    at_once: u64,
+    /// Time between faults of the whole server: pauses and restarts
+    #[arg(long, default_value = "40s", value_parser = humantime::parse_duration)]
+    server_faults: Duration,
+    /// What the server's memory must not pass, in MiB
+    #[arg(long, default_value = "96")]
+    rss_limit: u64,
+    /// Ends the load after this time, however far it has got
+    #[arg(long, default_value = "1h", value_parser = humantime::parse_duration)]
+    deadline: Duration,
+}
+
+#[tokio::main]
+#[allow(clippy::print_stdout, clippy::print_stderr, reason = "the report is what this program is for")]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    if cli.rooms == 0 || !(0.0..=1000.0).contains(&cli.rate) {
+        eprintln!("signalbox-proof: --rooms must be at least 1, --rate between 0 and 1000");
+        return ExitCode::from(EXIT_BROKEN);
+    }
+    let options = Options {
+        signals: cli.signals,
+        faults: cli.faults,
+        seed: cli.seed,
+        server: cli.server,
+        history: cli.history,
+        rooms: cli.rooms,
+        rate: cli.rate,
+        at_once: cli.at_once,
+        server_faults: cli.server_faults,
+        rss_limit: cli.rss_limit,
+        deadline: cli.deadline,
+    };
+    let summary = match run(&options).await {
+        Ok(summary) => summary,
+        Err(error) => {
+            eprintln!("signalbox-proof: {error}");
+            return ExitCode::from(EXIT_BROKEN);
+        }
+    };
+    print!("{summary}");
+    println!("replay: {}", options.command());
+    match summary.report.verdict {
+        _ if !summary.missing.is_empty() => ExitCode::FAILURE,
+        Verdict::Passed => ExitCode::SUCCESS,
+        Verdict::Failed(_) => ExitCode::FAILURE,
+        Verdict::Void(_) => ExitCode::from(EXIT_VOID),
+    }
+}

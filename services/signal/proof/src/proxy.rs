@@ -1,0 +1,329 @@
+//! A TCP proxy that causes faults on command, and says what each of them really hit.
+//!
+//! What is in a proxy at any time is bounded: one buffer for each direction of a connection, and nothing is read while
+//! that is full.
+
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use socket2::SockRef;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::{Notify, watch},
+    task::{AbortHandle, yield_now},
+    time::sleep,
+};
+
+/// Bytes under way in one direction.
+const BUFFER: usize = 8 * 1024;
+/// How long the far end of a black hole takes to notice that the near end is gone: packets that would tell it are lost,
+/// but not for ever, so that a run can say when everybody must know.
+const HOLE_LINGER: Duration = Duration::from_secs(3);
+
+/// A direction, seen from the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// To the server.
+    Up,
+    /// From the server.
+    Down,
+    /// Both.
+    Both,
+}
+
+/// What a direction of a connection does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Passes bytes on.
+    Pass,
+    /// Passes on each chunk this much later.
+    Delay(Duration),
+    /// Holds what comes; nothing is lost.
+    Hold,
+    /// Reads and drops. The connection stays open, and is of no use any more.
+    Swallow,
+    /// Passes on one byte at a time.
+    Slice,
+    /// Resets the connection after this many more bytes.
+    ResetAfter(u64),
+    /// Ends this direction in an orderly way, and drops what still comes.
+    Fin,
+}
+
+impl Mode {
+    /// Whether the connection can go on after this.
+    fn heals(self) -> bool {
+        matches!(self, Self::Pass | Self::Delay(_) | Self::Hold | Self::Slice)
+    }
+}
+
+/// One connection through the proxy.
+#[derive(Debug)]
+struct Link {
+    up: watch::Sender<Mode>,
+    down: watch::Sender<Mode>,
+    reset: Notify,
+    /// Bytes that faults delayed, held, dropped or cut up, and connections that they ended.
+    hit: AtomicU64,
+}
+
+impl Link {
+    fn set(&self, way: Way, mode: Mode) {
+        // What was swallowed is missing: such a connection cannot be made whole.
+        let set = |direction: &watch::Sender<Mode>| {
+            direction.send_if_modified(|now| {
+                let change = now.heals() && *now != mode;
+                if change {
+                    *now = mode;
+                }
+                change
+            });
+        };
+        if way != Way::Down {
+            set(&self.up);
+        }
+        if way != Way::Up {
+            set(&self.down);
+        }
+    }
+
+    fn is_broken(&self) -> bool {
+        !(self.up.borrow().heals() && self.down.borrow().heals())
+    }
+
+    fn hits(&self) -> u64 {
+        self.hit.load(Ordering::Relaxed)
+    }
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    links: Mutex<Vec<Weak<Link>>>,
+    refusing: AtomicBool,
+    refused: AtomicU64,
+}
+
+/// A proxy in front of one server, for one client.
+#[derive(Debug)]
+pub struct Proxy {
+    addr: SocketAddr,
+    shared: Arc<Shared>,
+    accepting: AbortHandle,
+}
+
+impl Proxy {
+    /// Listens on a free port and forwards to `server`.
+    pub async fn start(server: SocketAddr) -> io::Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let addr = listener.local_addr()?;
+        let shared = Arc::new(Shared::default());
+        let accepting = tokio::spawn(accept(listener, server, shared.clone())).abort_handle();
+        Ok(Self { addr, shared, accepting })
+    }
+
+    /// Where clients connect to.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    fn links(&self) -> Vec<Arc<Link>> {
+        let mut links = self.shared.links.lock().unwrap_or_else(PoisonError::into_inner);
+        links.retain(|link| link.strong_count() > 0);
+        links.iter().filter_map(Weak::upgrade).collect()
+    }
+
+    /// Puts the present connections into a mode for some time; says how many bytes (or connections, where it ends
+    /// them) that hit. After modes that break a connection it stays broken.
+    pub async fn apply(&self, way: Way, mode: Mode, time: Duration) -> u64 {
+        let links = self.links();
+        let before: u64 = links.iter().map(|link| link.hits()).sum();
+        links.iter().for_each(|link| link.set(way, mode));
+        sleep(time).await;
+        links.iter().for_each(|link| link.set(way, Mode::Pass));
+        links.iter().map(|link| link.hits()).sum::<u64>() - before
+    }
+
+    /// Resets all connections at once; says how many there were.
+    pub fn reset(&self) -> u64 {
+        let links = self.links();
+        links.iter().for_each(|link| link.reset.notify_one());
+        links.len() as u64
+    }
+
+    /// Refuses new connections for some time; says how many.
+    pub async fn refuse(&self, time: Duration) -> u64 {
+        let before = self.shared.refused.load(Ordering::Relaxed);
+        self.shared.refusing.store(true, Ordering::Relaxed);
+        sleep(time).await;
+        self.shared.refusing.store(false, Ordering::Relaxed);
+        self.shared.refused.load(Ordering::Relaxed) - before
+    }
+
+    /// Ends all faults: connections that cannot be made whole are reset.
+    pub fn heal(&self) {
+        self.shared.refusing.store(false, Ordering::Relaxed);
+        for link in self.links() {
+            if link.is_broken() {
+                link.reset.notify_one();
+            } else {
+                link.set(Way::Both, Mode::Pass);
+            }
+        }
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.accepting.abort();
+        self.reset();
+    }
+}
+
+async fn accept(listener: TcpListener, server: SocketAddr, shared: Arc<Shared>) {
+    loop {
+        let Ok((client, _)) = listener.accept().await else {
+            // Out of descriptors, most likely: the next may work.
+            yield_now().await;
+            continue;
+        };
+        if shared.refusing.load(Ordering::Relaxed) {
+            shared.refused.fetch_add(1, Ordering::Relaxed);
+            let _ = SockRef::from(&client).set_linger(Some(Duration::ZERO));
+            continue;
+        }
+        let link = Arc::new(Link {
+            up: watch::Sender::new(Mode::Pass),
+            down: watch::Sender::new(Mode::Pass),
+            reset: Notify::new(),
+            hit: AtomicU64::new(0),
+        });
+        shared.links.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&link));
+        tokio::spawn(carry(link, client, server));
+    }
+}
+
+/// Carries one connection to its end.
+async fn carry(link: Arc<Link>, mut client: TcpStream, server: SocketAddr) {
+    let ended = match TcpStream::connect(server).await {
+        Ok(mut server) => {
+            let _ = client.set_nodelay(true).and_then(|()| server.set_nodelay(true));
+            let (from_client, to_client) = client.split();
+            let (from_server, to_server) = server.split();
+            let both = async {
+                let up = pump(from_client, to_server, link.up.subscribe(), &link.hit);
+                let down = pump(from_server, to_client, link.down.subscribe(), &link.hit);
+                futures_util::future::try_join(up, down).await.map(drop)
+            };
+            let ended = tokio::select! {
+                ended = both => ended,
+                () = link.reset.notified() => Err(Broken),
+            };
+            if ended.is_err() {
+                let _ = SockRef::from(&server).set_linger(Some(Duration::ZERO));
+            }
+            ended
+        }
+        Err(_) => Err(Broken),
+    };
+    if ended.is_err() {
+        let _ = SockRef::from(&client).set_linger(Some(Duration::ZERO));
+    }
+}
+
+/// The connection is lost, and both ends of it are reset.
+struct Broken;
+
+/// Carries one direction until its orderly end.
+async fn pump(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    mut modes: watch::Receiver<Mode>,
+    hit: &AtomicU64,
+) -> Result<(), Broken> {
+    let mut buffer = [0; BUFFER];
+    // Bytes that passed since the mode was set.
+    let mut passed = 0;
+    loop {
+        let mode = *modes.borrow_and_update();
+        match mode {
+            Mode::ResetAfter(limit) if passed >= limit => {
+                hit.fetch_add(1, Ordering::Relaxed);
+                return Err(Broken);
+            }
+            Mode::Fin => {
+                hit.fetch_add(1, Ordering::Relaxed);
+                to.shutdown().await.map_err(|_| Broken)?;
+                while from.read(&mut buffer).await.map_err(|_| Broken)? > 0 {}
+                return Ok(());
+            }
+            _ => {}
+        }
+        let length = tokio::select! {
+            changed = modes.changed() => {
+                passed = 0;
+                changed.map_err(|_| Broken)?;
+                continue;
+            }
+            length = from.read(&mut buffer) => length,
+        };
+        let length = match length {
+            Ok(length) if length > 0 => length,
+            _ if *modes.borrow() == Mode::Swallow => {
+                sleep(HOLE_LINGER).await;
+                return Err(Broken);
+            }
+            Ok(_) => return to.shutdown().await.map_err(|_| Broken),
+            Err(_) => return Err(Broken),
+        };
+        passed += forward(&buffer[..length], &mut to, &mut modes, passed, hit).await.map_err(|_| Broken)?;
+    }
+}
+
+/// Does with a chunk what the mode says; says how many bytes passed.
+async fn forward(
+    chunk: &[u8],
+    to: &mut (impl AsyncWrite + Unpin),
+    modes: &mut watch::Receiver<Mode>,
+    passed: u64,
+    hit: &AtomicU64,
+) -> io::Result<u64> {
+    let size = chunk.len() as u64;
+    if *modes.borrow() == Mode::Hold {
+        hit.fetch_add(size, Ordering::Relaxed);
+        // An error means that the link is gone, which the next use of the socket shows.
+        let _ = modes.wait_for(|mode| *mode != Mode::Hold).await;
+    }
+    let mode = *modes.borrow();
+    match mode {
+        Mode::Pass | Mode::Hold => to.write_all(chunk).await?,
+        Mode::Delay(time) => {
+            hit.fetch_add(size, Ordering::Relaxed);
+            sleep(time).await;
+            to.write_all(chunk).await?;
+        }
+        Mode::Swallow | Mode::Fin => {
+            hit.fetch_add(size, Ordering::Relaxed);
+            return Ok(0);
+        }
+        Mode::Slice => {
+            for byte in chunk.chunks(1) {
+                to.write_all(byte).await?;
+                hit.fetch_add(1, Ordering::Relaxed);
+                yield_now().await;
+            }
+        }
+        Mode::ResetAfter(limit) => {
+            let rest = usize::try_from(limit.saturating_sub(passed)).unwrap_or(usize::MAX);
+            to.write_all(&chunk[..rest.min(chunk.len())]).await?;
+        }
+    }
+    Ok(size)
+}

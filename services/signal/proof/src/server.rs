@@ -1,0 +1,184 @@
+//! The server under test: a process that is started, paused, killed and started again on the same port.
+
+use std::{
+    fs, io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+use tokio::{
+    process::{Child, Command},
+    sync::{Mutex, watch},
+    time::{Instant, sleep},
+};
+
+use crate::{history::What, notes::Notes};
+
+/// How long a session may be without a stream.
+pub const RESUME_WINDOW: Duration = Duration::from_secs(3);
+/// The server's settings: short windows, so that a run sees many of them; a small mailbox, so that it fills; no limit
+/// on the rate of signals, which is not what is tested.
+const SETTINGS: [&str; 18] = [
+    "--resume-window=3s",
+    "--heartbeat=1s",
+    "--stall-timeout=5s",
+    "--drain-timeout=2s",
+    "--mailbox-entries=300",
+    "--max-signals-per-second=100000",
+    "--signal-burst=100000",
+    "--max-unacked=256",
+    "--max-members=32",
+    "--empty-timeout=1m",
+    "--join-timeout=5s",
+    "--log=warn",
+    "--log-format=text",
+    "--max-message-bytes=131072",
+    "--mailbox-bytes=524288",
+    "--max-streams=16",
+    "--auto-create=true",
+    "--web-dir=/nonexistent",
+];
+/// How long it may take to start.
+const START_TIMEOUT: Duration = Duration::from_secs(20);
+/// How often its memory is looked at.
+const GAUGE_EVERY: Duration = Duration::from_millis(500);
+
+/// The server.
+pub struct Server {
+    binary: PathBuf,
+    folder: TempDir,
+    addr: SocketAddr,
+    child: Mutex<Child>,
+    pid: watch::Sender<Option<Pid>>,
+    notes: Notes,
+}
+
+impl Server {
+    /// Starts it on a free port.
+    pub async fn start(binary: &Path, notes: Notes) -> io::Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let (child, addr) = spawn(binary, folder.path(), "127.0.0.1:0").await?;
+        let pid = watch::Sender::new(pid(&child));
+        Ok(Self { binary: binary.to_owned(), folder, addr, child: Mutex::new(child), pid, notes })
+    }
+
+    /// Where it listens, over all restarts.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Ends it in an orderly way or at once, and starts it again. Its sessions are lost.
+    pub async fn restart(&self, signal: Signal) -> io::Result<u64> {
+        let mut child = self.child.lock().await;
+        let Some(pid_now) = pid(&child) else { return Err(io::Error::other("the server ended by itself")) };
+        kill_process(pid_now, signal)?;
+        let status = child.wait().await?;
+        self.pid.send_replace(None);
+        self.notes.note(What::ServerLost);
+        if signal == Signal::TERM && !status.success() {
+            return Err(io::Error::other(format!("told to stop, the server ended with {status}")));
+        }
+        let (started, _) = spawn(&self.binary, self.folder.path(), &self.addr.to_string()).await?;
+        self.pid.send_replace(pid(&started));
+        *child = started;
+        Ok(1)
+    }
+
+    /// Stops the process for some time, and lets it go on.
+    pub async fn pause(&self, time: Duration) -> io::Result<u64> {
+        // Held, so that nobody ends it meanwhile.
+        let child = self.child.lock().await;
+        let Some(pid) = pid(&child) else { return Err(io::Error::other("the server ended by itself")) };
+        kill_process(pid, Signal::STOP)?;
+        sleep(time).await;
+        kill_process(pid, Signal::CONT)?;
+        Ok(1)
+    }
+
+    /// Notes the process's memory from time to time, for ever.
+    pub async fn gauge(&self, limit_kib: u64) {
+        loop {
+            let pid = *self.pid.borrow();
+            if let Some(pid) = pid
+                && let Some(value) = resident_kib(pid)
+            {
+                self.notes.note(What::Gauge { name: "server RSS, KiB".to_owned(), value, limit: limit_kib });
+            }
+            sleep(GAUGE_EVERY).await;
+        }
+    }
+
+    /// Ends it for good; an error if it is not there any more or does not end as it should.
+    pub async fn stop(&self) -> io::Result<()> {
+        let mut child = self.child.lock().await;
+        let Some(pid) = pid(&child) else { return Err(io::Error::other("the server ended by itself")) };
+        kill_process(pid, Signal::TERM)?;
+        let status = child.wait().await?;
+        if status.success() { Ok(()) } else { Err(io::Error::other(format!("the server ended with {status}"))) }
+    }
+
+    /// What it logged, its last lines.
+    pub fn log(&self) -> String {
+        let log = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+        let lines: Vec<_> = log.lines().collect();
+        lines[lines.len().saturating_sub(20)..].join("\n")
+    }
+}
+
+/// What the program says it is.
+pub async fn version(binary: &Path) -> io::Result<String> {
+    let said = Command::new(binary).arg("--version").stdin(Stdio::null()).output().await?;
+    Ok(String::from_utf8_lossy(&said.stdout).trim().to_owned())
+}
+
+async fn spawn(binary: &Path, folder: &Path, listen: &str) -> io::Result<(Child, SocketAddr)> {
+    let ready = folder.join("ready");
+    match fs::remove_file(&ready) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let log = fs::OpenOptions::new().create(true).append(true).open(folder.join("log"))?;
+    let mut child = Command::new(binary)
+        .arg("serve")
+        .args(["--listen", listen, "--store"])
+        .arg(format!("redb:{}", folder.join("data").display()))
+        .arg("--ready-file")
+        .arg(&ready)
+        .args(SETTINGS)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .kill_on_drop(true)
+        .spawn()?;
+    let deadline = Instant::now() + START_TIMEOUT;
+    loop {
+        if let Ok(text) = fs::read_to_string(&ready) {
+            let addr = text.trim().parse().map_err(|_| io::Error::other("the ready file holds no address"))?;
+            return Ok((child, addr));
+        }
+        if let Some(status) = child.try_wait()? {
+            let log = fs::read_to_string(folder.join("log")).unwrap_or_default();
+            return Err(io::Error::other(format!("the server did not start: {status}\n{log}")));
+        }
+        if Instant::now() > deadline {
+            return Err(io::Error::other("the server did not start in time"));
+        }
+        // The file is the only sign of it.
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+fn pid(child: &Child) -> Option<Pid> {
+    Pid::from_raw(i32::try_from(child.id()?).ok()?)
+}
+
+/// What a process has in memory; `None` where the system does not say.
+fn resident_kib(pid: Pid) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero())).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.split_whitespace().next()?.parse().ok()
+}

@@ -1,0 +1,219 @@
+//! gRPC-Web over HTTP/1.1 as a browser speaks it, and the streams that can carry a session.
+
+use std::{net::SocketAddr, str::FromStr, time::Duration};
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header};
+use http_body_util::{BodyExt, Full};
+use hyper::{
+    body::Incoming,
+    client::conn::http1::{self, SendRequest},
+};
+use hyper_util::rt::TokioIo;
+use prost::Message;
+use signalbox_proto::v1::{
+    ClientMessage, SendRequest as Batch, SendResponse, ServerMessage, SubscribeRequest, client_message,
+    signal_client::SignalClient, subscribe_request::Open,
+};
+use tokio::{net::TcpStream, sync::mpsc, time::timeout};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Code, Status, transport::Endpoint};
+use tonic_types::StatusExt;
+
+/// Flag of a frame that holds trailers.
+const TRAILERS: u8 = 0x80;
+/// How long a connection may take to be made, and a call to be answered.
+pub const CALL_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// A call or stream did not work out.
+#[derive(Debug)]
+pub enum Fail {
+    /// The connection is lost, or says nothing.
+    Lost,
+    /// The server said no, for this reason; empty when it gave none.
+    Refused(Code, String),
+}
+
+impl From<Status> for Fail {
+    fn from(status: Status) -> Self {
+        let reason = status.get_details_error_info().map(|info| info.reason).unwrap_or_default();
+        match status.code() {
+            // A native stream that was cut comes as one of these, without a reason.
+            Code::Unknown | Code::Internal | Code::Cancelled | Code::Unavailable if reason.is_empty() => Self::Lost,
+            code => Self::Refused(code, reason),
+        }
+    }
+}
+
+impl From<hyper::Error> for Fail {
+    fn from(_: hyper::Error) -> Self {
+        Self::Lost
+    }
+}
+
+/// A connection for one call at a time.
+pub struct Connection(SendRequest<Full<Bytes>>, String);
+
+impl Connection {
+    async fn open(addr: SocketAddr) -> Result<Self, Fail> {
+        let socket = timeout(CALL_TIMEOUT, TcpStream::connect(addr)).await.map_err(|_| Fail::Lost)?;
+        let socket = socket.and_then(|socket| socket.set_nodelay(true).map(|()| socket)).map_err(|_| Fail::Lost)?;
+        let (sender, connection) = http1::handshake(TokioIo::new(socket)).await?;
+        // It ends when the sender and the response are dropped.
+        tokio::spawn(connection);
+        Ok(Self(sender, addr.to_string()))
+    }
+
+    async fn call(&mut self, method: &str, message: &impl Message) -> Result<Reply, Fail> {
+        self.0.ready().await?;
+        let message = message.encode_to_vec();
+        let mut framed = BytesMut::with_capacity(5 + message.len());
+        framed.put_u8(0);
+        framed.put_u32(u32::try_from(message.len()).map_err(|_| Fail::Lost)?);
+        framed.put_slice(&message);
+        let request = Request::post(format!("/signalbox.v1.Signal/{method}"))
+            .header(header::HOST, &self.1)
+            .header(header::CONTENT_TYPE, "application/grpc-web+proto")
+            .header("x-grpc-web", "1")
+            .body(Full::new(framed.freeze()))
+            .map_err(|_| Fail::Lost)?;
+        Ok(Reply::new(self.0.send_request(request).await?))
+    }
+}
+
+/// Says things in a session, on a connection that is kept from call to call.
+pub async fn send(
+    addr: SocketAddr,
+    kept: Option<Connection>,
+    batch: Batch,
+) -> Result<(Connection, SendResponse), Fail> {
+    let call = async {
+        let mut connection = match kept {
+            Some(connection) => connection,
+            None => Connection::open(addr).await?,
+        };
+        let mut reply = connection.call("Send", &batch).await?;
+        let response = reply.next().await?.ok_or(Fail::Lost)?;
+        let end: Option<SendResponse> = reply.next().await?;
+        end.map_or(Ok((connection, response)), |_| Err(Fail::Lost))
+    };
+    timeout(CALL_TIMEOUT, call).await.unwrap_or(Err(Fail::Lost))
+}
+
+/// A response, frame by frame.
+struct Reply {
+    body: Incoming,
+    buffer: BytesMut,
+    /// The status of a call that failed at once.
+    at_once: Option<Status>,
+}
+
+impl Reply {
+    fn new(response: Response<Incoming>) -> Self {
+        let at_once = Status::from_header_map(response.headers());
+        Self { body: response.into_body(), buffer: BytesMut::new(), at_once }
+    }
+
+    /// The next message; `None` is the end with status OK.
+    async fn next<T: Message + Default>(&mut self) -> Result<Option<T>, Fail> {
+        if let Some(status) = self.at_once.take() {
+            return ended(status);
+        }
+        loop {
+            if self.buffer.len() >= 5 {
+                let length = u32::from_be_bytes([self.buffer[1], self.buffer[2], self.buffer[3], self.buffer[4]]);
+                let length = usize::try_from(length).map_err(|_| Fail::Lost)?;
+                if self.buffer.len() >= 5 + length {
+                    let flag = self.buffer.get_u8();
+                    self.buffer.advance(4);
+                    let content = self.buffer.split_to(length);
+                    if flag == TRAILERS {
+                        return ended(status(&content));
+                    }
+                    return T::decode(content).map(Some).map_err(|_| Fail::Lost);
+                }
+            }
+            let chunk = self.body.frame().await.ok_or(Fail::Lost)??;
+            self.buffer.extend_from_slice(&chunk.into_data().map_err(|_| Fail::Lost)?);
+        }
+    }
+}
+
+fn ended<T>(status: Status) -> Result<Option<T>, Fail> {
+    if status.code() == Code::Ok { Ok(None) } else { Err(status.into()) }
+}
+
+/// Trailers are written like the headers of HTTP/1.1.
+fn status(block: &[u8]) -> Status {
+    let field = |line: &str| {
+        let (name, value) = line.split_once(':')?;
+        Some((HeaderName::from_str(name).ok()?, HeaderValue::from_str(value.trim()).ok()?))
+    };
+    let headers: HeaderMap = String::from_utf8_lossy(block).split("\r\n").filter_map(field).collect();
+    Status::from_header_map(&headers).unwrap_or_else(|| Status::unknown("no status"))
+}
+
+/// What carries a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Carrier {
+    /// gRPC-Web.
+    Subscribe,
+    /// Native gRPC.
+    Exchange,
+}
+
+/// Opens a stream and hands on what it says, until it ends or nobody listens. Silence for `silence` is an end.
+pub async fn listen(
+    addr: SocketAddr,
+    carrier: Carrier,
+    open: Open,
+    silence: Duration,
+    heard: mpsc::Sender<Result<ServerMessage, Fail>>,
+) {
+    let work = async {
+        match carrier {
+            Carrier::Subscribe => {
+                let request = SubscribeRequest { open: Some(open) };
+                let mut connection = Connection::open(addr).await?;
+                let opening = timeout(CALL_TIMEOUT, connection.call("Subscribe", &request));
+                let mut reply = opening.await.map_err(|_| Fail::Lost)??;
+                loop {
+                    let message = timeout(silence, reply.next()).await.map_err(|_| Fail::Lost)??;
+                    if hand_on(&heard, message).await.is_none() {
+                        return Err(Fail::Lost);
+                    }
+                }
+            }
+            Carrier::Exchange => {
+                let endpoint = Endpoint::from_shared(format!("http://{addr}")).map_err(|_| Fail::Lost)?;
+                let channel = timeout(CALL_TIMEOUT, endpoint.tcp_nodelay(true).connect()).await;
+                let channel = channel.map_err(|_| Fail::Lost)?.map_err(|_| Fail::Lost)?;
+                let body = match open {
+                    Open::Join(join) => client_message::Body::Join(join),
+                    Open::Resume(resume) => client_message::Body::Resume(resume),
+                };
+                let (outgoing, messages) = mpsc::channel(1);
+                let first = ClientMessage { body: Some(body), ..ClientMessage::default() };
+                outgoing.try_send(first).map_err(|_| Fail::Lost)?;
+                let mut client = SignalClient::new(channel);
+                let opening = timeout(CALL_TIMEOUT, client.exchange(ReceiverStream::new(messages)));
+                let mut stream = opening.await.map_err(|_| Fail::Lost)??.into_inner();
+                loop {
+                    let message = timeout(silence, stream.message()).await.map_err(|_| Fail::Lost)??;
+                    if hand_on(&heard, message).await.is_none() {
+                        return Err(Fail::Lost);
+                    }
+                }
+            }
+        }
+    };
+    let end: Result<(), Fail> = work.await;
+    if let Err(fail) = end {
+        // Nobody listens any more: nobody to tell.
+        drop(heard.send(Err(fail)).await);
+    }
+}
+
+async fn hand_on(heard: &mpsc::Sender<Result<ServerMessage, Fail>>, message: Option<ServerMessage>) -> Option<()> {
+    heard.send(Ok(message?)).await.ok()
+}
