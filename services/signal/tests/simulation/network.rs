@@ -1,0 +1,49 @@
+//! The simulated network, as server and client need it.
+
+use std::{io, net::SocketAddr};
+
+use axum::serve::Listener;
+use hyper_util::rt::TokioIo;
+use signalbox_client::Client;
+use tonic::transport::{Endpoint, Uri};
+use turmoil::net::{TcpListener, TcpStream};
+
+const PORT: u16 = 50051;
+
+/// A listener of the simulated network.
+pub(crate) struct SimulatedListener(TcpListener);
+
+impl SimulatedListener {
+    pub(crate) async fn bind() -> io::Result<Self> {
+        TcpListener::bind(("0.0.0.0", PORT)).await.map(Self)
+    }
+}
+
+impl Listener for SimulatedListener {
+    type Io = TcpStream;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (TcpStream, SocketAddr) {
+        loop {
+            if let Ok(accepted) = self.0.accept().await {
+                return accepted;
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.0.local_addr()
+    }
+}
+
+/// A client whose connections are of the simulated network.
+pub(crate) fn client(random: impl Fn() -> f64 + Send + Sync + 'static) -> Client {
+    Client::with_dial(|| {
+        let connector =
+            tower::service_fn(|_: Uri| async { TcpStream::connect(("server", PORT)).await.map(TokioIo::new) });
+        Endpoint::from_static("http://server:50051")
+            .connect_timeout(std::time::Duration::from_secs(3))
+            .connect_with_connector_lazy(connector)
+    })
+    .with_random(random)
+}
