@@ -74,12 +74,12 @@ cargo fmt --all --check
 cargo clippy --locked --all-targets -- -D warnings
 RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --quiet
 
-step "Rust: unit, model and integration tests, with real sockets and grpcurl"
-test_rust
-
 step "Release build: demo page and server"
 build_web
 build_server
+
+step "Rust: unit, model, simulation and integration tests, with real sockets and grpcurl; a short proof under faults"
+test_rust
 
 step "Web client: unit tests"
 npm --prefix clients/web test
