@@ -331,10 +331,11 @@ fn with_ack(mut message: ClientMessage, last_seq: u64, acked: &mut u64) -> Clien
 
 /// What to do after a stream ended with this error.
 fn after(error: Error) -> Lost {
-    use signalbox_proto::reason::{DRAINING, HEARTBEAT_TIMEOUT, SEQ_GAP, SESSION_GONE, SLOW_CONSUMER};
+    use signalbox_proto::reason::{DRAINING, FENCED, HEARTBEAT_TIMEOUT, SEQ_GAP, SESSION_GONE, SLOW_CONSUMER};
     match error.reason() {
-        // No reason: the connection was lost.
-        DRAINING | HEARTBEAT_TIMEOUT | SEQ_GAP | "" => Lost::Resume(None),
+        // No reason: the connection was lost. Fenced: only this client has the token, so it was an attempt to resume of
+        // its own that it had given up and that arrived late.
+        DRAINING | FENCED | HEARTBEAT_TIMEOUT | SEQ_GAP | "" => Lost::Resume(None),
         SESSION_GONE | SLOW_CONSUMER => Lost::Rejoin,
         _ => Lost::Ended(error),
     }
