@@ -1,4 +1,4 @@
-//! Deliberate faults, for testing the tests: each breaks one promise, and the proof of the guarantee must notice.
+//! Deliberate faults, for testing the tests: each breaks one promise that the proof of the guarantee watches.
 //!
 //! Only with the feature `mutants`, which no release has; without it [`is`] is `false` at compile time. The variable
 //! `SIGNALBOX_MUTANT` names the one that is active.
