@@ -27,15 +27,13 @@ use crate::{
         Carrier, Newcomer, Next, Opened, Policy, RETRY, Room,
         id::{MemberId, RoomName},
     },
-    store::{Created, Record, Store, now_ms},
+    store::{Created, GRACE, Record, Settings, Store, now_ms},
 };
 
 /// How often rooms look what is due; a window or a stall is found at most this much late.
 const TICK: Duration = Duration::from_millis(250);
 /// How often records of rooms in use have their expiry put off.
 const BOOKKEEPING: Duration = Duration::from_secs(30);
-/// How much longer than its empty timeout a record is kept: its expiry is put off at most this late.
-const GRACE: Duration = Duration::from_secs(60);
 /// How long a room may take to open before the join is refused.
 const OPEN_TIMEOUT: Duration = Duration::from_millis(1500);
 /// How often the store is asked whether it is there.
@@ -158,7 +156,7 @@ impl Hub {
         }
         let record = match self.store.get(name).await? {
             Some(record) => {
-                if record.empty_timeout_ms.is_some() {
+                if record.settings.empty_timeout_ms.is_some() {
                     self.store.keep(vec![name.clone()], GRACE).await?;
                 }
                 record
@@ -167,9 +165,9 @@ impl Hub {
             None => return Err(Error::RoomNotFound),
         };
         let policy = Policy {
-            max_members: record.max_members.unwrap_or(self.defaults.max_members),
-            locked: record.locked,
-            duplicate_identity: DuplicateIdentity::try_from(record.duplicate_identity)
+            max_members: record.settings.max_members.unwrap_or(self.defaults.max_members),
+            locked: record.settings.locked,
+            duplicate_identity: DuplicateIdentity::try_from(record.settings.duplicate_identity)
                 .unwrap_or(DuplicateIdentity::Replace),
         };
         let room = Arc::new(LiveRoom {
@@ -191,22 +189,15 @@ impl Hub {
 
     async fn create_for_join(&self, name: &RoomName) -> Result<Record, Error> {
         let timeout = u64::try_from(self.defaults.empty_timeout.as_millis()).unwrap_or(u64::MAX);
-        let created_at_ms = now_ms();
-        let record = Record {
-            name: name.to_string(),
-            display_name: String::new(),
-            max_members: None,
-            locked: false,
+        let settings = Settings {
             duplicate_identity: DuplicateIdentity::Replace.into(),
             empty_timeout_ms: Some(timeout),
-            labels: std::collections::BTreeMap::new(),
-            created_at_ms,
-            expires_at_ms: Some(expiry(created_at_ms, timeout)),
-            version: 1,
+            ..Settings::default()
         };
+        let record = Record::new(name, settings, now_ms());
         match self.store.create(record.clone()).await? {
             Created::New => Ok(record),
-            Created::Exists(existing) => Ok(existing),
+            Created::Exists(existing) => Ok(*existing),
         }
     }
 
@@ -380,12 +371,6 @@ impl Drop for Seat {
         });
         self.room.count_seats(|seats| *seats -= 1);
     }
-}
-
-/// When the record of a room that nobody is in ends.
-pub fn expiry(now_ms: u64, empty_timeout_ms: u64) -> u64 {
-    let grace = u64::try_from(GRACE.as_millis()).unwrap_or(u64::MAX);
-    now_ms.saturating_add(empty_timeout_ms).saturating_add(grace)
 }
 
 /// The time, from the runtime's clock.

@@ -2,6 +2,7 @@
 //! member joins it, when its settings change, and for bookkeeping.
 
 mod embedded;
+mod record;
 
 use std::{
     collections::BTreeMap,
@@ -13,50 +14,13 @@ use std::{
 };
 
 use async_trait::async_trait;
-use serde::{Deserialize, Serialize};
 use tracing::warn;
 
-pub use self::embedded::EmbeddedStore;
+pub use self::{
+    embedded::EmbeddedStore,
+    record::{GRACE, Record, SCHEMA, Settings},
+};
 use crate::{error::Error, room::id::RoomName};
-
-/// What is stored of a room. Times are milliseconds since 1970, UTC.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Record {
-    /// The room's name, and the record's key.
-    pub name: String,
-    /// Shown to people.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub display_name: String,
-    /// Seats; absent = the server's default.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max_members: Option<u32>,
-    /// Nobody new may join.
-    #[serde(default)]
-    pub locked: bool,
-    /// `DuplicateIdentity`, by number.
-    #[serde(default)]
-    pub duplicate_identity: i32,
-    /// How long the record is kept when nobody is in the room; absent = until deleted.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub empty_timeout_ms: Option<u64>,
-    /// For the application.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub labels: BTreeMap<String, String>,
-    /// When the room was created.
-    pub created_at_ms: u64,
-    /// When the record ends unless it is used; absent = never. A record past it counts as gone.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub expires_at_ms: Option<u64>,
-    /// Rises with every change of the settings.
-    pub version: u64,
-}
-
-impl Record {
-    /// Whether the record counts as gone.
-    pub fn is_expired(&self, now_ms: u64) -> bool {
-        self.expires_at_ms.is_some_and(|at| at <= now_ms)
-    }
-}
 
 /// What came of creating a record.
 #[derive(Debug, PartialEq, Eq)]
@@ -64,7 +28,42 @@ pub enum Created {
     /// It is new.
     New,
     /// There was one of that name: this.
-    Exists(Record),
+    Exists(Box<Record>),
+}
+
+/// What came of changing a record's settings.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Updated {
+    /// They are changed; the record as it is now.
+    Done(Box<Record>),
+    /// The record's version is not the one that was expected: this is how it is.
+    Conflict(Box<Record>),
+    /// There is none of that name.
+    Missing,
+}
+
+/// Which records to list.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Only those whose name comes after this, in the order of its bytes.
+    pub after: Option<String>,
+    /// Only those that have all of these labels.
+    pub labels: BTreeMap<String, String>,
+    /// How many at the most.
+    pub limit: usize,
+}
+
+/// What happened in a room since its record was last told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tally {
+    /// The room.
+    pub name: RoomName,
+    /// Sessions that were opened.
+    pub joins: u64,
+    /// Peer connections that were reported as connected.
+    pub calls: u64,
+    /// When somebody was last known to be in it.
+    pub last_active_ms: u64,
 }
 
 /// The store did not do it, or it is not known whether it did. What went wrong is in the server's log.
@@ -100,15 +99,27 @@ pub trait Store: Send + Sync + 'static {
     /// The record of that name, unless it has expired.
     async fn get(&self, name: &RoomName) -> Result<Option<Record>, Unavailable>;
 
-    /// The records that come after a name, ascending, without the expired ones.
-    async fn list(&self, after: Option<String>, limit: usize) -> Result<Vec<Record>, Unavailable>;
+    /// Records by name, ascending, without the expired ones.
+    async fn list(&self, filter: Filter) -> Result<Vec<Record>, Unavailable>;
+
+    /// Replaces the settings of the record of that name, unless it has another version than the expected one. The
+    /// empty timeout counts anew from now.
+    async fn update(
+        &self,
+        name: &RoomName,
+        expected_version: Option<u64>,
+        settings: Settings,
+    ) -> Result<Updated, Unavailable>;
 
     /// Deletes a record; says whether there was one.
     async fn delete(&self, name: &RoomName) -> Result<bool, Unavailable>;
 
-    /// Puts off the expiry of records that have one, each by its own empty timeout and `grace`, and deletes those that
-    /// have expired. Says how many were deleted.
+    /// Puts off the end of records of rooms in use, each by its own empty timeout and `grace`, also where it has passed,
+    /// and may delete those that have expired. Says how many were deleted.
     async fn keep(&self, in_use: Vec<RoomName>, grace: Duration) -> Result<usize, Unavailable>;
+
+    /// Adds to the counters of the records that are there. Some of it may be lost, or counted twice, when it fails.
+    async fn tally(&self, tallies: Vec<Tally>) -> Result<(), Unavailable>;
 }
 
 /// Where to keep the records, as given on the command line.

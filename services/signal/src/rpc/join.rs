@@ -142,19 +142,20 @@ pub(super) fn describe(record: &Record, default_max_members: u32, member_count: 
         seconds: i64::try_from(ms / 1000).unwrap_or(i64::MAX),
         nanos: i32::try_from(ms % 1000 * 1_000_000).unwrap_or(0),
     };
+    let settings = &record.settings;
     v1::Room {
         name: record.name.clone(),
-        display_name: record.display_name.clone(),
-        max_members: record.max_members.unwrap_or(default_max_members),
+        display_name: settings.display_name.clone(),
+        max_members: settings.max_members.unwrap_or(default_max_members),
         passcode_required: false,
-        locked: record.locked,
+        locked: settings.locked,
         created_at: Some(timestamp(record.created_at_ms)),
         // While somebody is in the room it is in use, and its expiry is put off.
         expires_at: record.expires_at_ms.filter(|_| member_count == 0).map(timestamp),
-        empty_timeout: record.empty_timeout_ms.and_then(|ms| Duration::from_millis(ms).try_into().ok()),
-        labels: record.labels.clone().into_iter().collect(),
+        empty_timeout: settings.empty_timeout_ms.and_then(|ms| Duration::from_millis(ms).try_into().ok()),
+        labels: settings.labels.clone().into_iter().collect(),
         member_count: u32::try_from(member_count).unwrap_or(u32::MAX),
-        duplicate_identity: record.duplicate_identity,
+        duplicate_identity: settings.duplicate_identity,
         relay_only: false,
         etag: record.version.to_string(),
     }

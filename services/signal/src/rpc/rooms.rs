@@ -13,12 +13,12 @@ use tonic::{Request, Response, Status};
 use super::join::{check_map, describe};
 use crate::{
     error::Error,
-    hub::{Hub, expiry, now},
+    hub::{Hub, now},
     room::{
         self,
         id::{MemberId, RoomName},
     },
-    store::{Created, Record, now_ms},
+    store::{Created, Filter, Record, Settings, now_ms},
 };
 
 /// Rooms in one page of a list: the most, and what is given when nothing is asked.
@@ -83,9 +83,7 @@ impl RoomsService {
             .transpose()
             .map_err(|_| Error::invalid("room.empty_timeout", "must not be negative"))?
             .map(|ms| u64::try_from(ms).unwrap_or(u64::MAX));
-        let created_at_ms = now_ms();
-        Ok(Record {
-            name: name.to_string(),
+        let settings = Settings {
             display_name: room.display_name,
             max_members: (room.max_members > 0).then_some(room.max_members),
             locked: room.locked,
@@ -95,10 +93,9 @@ impl RoomsService {
             },
             empty_timeout_ms,
             labels: room.labels.into_iter().collect(),
-            created_at_ms,
-            expires_at_ms: empty_timeout_ms.map(|timeout| expiry(created_at_ms, timeout)),
-            version: 1,
-        })
+            ..Settings::default()
+        };
+        Ok(Record::new(&name, settings, now_ms()))
     }
 }
 
@@ -133,13 +130,11 @@ impl Rooms for RoomsService {
             return Err(Error::invalid("page_token", "must be next_page_token of the page before").into());
         }
         let page_size = if page_size == 0 { DEFAULT_PAGE } else { page_size } as usize;
-        let wanted = |room: &Room| {
-            (!live_only || room.member_count > 0)
-                && labels.iter().all(|(key, value)| room.labels.get(key) == Some(value))
-        };
+        let wanted = |room: &Room| !live_only || room.member_count > 0;
         // One look at the store a call: a page may be short of what was asked for, or empty, with more to come.
         let after = (!page_token.is_empty()).then(|| page_token.clone());
-        let records = self.hub.store().list(after, MAX_PAGE as usize).await.map_err(Error::from)?;
+        let filter = Filter { after, labels: labels.into_iter().collect(), limit: MAX_PAGE as usize };
+        let records = self.hub.store().list(filter).await.map_err(Error::from)?;
         let mut more = records.len() == MAX_PAGE as usize;
         let mut rooms: Vec<Room> = Vec::new();
         for record in records {

@@ -1,17 +1,19 @@
 //! The embedded store: one redb file in a folder of the server's. Needs no set-up; for one server.
 
-use std::{fs, path::PathBuf, sync::Arc, time::Duration};
+use std::{fs, ops::Bound, path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, TableHandle};
-
+use redb::{Database, ReadableDatabase, ReadableTable, Table, TableDefinition, TableHandle};
+use serde_json::{Map, Value};
 use tracing::warn;
 
-use super::{Created, Record, Store, Unavailable, now_ms};
+use super::{Created, Filter, Record, Settings, Store, Tally, Unavailable, Updated, now_ms};
 use crate::room::id::RoomName;
 
 /// Name → record, as JSON: a record that a newer version wrote stays readable.
 const ROOMS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("rooms");
+
+type Rooms<'t> = Table<'t, &'static str, &'static [u8]>;
 
 /// Room records in a redb file.
 pub struct EmbeddedStore {
@@ -42,6 +44,20 @@ impl EmbeddedStore {
         let database = self.database.clone();
         run(move || work(&database)).await?.map_err(Unavailable::because)
     }
+
+    /// Works on the rooms in a transaction of its own; an error leaves everything as it was.
+    async fn change<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Rooms<'_>) -> Result<T, redb::Error> + Send + 'static,
+    ) -> Result<T, Unavailable> {
+        self.with(|database| {
+            let transaction = database.begin_write()?;
+            let result = work(&mut transaction.open_table(ROOMS)?)?;
+            transaction.commit()?;
+            Ok(result)
+        })
+        .await
+    }
 }
 
 async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Unavailable> {
@@ -50,11 +66,26 @@ async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Re
 
 fn decode(bytes: &[u8]) -> Result<Record, redb::Error> {
     serde_json::from_slice(bytes)
+        .map(Record::complete)
         .map_err(|error| redb::Error::Corrupted(format!("a record of {} is unreadable: {error}", ROOMS.name())))
 }
 
-fn encode(record: &Record) -> Vec<u8> {
-    serde_json::to_vec(record).expect("a record has string keys only, so it has a JSON form")
+fn read(rooms: &impl ReadableTable<&'static str, &'static [u8]>, name: &str) -> Result<Option<Record>, redb::Error> {
+    rooms.get(name)?.map(|found| decode(found.value())).transpose()
+}
+
+/// Writes a record. What a newer version has added to it stays, so that going back to this one loses nothing.
+fn write(rooms: &mut Rooms<'_>, record: &Record) -> Result<(), redb::Error> {
+    let name = record.name.as_str();
+    let old = rooms.get(name)?.and_then(|old| serde_json::from_slice::<Map<String, Value>>(old.value()).ok());
+    let mut whole = old.unwrap_or_default();
+    let Ok(Value::Object(known)) = serde_json::to_value(record) else {
+        unreachable!("a record is a struct with string keys only, so its JSON form is an object");
+    };
+    whole.extend(known);
+    let bytes = serde_json::to_vec(&whole).expect("a map with string keys has a JSON form");
+    rooms.insert(name, bytes.as_slice())?;
+    Ok(())
 }
 
 #[async_trait]
@@ -68,17 +99,12 @@ impl Store for EmbeddedStore {
     }
 
     async fn create(&self, record: Record) -> Result<Created, Unavailable> {
-        self.with(move |database| {
-            let write = database.begin_write()?;
-            {
-                let mut rooms = write.open_table(ROOMS)?;
-                let existing = rooms.get(record.name.as_str())?.map(|old| decode(old.value())).transpose()?;
-                if let Some(existing) = existing.filter(|old| !old.is_expired(now_ms())) {
-                    return Ok(Created::Exists(existing));
-                }
-                rooms.insert(record.name.as_str(), encode(&record).as_slice())?;
+        self.change(move |rooms| {
+            if let Some(existing) = read(rooms, &record.name)?.filter(|old| !old.is_expired(now_ms())) {
+                return Ok(Created::Exists(Box::new(existing)));
             }
-            write.commit()?;
+            rooms.remove(record.name.as_str())?;
+            write(rooms, &record)?;
             Ok(Created::New)
         })
         .await
@@ -88,28 +114,27 @@ impl Store for EmbeddedStore {
         let name = name.clone();
         self.with(move |database| {
             let rooms = database.begin_read()?.open_table(ROOMS)?;
-            let record = rooms.get(name.as_str())?.map(|found| decode(found.value())).transpose()?;
-            Ok(record.filter(|record| !record.is_expired(now_ms())))
+            Ok(read(&rooms, name.as_str())?.filter(|record| !record.is_expired(now_ms())))
         })
         .await
     }
 
-    async fn list(&self, after: Option<String>, limit: usize) -> Result<Vec<Record>, Unavailable> {
+    async fn list(&self, filter: Filter) -> Result<Vec<Record>, Unavailable> {
         self.with(move |database| {
             let rooms = database.begin_read()?.open_table(ROOMS)?;
             let now = now_ms();
+            let from = filter.after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
             let mut page = Vec::new();
-            for row in rooms.range(after.as_deref().unwrap_or_default()..)? {
-                let (name, record) = row?;
-                if page.len() == limit {
+            for row in rooms.range::<&str>((from, Bound::Unbounded))? {
+                if page.len() == filter.limit {
                     break;
                 }
+                let (_, row) = row?;
                 // One that cannot be read must not hide the others.
-                let Ok(record) = decode(record.value()).inspect_err(|error| warn!(%error, "skipped a room record"))
-                else {
+                let Ok(record) = decode(row.value()).inspect_err(|error| warn!(%error, "skipped a room record")) else {
                     continue;
                 };
-                if after.as_deref() != Some(name.value()) && !record.is_expired(now) {
+                if !record.is_expired(now) && record.has_labels(&filter.labels) {
                     page.push(record);
                 }
             }
@@ -118,49 +143,71 @@ impl Store for EmbeddedStore {
         .await
     }
 
+    async fn update(
+        &self,
+        name: &RoomName,
+        expected_version: Option<u64>,
+        settings: Settings,
+    ) -> Result<Updated, Unavailable> {
+        let name = name.clone();
+        self.change(move |rooms| {
+            let now = now_ms();
+            let Some(mut record) = read(rooms, name.as_str())?.filter(|record| !record.is_expired(now)) else {
+                return Ok(Updated::Missing);
+            };
+            if expected_version.is_some_and(|expected| expected != record.version) {
+                return Ok(Updated::Conflict(Box::new(record)));
+            }
+            record.update(settings, now);
+            write(rooms, &record)?;
+            Ok(Updated::Done(Box::new(record)))
+        })
+        .await
+    }
+
     async fn delete(&self, name: &RoomName) -> Result<bool, Unavailable> {
         let name = name.clone();
-        self.with(move |database| {
-            let write = database.begin_write()?;
-            let existed = {
-                let mut rooms = write.open_table(ROOMS)?;
-                let old = rooms.remove(name.as_str())?.map(|old| decode(old.value())).transpose()?;
-                old.is_some_and(|old| !old.is_expired(now_ms()))
-            };
-            write.commit()?;
-            Ok(existed)
+        self.change(move |rooms| {
+            let old = rooms.remove(name.as_str())?.map(|old| decode(old.value())).transpose()?;
+            Ok(old.is_some_and(|old| !old.is_expired(now_ms())))
         })
         .await
     }
 
     async fn keep(&self, in_use: Vec<RoomName>, grace: Duration) -> Result<usize, Unavailable> {
-        self.with(move |database| {
+        self.change(move |rooms| {
             let now = now_ms();
-            let write = database.begin_write()?;
-            let expired = {
-                let mut rooms = write.open_table(ROOMS)?;
-                for name in &in_use {
-                    let record = rooms.get(name.as_str())?.map(|found| decode(found.value())).transpose()?;
-                    if let Some((mut record, timeout)) = record.and_then(|r| r.empty_timeout_ms.map(|t| (r, t))) {
-                        let grace = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
-                        record.expires_at_ms = Some(now.saturating_add(timeout).saturating_add(grace));
-                        rooms.insert(name.as_str(), encode(&record).as_slice())?;
-                    }
+            for name in &in_use {
+                let record = read(rooms, name.as_str())?;
+                if let Some(mut record) = record.filter(|record| record.settings.empty_timeout_ms.is_some()) {
+                    record.keep(now, grace);
+                    write(rooms, &record)?;
                 }
-                let mut expired = Vec::new();
-                for row in rooms.iter()? {
-                    let (name, record) = row?;
-                    if decode(record.value()).is_ok_and(|record| record.is_expired(now)) {
-                        expired.push(name.value().to_owned());
-                    }
+            }
+            let mut expired = Vec::new();
+            for row in rooms.iter()? {
+                let (name, row) = row?;
+                if decode(row.value()).is_ok_and(|record| record.is_expired(now)) {
+                    expired.push(name.value().to_owned());
                 }
-                for name in &expired {
-                    rooms.remove(name.as_str())?;
+            }
+            for name in &expired {
+                rooms.remove(name.as_str())?;
+            }
+            Ok(expired.len())
+        })
+        .await
+    }
+
+    async fn tally(&self, tallies: Vec<Tally>) -> Result<(), Unavailable> {
+        self.change(move |rooms| {
+            for tally in &tallies {
+                if let Some(mut record) = read(rooms, tally.name.as_str())? {
+                    record.tally(tally);
+                    write(rooms, &record)?;
                 }
-                expired.len()
-            };
-            write.commit()?;
-            Ok(expired)
+            }
+            Ok(())
         })
         .await
     }

@@ -1,12 +1,15 @@
 //! Room records: created, found, listed, kept, and what this version does not do yet.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use signalbox_proto::v1::{
     CreateRoomRequest, DeleteRoomRequest, DuplicateIdentity, GetRoomRequest, ListRoomsRequest, Room, UpdateRoomRequest,
     WatchRoomRequest,
 };
-use signalbox_server::store::{EmbeddedStore, Record, Store, now_ms};
+use signalbox_server::{
+    room::id::RoomName,
+    store::{EmbeddedStore, Record, Settings, Store, now_ms},
+};
 use tonic::Code;
 
 use crate::{
@@ -83,18 +86,9 @@ async fn a_room_made_by_a_join_has_the_servers_settings() {
 
 /// A record as an earlier run of the server may have left it.
 fn left_behind(name: &str, expires_at_ms: u64) -> Record {
-    Record {
-        name: name.to_owned(),
-        display_name: String::new(),
-        max_members: Some(9),
-        locked: false,
-        duplicate_identity: DuplicateIdentity::Replace.into(),
-        empty_timeout_ms: Some(1),
-        labels: BTreeMap::new(),
-        created_at_ms: 1,
-        expires_at_ms: Some(expires_at_ms),
-        version: 1,
-    }
+    let settings = Settings { max_members: Some(9), empty_timeout_ms: Some(1), ..Settings::default() };
+    let name = RoomName::parse(name, "name").unwrap();
+    Record { idle_until_ms: Some(expires_at_ms), expires_at_ms: Some(expires_at_ms), ..Record::new(&name, settings, 1) }
 }
 
 #[tokio::test]

@@ -26,7 +26,7 @@ use signalbox_server::{
     config::{Cli, Config},
     random::Random,
     room::id::RoomName,
-    store::{Created, Record, Store, Unavailable},
+    store::{Created, Filter, Record, Settings, Store, Tally, Unavailable, Updated},
 };
 
 use self::network::SimulatedListener;
@@ -82,8 +82,13 @@ impl Store for Records {
         Ok(self.0.lock().unwrap().get(name.as_str()).cloned())
     }
 
-    async fn list(&self, _: Option<String>, _: usize) -> Result<Vec<Record>, Unavailable> {
-        Ok(self.0.lock().unwrap().values().cloned().collect())
+    // The members of a simulation join, talk and leave: nobody lists rooms or changes them.
+    async fn list(&self, _: Filter) -> Result<Vec<Record>, Unavailable> {
+        Err(Unavailable)
+    }
+
+    async fn update(&self, _: &RoomName, _: Option<u64>, _: Settings) -> Result<Updated, Unavailable> {
+        Err(Unavailable)
     }
 
     async fn delete(&self, name: &RoomName) -> Result<bool, Unavailable> {
@@ -92,6 +97,10 @@ impl Store for Records {
 
     async fn keep(&self, _: Vec<RoomName>, _: Duration) -> Result<usize, Unavailable> {
         Ok(0)
+    }
+
+    async fn tally(&self, _: Vec<Tally>) -> Result<(), Unavailable> {
+        Ok(())
     }
 }
 
