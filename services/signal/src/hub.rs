@@ -1,13 +1,14 @@
 //! All live rooms, and what connects them to the clock, the store and the streams.
 
+mod live;
+
 use std::{
     collections::HashMap,
     hash::{BuildHasher, RandomState},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak,
+        Arc, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
     },
-    task::Waker,
     time::{Duration, Instant},
 };
 
@@ -19,14 +20,12 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
+pub use self::live::{LiveRoom, Seat};
 use crate::{
     error::Error,
     limit::Limits,
     random::Random,
-    room::{
-        Carrier, Newcomer, Next, Opened, Policy, RETRY, Room,
-        id::{MemberId, RoomName},
-    },
+    room::{Carrier, Newcomer, Opened, Policy, RETRY, Room, id::RoomName},
     store::{Created, GRACE, Record, Settings, Store, now_ms},
 };
 
@@ -141,7 +140,7 @@ impl Hub {
             let joined = room.with(|r| (!r.is_retired()).then(|| r.join(now(), newcomer, carrier)));
             if let Some(joined) = joined {
                 let opened = joined?;
-                let record = room.record.clone();
+                let record = room.record().clone();
                 let seat = Seat::new(room, id, opened.generation);
                 return Ok((seat, opened, record));
             }
@@ -170,12 +169,8 @@ impl Hub {
             duplicate_identity: DuplicateIdentity::try_from(record.settings.duplicate_identity)
                 .unwrap_or(DuplicateIdentity::Replace),
         };
-        let room = Arc::new(LiveRoom {
-            name: name.clone(),
-            record,
-            room: Mutex::new(Room::new(policy, self.limits.clone())),
-            hub: Arc::downgrade(self),
-        });
+        let room = Room::new(policy, self.limits.clone());
+        let room = Arc::new(LiveRoom::new(name.clone(), record, room, Arc::downgrade(self)));
         let mut rooms = self.rooms.write().unwrap_or_else(PoisonError::into_inner);
         // Under this lock: either draining is seen here, or the room is seen by whoever drains.
         if self.is_draining() {
@@ -204,9 +199,9 @@ impl Hub {
     /// Takes a room that was given up out of the map, unless another has taken its place.
     fn forget(&self, room: &LiveRoom) {
         let mut rooms = self.rooms.write().unwrap_or_else(PoisonError::into_inner);
-        if rooms.get(&room.name).is_some_and(|known| std::ptr::eq(Arc::as_ptr(known), room)) {
-            rooms.remove(&room.name);
-            debug!(room = %room.name, "room closed: nobody is left");
+        if rooms.get(room.name()).is_some_and(|known| std::ptr::eq(Arc::as_ptr(known), room)) {
+            rooms.remove(room.name());
+            debug!(room = %room.name(), "room closed: nobody is left");
         }
     }
 
@@ -229,7 +224,7 @@ impl Hub {
         tick.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
         loop {
             tick.tick().await;
-            let in_use = self.all().iter().map(|room| room.name.clone()).collect();
+            let in_use = self.all().iter().map(|room| room.name().clone()).collect();
             // What fails now is done at the next tick; the store has logged it.
             if let Ok(expired) = self.store.keep(in_use, GRACE).await
                 && expired > 0
@@ -278,98 +273,6 @@ impl Hub {
         for room in self.all() {
             room.with(Room::drain);
         }
-    }
-}
-
-/// A live room: its state under its lock.
-pub struct LiveRoom {
-    name: RoomName,
-    record: Record,
-    /// A std lock: sections are short and nothing is awaited inside.
-    room: Mutex<Room>,
-    hub: Weak<Hub>,
-}
-
-impl LiveRoom {
-    /// Works on the room under its lock; then, without it, wakes the streams that have something to do and takes the
-    /// room out of the hub if nobody is left.
-    pub fn with<T>(&self, work: impl FnOnce(&mut Room) -> T) -> T {
-        let (result, wakes, retired) = {
-            let mut room = self.lock();
-            let was_retired = room.is_retired();
-            let result = work(&mut room);
-            let retired = room.retire_if_empty() && !was_retired;
-            (result, room.take_wakes(), retired)
-        };
-        wakes.into_iter().for_each(Waker::wake);
-        if retired && let Some(hub) = self.hub.upgrade() {
-            hub.forget(self);
-        }
-        result
-    }
-
-    /// The lock; a panic under it leaves a room whose next call is as good as any.
-    fn lock(&self) -> MutexGuard<'_, Room> {
-        self.room.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn count_seats(&self, count: impl FnOnce(&mut usize)) {
-        if let Some(hub) = self.hub.upgrade() {
-            // Only the last seat is news, to a server that stops.
-            hub.seats.send_if_modified(|seats| {
-                count(seats);
-                *seats == 0
-            });
-        }
-    }
-
-    /// The room's name.
-    pub fn name(&self) -> &RoomName {
-        &self.name
-    }
-
-    /// What is stored of the room.
-    pub fn record(&self) -> &Record {
-        &self.record
-    }
-}
-
-/// A stream's hold on a session. Dropping it is how the room learns that the stream is gone.
-pub struct Seat {
-    /// The room.
-    pub room: Arc<LiveRoom>,
-    /// The member.
-    pub id: MemberId,
-    /// The stream's generation.
-    pub generation: u64,
-    /// Whether the client can know of the session: its `welcome` has left, or it has resumed.
-    pub welcomed: bool,
-}
-
-impl Seat {
-    /// Takes hold of a session that was just opened.
-    pub fn new(room: Arc<LiveRoom>, id: MemberId, generation: u64) -> Self {
-        room.count_seats(|seats| *seats += 1);
-        Self { room, id, generation, welcomed: false }
-    }
-
-    /// What the stream does next.
-    pub fn poll(&self, waker: &Waker) -> Next {
-        // Taking leaves no wakes and ends nothing: the lock is enough.
-        self.room.lock().poll(now(), self.id, self.generation, waker)
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        self.room.with(|room| {
-            if self.welcomed {
-                room.stream_lost(now(), self.id, self.generation);
-            } else {
-                room.abandon(now(), self.id);
-            }
-        });
-        self.room.count_seats(|seats| *seats -= 1);
     }
 }
 
