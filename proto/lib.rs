@@ -25,6 +25,7 @@ pub mod reason {
     pub const INVALID_MESSAGE: &str = "INVALID_MESSAGE";
     pub const INVALID_ROOM_NAME: &str = "INVALID_ROOM_NAME";
     pub const JOIN_TIMEOUT: &str = "JOIN_TIMEOUT";
+    pub const NOT_SERVED_HERE: &str = "NOT_SERVED_HERE";
     pub const NO_SUCH_MEMBER: &str = "NO_SUCH_MEMBER";
     pub const PASSCODE_WRONG: &str = "PASSCODE_WRONG";
     pub const RATE_LIMITED: &str = "RATE_LIMITED";

@@ -3,10 +3,14 @@
 
 #![allow(rustdoc::bare_urls, reason = "the comments on the fields are the program's help")]
 
-use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
+mod value;
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use self::value::{Origin, Secret};
+use self::value::{duration, is_private, stun_url, turn_url};
 use crate::{hub::RoomDefaults, ice::IceConfig, limit::Limits, store::StoreUrl};
 
 /// WebRTC signaling server: gRPC, gRPC-Web and a demo page on one port.
@@ -47,6 +51,24 @@ pub struct Config {
     /// Writes the bound address to this file once the server listens
     #[arg(long, env = "SIGNALBOX_READY_FILE", value_name = "PATH")]
     pub ready_file: Option<PathBuf>,
+
+    /// Another address to listen on, for the application's back end and operators: loopback or a private network. With
+    /// it --listen does not serve Rooms
+    #[arg(long, env = "SIGNALBOX_ADMIN_LISTEN", value_name = "ADDR")]
+    pub admin_listen: Option<SocketAddr>,
+
+    /// Writes the bound address of --admin-listen to this file once the server listens
+    #[arg(long, env = "SIGNALBOX_ADMIN_READY_FILE", requires = "admin_listen", value_name = "PATH")]
+    pub admin_ready_file: Option<PathBuf>,
+
+    /// Whether --listen serves reflection; unless set, where it serves Rooms
+    #[arg(long, env = "SIGNALBOX_REFLECTION", action = clap::ArgAction::Set, value_name = "BOOL")]
+    pub reflection: Option<bool>,
+
+    /// Whether health at --listen tells of version, store and services, not just that all is well; unless set, where it
+    /// serves Rooms
+    #[arg(long, env = "SIGNALBOX_DETAILED_HEALTH", action = clap::ArgAction::Set, value_name = "BOOL")]
+    pub detailed_health: Option<bool>,
 
     /// Where rooms are kept: redb:PATH is the embedded store in that folder
     #[arg(long, env = "SIGNALBOX_STORE", default_value = "redb:./data", value_name = "URL")]
@@ -171,6 +193,17 @@ pub struct Config {
 impl Config {
     /// Checks what the fields must be together. The message says which setting to change.
     pub fn check(&self) -> Result<(), String> {
+        if let Some(admin) = self.admin_listen {
+            if !is_private(admin.ip()) {
+                return Err(format!(
+                    "--admin-listen {admin} may be reachable from outside: it must be a loopback or private address, \
+                     such as 127.0.0.1:50052"
+                ));
+            }
+            if admin == self.listen && admin.port() != 0 {
+                return Err("--admin-listen must not be the address of --listen".to_owned());
+            }
+        }
         if !self.turn_url.is_empty() && self.turn_secret.is_none() {
             return Err("--turn-url needs --turn-secret: TURN credentials are made from it".to_owned());
         }
@@ -205,6 +238,11 @@ impl Config {
             return Err("--mailbox-bytes must be at least twice --max-message-bytes".to_owned());
         }
         Ok(())
+    }
+
+    /// Whether the main port serves Rooms: for development on one machine only.
+    pub fn serves_rooms(&self) -> bool {
+        self.admin_listen.is_none() && self.listen.ip().to_canonical().is_loopback()
     }
 
     /// The limits that rooms enforce.
@@ -247,80 +285,6 @@ impl Config {
     }
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text).map_err(|error| format!("{error}; write it like 30s, 5m or 12h"))
-}
-
-fn stun_url(text: &str) -> Result<String, String> {
-    ice_url(text, ["stun:", "stuns:"])
-}
-
-fn turn_url(text: &str) -> Result<String, String> {
-    ice_url(text, ["turn:", "turns:"])
-}
-
-/// RFC 7064 and RFC 7065 URIs: a scheme, a host, no `//`.
-fn ice_url(text: &str, schemes: [&str; 2]) -> Result<String, String> {
-    match schemes.iter().find_map(|scheme| text.strip_prefix(scheme)) {
-        Some(rest) if !rest.is_empty() && !rest.starts_with('/') => Ok(text.to_owned()),
-        _ => Err(format!("expected {}HOST[:PORT] or {}HOST[:PORT]", schemes[0], schemes[1])),
-    }
-}
-
-/// An origin (RFC 6454) as browsers send it: scheme, host and, unless it is the scheme's own, port.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Origin(String);
-
-impl Origin {
-    /// As browsers send it.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for Origin {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let fail = || "expected scheme://host[:port] without a path, such as https://app.example.org".to_owned();
-        let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).ok_or_else(fail)?;
-        let authority: http::uri::Authority = rest.parse().map_err(|_| fail())?;
-        let plain = authority.as_str() == rest && !rest.contains('@') && !rest.contains('*') && !rest.contains('/');
-        if plain && rest == rest.to_ascii_lowercase() { Ok(Self(text.to_owned())) } else { Err(fail()) }
-    }
-}
-
-/// A secret setting: never shown.
-#[derive(Clone)]
-pub struct Secret(String);
-
-impl Secret {
-    /// The secret itself.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl From<&str> for Secret {
-    fn from(text: &str) -> Self {
-        Self(text.to_owned())
-    }
-}
-
-impl FromStr for Secret {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if text.is_empty() { Err("must not be empty".to_owned()) } else { Ok(text.into()) }
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("(secret)")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -342,6 +306,10 @@ mod tests {
     fn what_does_not_fit_together_is_refused_with_the_flag_to_change() {
         for (args, flag) in [
             (&["--turn-url", "turn:t.example"][..], "--turn-secret"),
+            (&["--admin-listen", "0.0.0.0:1"], "--admin-listen"),
+            (&["--admin-listen", "[::]:0"], "--admin-listen"),
+            (&["--admin-listen", "192.0.2.1:1"], "--admin-listen"),
+            (&["--admin-listen", "127.0.0.1:50051"], "--listen"),
             (&["--turn-secret", "s"], "--turn-url"),
             (&["--turn-url", "turn:t.example", "--turn-secret", "s", "--turn-ttl", "25h"], "--turn-ttl"),
             (&["--max-members", "0"], "--max-members"),
@@ -352,6 +320,24 @@ mod tests {
         ] {
             let error = parse(args).check().expect_err("must be refused");
             assert!(error.contains(flag), "{args:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn rooms_are_served_to_the_own_machine_only_and_at_one_place() {
+        for (args, served) in [
+            (&[][..], true),
+            (&["--listen", "127.0.0.1:0"], true),
+            (&["--listen", "[::1]:0"], true),
+            (&["--listen", "0.0.0.0:0"], false),
+            (&["--listen", "[::]:0"], false),
+            (&["--listen", "10.0.0.1:1"], false),
+            (&["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"], false),
+            (&["--listen", "192.0.2.1:1", "--admin-listen", "10.0.0.1:1"], false),
+        ] {
+            let config = parse(args);
+            assert_eq!(config.check(), Ok(()), "{args:?}");
+            assert_eq!(config.serves_rooms(), served, "{args:?}");
         }
     }
 
@@ -367,6 +353,8 @@ mod tests {
             ["--cors-origin", "https://A.example"],
             ["--store", "mysql://x"],
             ["--resume-window", "30"],
+            ["--admin-listen", "127.0.0.1"],
+            ["--admin-ready-file", "without-a-port-to-tell"],
         ] {
             assert!(Cli::try_parse_from([&["signalbox"][..], &args].concat()).is_err(), "{args:?}");
         }

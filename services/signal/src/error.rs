@@ -38,6 +38,12 @@ pub enum Error {
     /// Nothing came on a new stream.
     #[error("no join or resume came within {0:?} of the stream's opening")]
     JoinTimeout(Duration),
+    /// A service that another port of this server has.
+    #[error("{service} is not served at this port: call it at the address of --admin-listen")]
+    NotServedHere {
+        /// The service's full name.
+        service: &'static str,
+    },
     /// The room is closed to newcomers.
     #[error("the room is locked: nobody new may join")]
     RoomLocked,
@@ -108,6 +114,7 @@ impl Error {
             Self::Unreadable { code, .. } => (*code, reason::INVALID_MESSAGE),
             Self::AlreadyJoined => (Code::InvalidArgument, reason::ALREADY_JOINED),
             Self::JoinTimeout(_) => (Code::DeadlineExceeded, reason::JOIN_TIMEOUT),
+            Self::NotServedHere { .. } => (Code::PermissionDenied, reason::NOT_SERVED_HERE),
             Self::RoomLocked => (Code::PermissionDenied, reason::ROOM_LOCKED),
             Self::RoomNotFound => (Code::NotFound, reason::ROOM_NOT_FOUND),
             Self::RoomExists => (Code::AlreadyExists, reason::ROOM_EXISTS),

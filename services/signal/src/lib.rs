@@ -12,6 +12,7 @@
 
 pub mod config;
 pub mod error;
+pub mod health;
 pub mod hub;
 pub mod ice;
 pub mod limit;
@@ -23,114 +24,143 @@ pub mod rpc;
 pub mod store;
 pub mod token;
 
-use std::{future::Future, io, sync::Arc};
+use std::{future::Future, io, net::SocketAddr, sync::Arc};
 
 use axum::serve::Listener;
-use signalbox_proto::v1::rooms_server::RoomsServer;
 use tokio::time::{self, Duration, Instant};
-use tonic::server::NamedService;
-use tonic_health::{ServingStatus, server::HealthReporter};
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::{
     config::Config,
+    health::Health,
     hub::Hub,
-    listen::{Connections, H2Limits, Tcp},
+    listen::{Connections, H2Limits, Serves, Tcp},
     random::Random,
-    rpc::{RoomsService, SignalService, stub::signal_server::SignalServer},
     store::Store,
 };
 
 /// How long connections may take to end after the last session's stream has.
 const LINGER: Duration = Duration::from_secs(1);
-/// Services, as gRPC health knows them.
-const SIGNAL: &str = <SignalServer<SignalService> as NamedService>::NAME;
-const ROOMS: &str = <RoomsServer<RoomsService> as NamedService>::NAME;
 
 /// A server that is bound and ready to run.
 pub struct Server<L = Tcp> {
     config: Config,
     hub: Arc<Hub>,
-    listener: L,
-    connections: Connections,
-    health: HealthReporter,
+    health: Health,
+    public: Port<L>,
+    admin: Option<Port<Tcp>>,
 }
 
-impl Server {
-    /// Opens the store and binds the port. The configuration has been checked.
-    pub async fn bind(config: Config) -> Result<Self, String> {
-        let store = config.store.open().await?;
-        let bind =
-            |error: io::Error| format!("cannot listen on {}: {error}; --listen takes another address", config.listen);
-        let listener = Tcp::bind(config.listen).await.map_err(bind)?;
-        Ok(Self::new(config, store, Random::system(), listener).await)
+/// A listener, and what becomes of its connections.
+struct Port<L> {
+    listener: L,
+    connections: Connections,
+}
+
+impl<L: Listener> Port<L> {
+    fn new(config: &Config, hub: &Arc<Hub>, health: &Health, listener: L, serves: Serves) -> Self {
+        let app = listen::app(config, hub, health, serves);
+        Self { listener, connections: Connections::new(app, H2Limits { max_streams: config.max_streams }) }
+    }
+
+    /// Takes connections until `stop` is done, and gives up the listener then.
+    async fn accept(self, stop: impl Future<Output = ()>) -> Connections {
+        self.connections.accept(self.listener, stop).await;
+        self.connections
     }
 }
 
+impl Server {
+    /// Opens the store and binds the ports. The configuration has been checked.
+    pub async fn bind(config: Config) -> Result<Self, String> {
+        let store = config.store.open().await?;
+        let listener = bind("--listen", config.listen).await?;
+        let admin = match config.admin_listen {
+            Some(address) => Some(bind("--admin-listen", address).await?),
+            None => None,
+        };
+        if !config.listen.ip().is_loopback() {
+            warn!(address = %config.listen, "there is no authentication: whoever reaches this port can join any room");
+        }
+        let mut server = Self::new(config, store, Random::system(), listener).await;
+        let Self { config, hub, health, .. } = &server;
+        server.admin = admin.map(|listener| Port::new(config, hub, health, listener, Serves::admin()));
+        Ok(server)
+    }
+
+    /// The address that the application's back end and operators can connect to, if it is another.
+    pub fn admin_addr(&self) -> io::Result<Option<SocketAddr>> {
+        self.admin.as_ref().map(|port| port.listener.local_addr()).transpose()
+    }
+}
+
+async fn bind(flag: &str, address: SocketAddr) -> Result<Tcp, String> {
+    let bound = Tcp::bind(address).await;
+    bound.map_err(|error| format!("cannot listen on {address}: {error}; {flag} takes another address"))
+}
+
 impl<L: Listener> Server<L> {
-    /// A server on a listener, with a store and random bits of the caller's. The configuration has been checked.
+    /// A server on a listener, with a store and random bits of the caller's, and without another port. The
+    /// configuration has been checked.
     pub async fn new(config: Config, store: Arc<dyn Store>, random: Random, listener: L) -> Self {
         let hub = Hub::new(store, random, config.limits(), config.room_defaults());
-        let (health, health_service) = tonic_health::server::health_reporter();
-        for service in [SIGNAL, ROOMS] {
-            health.set_service_status(service, ServingStatus::Serving).await;
-        }
-        let app = listen::app(&config, &hub, health_service);
-        let connections = Connections::new(app, H2Limits { max_streams: config.max_streams });
-
-        Self { hub, listener, connections, health, config }
+        let health = Health::new().await;
+        let public = Port::new(&config, &hub, &health, listener, Serves::public(&config));
+        Self { config, hub, health, public, admin: None }
     }
 
     /// The address that clients can connect to.
     pub fn local_addr(&self) -> io::Result<L::Addr> {
-        self.listener.local_addr()
+        self.public.listener.local_addr()
     }
 
     /// Serves until `stop` is done; then sends everybody away and ends, within the drain timeout at the latest.
     pub async fn run(self, stop: impl Future<Output = ()>) {
-        let Self { config, hub, listener, connections, health } = self;
+        let Self { config, hub, health, public, admin } = self;
         let background = [
             tokio::spawn(hub.clone().run_clock()),
             tokio::spawn(hub.clone().run_bookkeeping()),
-            tokio::spawn(report_store(hub.clone(), health.clone())),
+            tokio::spawn(health.clone().report_store(hub.clone())),
         ];
-        connections.accept(listener, stop).await;
+        let stopping = CancellationToken::new();
+        let public = async {
+            let connections = public.accept(stop).await;
+            stopping.cancel();
+            connections
+        };
+        let admin = async {
+            match admin {
+                Some(port) => Some(port.accept(stopping.cancelled()).await),
+                None => None,
+            }
+        };
+        let (public, admin) = tokio::join!(public, admin);
 
         let sessions = hub.session_count();
         info!(sessions, timeout = ?config.drain_timeout, "stopping: clients are sent away");
         for task in background {
             task.abort();
         }
-        for service in ["", SIGNAL, ROOMS] {
-            health.set_service_status(service, ServingStatus::NotServing).await;
-        }
+        health.stop().await;
         hub.drain();
         let deadline = Instant::now() + config.drain_timeout;
         let seats = time::timeout_at(deadline, hub.all_seats_empty()).await;
         // Whoever watches health or reads reflection would stay as long as it likes.
         let linger = deadline.min(Instant::now() + LINGER);
-        let rest = time::timeout_at(linger, connections.finish()).await;
+        let finish = async {
+            public.finish().await;
+            if let Some(admin) = admin {
+                admin.finish().await;
+            }
+        };
+        let rest = time::timeout_at(linger, finish).await;
         match (seats, rest) {
             (Ok(()), Ok(())) => info!("stopped"),
             (Ok(()), Err(_)) => info!("stopped; some connections were cut that carried no session"),
             (Err(_), _) => {
                 warn!(timeout = ?config.drain_timeout, "stopped; some clients did not read to the end in time");
             }
-        }
-    }
-}
-
-/// Shows in gRPC health whether the store can be reached: without it Rooms does not serve, live rooms go on.
-async fn report_store(hub: Arc<Hub>, health: HealthReporter) {
-    let mut was_well = true;
-    let mut tick = time::interval(hub::STORE_CHECK);
-    loop {
-        tick.tick().await;
-        let is_well = hub.check_store().await;
-        if is_well != was_well {
-            let status = if is_well { ServingStatus::Serving } else { ServingStatus::NotServing };
-            health.set_service_status(ROOMS, status).await;
-            was_well = is_well;
         }
     }
 }

@@ -1,4 +1,5 @@
-//! The one port: native gRPC, gRPC-Web, the demo page and health, told apart request by request.
+//! The ports: native gRPC, gRPC-Web, the demo page and health on each, told apart request by request. What one serves
+//! depends on who can reach it.
 
 mod accept;
 mod gate;
@@ -6,10 +7,10 @@ mod pages;
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
-use axum::{Router, body::Body};
+use axum::{Router, body::Body, routing::any};
 use http::{HeaderName, HeaderValue, Method, Request, Response, header};
 use signalbox_proto::{FILE_DESCRIPTOR_SET, v1::rooms_server::RoomsServer};
-use tonic::service::Routes;
+use tonic::{Status, server::NamedService, service::Routes};
 use tonic_web::GrpcWebLayer;
 use tower::{ServiceExt, service_fn};
 use tower_http::{
@@ -20,6 +21,8 @@ use tower_http::{
 pub use self::accept::{Connections, H2Limits, Tcp};
 use crate::{
     config::Config,
+    error::Error,
+    health::Health,
     hub::Hub,
     rpc::{RoomsService, SignalService, stub::signal_server::SignalServer},
 };
@@ -33,32 +36,50 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// The largest request to `Rooms`: settings are small.
 const MAX_ROOMS_REQUEST: usize = 64 * 1024;
 
-/// Everything that the port answers.
+/// Names under which the two versions of reflection describe themselves.
+const V1: &str = "grpc.reflection.v1.ServerReflection";
+const V1ALPHA: &str = "grpc.reflection.v1alpha.ServerReflection";
+
+/// Everything that a port answers.
 pub type App = tower::util::BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;
 
-/// Puts the services together. `health` is the service that answers grpc.health.v1.
-pub fn app<H>(config: &Config, hub: &Arc<Hub>, health: tonic_health::pb::health_server::HealthServer<H>) -> App
-where
-    H: tonic_health::pb::health_server::Health,
-{
-    let signal = SignalService::new(hub.clone(), config.ice(), config.join_timeout);
-    let signal = SignalServer::new(signal).max_decoding_message_size(FRAME_PER_MESSAGE * config.max_message_bytes);
-    let rooms = RoomsServer::new(RoomsService::new(hub.clone())).max_decoding_message_size(MAX_ROOMS_REQUEST);
-    let reflection = || {
-        tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-            // google.rpc.ErrorInfo and its like, so that grpcurl can show the details of an error.
-            .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
-    };
-    // Both versions: they are different services, and older grpcurl knows only the alpha.
-    let v1 = reflection().build_v1().expect("the descriptor sets are those of this build");
-    let v1alpha = reflection().build_v1alpha().expect("the descriptor sets are those of this build");
-    let routes = Routes::new(signal).add_service(rooms).add_service(health).add_service(v1).add_service(v1alpha);
+/// What a port serves beside what all of them do.
+#[derive(Debug, Clone, Copy)]
+pub struct Serves {
+    /// The Signal service and the demo page: it is the port of members.
+    signal: bool,
+    /// The Rooms service, and metrics.
+    rooms: bool,
+    /// The description of the services.
+    reflection: bool,
+    /// Health by service, with version and store, instead of a mere "ok".
+    detailed_health: bool,
+}
 
-    let grpc: Router = routes.into_axum_router().layer(GrpcWebLayer::new());
+impl Serves {
+    /// The port of members.
+    pub fn public(config: &Config) -> Self {
+        let rooms = config.serves_rooms();
+        Self {
+            signal: true,
+            rooms,
+            reflection: config.reflection.unwrap_or(rooms),
+            detailed_health: config.detailed_health.unwrap_or(rooms),
+        }
+    }
+
+    /// The port of the application's back end and of operators.
+    pub fn admin() -> Self {
+        Self { signal: false, rooms: true, reflection: true, detailed_health: true }
+    }
+}
+
+/// Puts together what a port serves.
+pub fn app(config: &Config, hub: &Arc<Hub>, health: &Health, serves: Serves) -> App {
+    let grpc: Router = services(config, hub, health, serves).layer(GrpcWebLayer::new());
     let grpc = gate::guard(grpc, &config.cors_origin).layer(cors(config));
-    let pages = pages::router(&config.web_dir, hub.clone());
+    let web_dir = serves.signal.then_some(config.web_dir.as_path());
+    let pages = pages::router(web_dir, serves.detailed_health, hub.clone());
     App::new(service_fn(move |request: Request<Body>| {
         let router = if gate::is_grpc(&request) { grpc.clone() } else { pages.clone() };
         // Only Exchange has a request body that may pause.
@@ -66,6 +87,54 @@ where
         let request = if whole { request.map(|b| Body::new(TimeoutBody::new(BODY_TIMEOUT, b))) } else { request };
         router.oneshot(request)
     }))
+}
+
+/// The gRPC services of a port.
+fn services(config: &Config, hub: &Arc<Hub>, health: &Health, serves: Serves) -> Router {
+    let health = health.service(serves.detailed_health);
+    let mut names = vec![name_of(&health)];
+    let mut services = Routes::builder();
+    services.add_service(health);
+    if serves.signal {
+        let signal = SignalService::new(hub.clone(), config.ice(), config.join_timeout);
+        let signal = SignalServer::new(signal).max_decoding_message_size(FRAME_PER_MESSAGE * config.max_message_bytes);
+        names.push(name_of(&signal));
+        services.add_service(signal);
+    }
+    let rooms = RoomsServer::new(RoomsService::new(hub.clone())).max_decoding_message_size(MAX_ROOMS_REQUEST);
+    let rooms_name = name_of(&rooms);
+    if serves.rooms {
+        names.push(rooms_name);
+        services.add_service(rooms);
+    }
+    if serves.reflection {
+        // Both versions: they are different services, and older grpcurl knows only the alpha.
+        let valid = "the descriptor sets are those of this build";
+        services.add_service(reflection(&names, V1).build_v1().expect(valid));
+        services.add_service(reflection(&names, V1ALPHA).build_v1alpha().expect(valid));
+    }
+    let router = services.routes().into_axum_router();
+    if serves.rooms {
+        return router;
+    }
+    router.route(
+        &format!("/{rooms_name}/{{method}}"),
+        any(move || async move { Status::from(Error::NotServedHere { service: rooms_name }).into_http::<Body>() }),
+    )
+}
+
+fn name_of<S: NamedService>(_: &S) -> &'static str {
+    S::NAME
+}
+
+/// Describes the services of these names, and itself.
+fn reflection(names: &[&str], itself: &str) -> tonic_reflection::server::Builder<'static> {
+    let described = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        // google.rpc.ErrorInfo and its like, so that grpcurl can show the details of an error.
+        .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET);
+    names.iter().fold(described.with_service_name(itself), |described, name| described.with_service_name(*name))
 }
 
 /// Lets the pages of listed origins call, with the headers that gRPC-Web needs. Never with cookies.

@@ -1,6 +1,6 @@
 //! The `signalbox` program.
 
-use std::{fs, io::IsTerminal, process::ExitCode, time::Duration};
+use std::{fs, io::IsTerminal, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::Parser;
 use signalbox_server::{
@@ -52,22 +52,31 @@ fn main() -> ExitCode {
 }
 
 async fn serve(config: Config) -> Result<(), String> {
-    let ready_file = config.ready_file.clone();
+    let (ready_file, admin_ready_file) = (config.ready_file.clone(), config.admin_ready_file.clone());
     info!(version = env!("CARGO_PKG_VERSION"), ?config, "configuration");
     // Before the port is bound: from then on a signal must end the server in an orderly way.
     let stop = stop_signal()?;
     let server = Server::bind(config).await?;
-    let address = server.local_addr().map_err(|error| format!("the listener has no address: {error}"))?;
+    let nowhere = |error| format!("the listener has no address: {error}");
+    let address = server.local_addr().map_err(nowhere)?;
     info!(%address, "listening");
-    if let Some(path) = ready_file {
-        // Renamed into place, so that whoever waits for the file finds it whole.
-        let partial = path.with_extension("partial");
-        fs::write(&partial, format!("{address}\n"))
-            .and_then(|()| fs::rename(&partial, &path))
-            .map_err(|error| format!("cannot write --ready-file {}: {error}", path.display()))?;
+    if let Some(address) = server.admin_addr().map_err(nowhere)? {
+        info!(%address, "admin port listening");
+        write_ready_file("--admin-ready-file", admin_ready_file, address)?;
     }
+    // Last: whoever waits for this one finds the other, too.
+    write_ready_file("--ready-file", ready_file, address)?;
     server.run(stop).await;
     Ok(())
+}
+
+/// Writes an address to a file. It is renamed into place, so that whoever waits for the file finds it whole.
+fn write_ready_file(flag: &str, path: Option<PathBuf>, address: SocketAddr) -> Result<(), String> {
+    let Some(path) = path else { return Ok(()) };
+    let partial = path.with_extension("partial");
+    fs::write(&partial, format!("{address}\n"))
+        .and_then(|()| fs::rename(&partial, &path))
+        .map_err(|error| format!("cannot write {flag} {}: {error}", path.display()))
 }
 
 /// Done at the first Ctrl-C or SIGTERM.

@@ -7,7 +7,12 @@ pub(crate) mod raw;
 pub(crate) mod say;
 pub(crate) mod web;
 
-use std::{future::Future, net::SocketAddr, path::Path, time::Duration};
+use std::{
+    future::Future,
+    net::{Ipv4Addr, SocketAddr},
+    path::Path,
+    time::Duration,
+};
 
 use clap::Parser;
 use signalbox_proto::{
@@ -46,6 +51,8 @@ pub(crate) use body;
 /// A server in this process, with its store in a folder that goes with it.
 pub(crate) struct TestServer {
     pub(crate) addr: SocketAddr,
+    /// Of the port for operators, where there is one.
+    pub(crate) admin_addr: Option<SocketAddr>,
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
     _folder: Option<TempDir>,
@@ -62,11 +69,18 @@ impl TestServer {
     /// Starts a server whose store is in that folder.
     pub(crate) async fn start_in(folder: &Path, flags: &[&str]) -> Self {
         let store = format!("redb:{}", folder.display());
-        let fixed = ["signalbox", "--listen", "127.0.0.1:0", "--store", &store];
-        let config = Cli::try_parse_from(fixed.iter().chain(flags)).expect("valid flags").serve;
+        let mut args = vec!["signalbox", "--store", &store];
+        if !flags.contains(&"--listen") {
+            args.extend(["--listen", "127.0.0.1:0"]);
+        }
+        let config = Cli::try_parse_from(args.iter().chain(flags)).expect("valid flags").serve;
         config.check().expect("flags that fit together");
         let server = Server::bind(config).await.expect("a server");
-        let addr = server.local_addr().expect("an address");
+        let mut addr = server.local_addr().expect("an address");
+        if addr.ip().is_unspecified() {
+            addr.set_ip(Ipv4Addr::LOCALHOST.into());
+        }
+        let admin_addr = server.admin_addr().expect("an address");
         let (stop, stopped) = oneshot::channel::<()>();
         let task = tokio::spawn(server.run(async move {
             // A test that ends without stopping its server takes the runtime down with it.
@@ -74,7 +88,7 @@ impl TestServer {
                 std::future::pending::<()>().await;
             }
         }));
-        Self { addr, stop, task, _folder: None }
+        Self { addr, admin_addr, stop, task, _folder: None }
     }
 
     /// Stops the server and waits until it has ended.

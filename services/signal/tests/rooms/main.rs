@@ -7,6 +7,7 @@ mod common;
 
 mod health;
 mod members;
+mod ports;
 mod records;
 
 use signalbox_proto::v1::{CreateRoomRequest, Room};

@@ -1,7 +1,7 @@
 //! The `signalbox` program as a process of its own.
 
 use std::{
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     path::Path,
     process::{ExitStatus, Output, Stdio},
 };
@@ -49,7 +49,8 @@ impl Program {
     /// Starts the program and waits until it serves.
     pub(crate) async fn start(flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let flags = [&["--listen", "127.0.0.1:0", "--ready-file", "ready"], flags].concat();
+        let listen = if flags.contains(&"--listen") { &[][..] } else { &["--listen", "127.0.0.1:0"] };
+        let flags = [listen, &["--ready-file", "ready"], flags].concat();
         let mut child = command(folder.path(), &flags)
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -57,7 +58,7 @@ impl Program {
             .expect("the program starts");
         let mut stderr = BufReader::new(child.stderr.take().expect("piped"));
         let mut log = String::new();
-        let addr = loop {
+        let mut addr: SocketAddr = loop {
             let start = log.len();
             let read = within(DEADLINE, stderr.read_line(&mut log)).await.expect("a log");
             assert!(read > 0, "the program ended: {log}");
@@ -67,6 +68,9 @@ impl Program {
                 break words.filter_map(|word| word.parse().ok()).next_back().expect("it says where it listens");
             }
         };
+        if addr.ip().is_unspecified() {
+            addr.set_ip(Ipv4Addr::LOCALHOST.into());
+        }
         let log = tokio::spawn(async move {
             stderr.read_to_string(&mut log).await.expect("a log of text");
             log

@@ -1,11 +1,15 @@
 //! Starting: the ready file, and what is said when it cannot be.
 
-use std::fs;
+use std::{fs, net::SocketAddr};
 
+use http::{Method, StatusCode};
 use rustix::process::Signal;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 
-use crate::program::{Program, run};
+use crate::{
+    common::raw::{Version, request},
+    program::{Program, run},
+};
 
 #[tokio::test]
 async fn the_ready_file_holds_the_bound_address() {
@@ -15,6 +19,32 @@ async fn the_ready_file_holds_the_bound_address() {
     assert_eq!(ready, format!("{}\n", program.addr));
     program.signal(Signal::TERM);
     assert_eq!(program.end().await.0.code(), Some(0));
+}
+
+#[tokio::test]
+async fn the_port_of_operators_has_a_ready_file_of_its_own() {
+    let program = Program::start(&["--admin-listen", "127.0.0.1:0", "--admin-ready-file", "admin-ready"]).await;
+    let ready = fs::read_to_string(program.folder().join("admin-ready")).unwrap();
+    let admin: SocketAddr = ready.trim_end().parse().unwrap();
+    assert!(admin.port() != 0 && admin != program.addr, "{admin}");
+    let page = request(admin, Version::Http1, Method::GET, "/", &[], "").await.unwrap();
+    assert_eq!(page.status(), StatusCode::OK);
+    program.signal(Signal::TERM);
+    let (status, log) = program.end().await;
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert!(log.contains(&format!("admin port listening address={admin}")), "{log}");
+    assert!(TcpStream::connect(admin).await.is_err(), "nobody listens any more");
+}
+
+#[tokio::test]
+async fn a_port_for_everybody_is_warned_of() {
+    for (listen, warned) in [("0.0.0.0:0", true), ("127.0.0.1:0", false)] {
+        let program = Program::start(&["--listen", listen]).await;
+        program.signal(Signal::TERM);
+        let (status, log) = program.end().await;
+        assert_eq!(status.code(), Some(0), "{log}");
+        assert_eq!(log.contains("WARN") && log.contains("there is no authentication"), warned, "{log}");
+    }
 }
 
 #[tokio::test]
@@ -53,6 +83,9 @@ async fn settings_that_make_no_sense_are_refused_before_anything_is_done() {
         (&turn, "--turn-secret"),
         (&[&turn[..], &["--turn-secret", "s", "--turn-ttl", "48h"]].concat(), "--turn-ttl"),
         (&["serve", "--heartbeat", "10ms"], "--heartbeat"),
+        (&["--admin-listen", "0.0.0.0:0"], "--admin-listen"),
+        (&["--admin-listen", "192.0.2.1:50052"], "--admin-listen"),
+        (&["--admin-ready-file", "admin"], "--admin-listen"),
     ] {
         let folder = tempfile::tempdir().unwrap();
         let mut flags = flags.to_vec();

@@ -1,0 +1,107 @@
+//! Values of settings that are more than a number: each is checked when it is read.
+
+use std::{fmt, net::IpAddr, str::FromStr, time::Duration};
+
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|error| format!("{error}; write it like 30s, 5m or 12h"))
+}
+
+pub(super) fn stun_url(text: &str) -> Result<String, String> {
+    ice_url(text, ["stun:", "stuns:"])
+}
+
+pub(super) fn turn_url(text: &str) -> Result<String, String> {
+    ice_url(text, ["turn:", "turns:"])
+}
+
+/// RFC 7064 and RFC 7065 URIs: a scheme, a host, no `//`.
+fn ice_url(text: &str, schemes: [&str; 2]) -> Result<String, String> {
+    match schemes.iter().find_map(|scheme| text.strip_prefix(scheme)) {
+        Some(rest) if !rest.is_empty() && !rest.starts_with('/') => Ok(text.to_owned()),
+        _ => Err(format!("expected {}HOST[:PORT] or {}HOST[:PORT]", schemes[0], schemes[1])),
+    }
+}
+
+/// An origin (RFC 6454) as browsers send it: scheme, host and, unless it is the scheme's own, port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin(String);
+
+impl Origin {
+    /// As browsers send it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Origin {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let fail = || "expected scheme://host[:port] without a path, such as https://app.example.org".to_owned();
+        let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).ok_or_else(fail)?;
+        let authority: http::uri::Authority = rest.parse().map_err(|_| fail())?;
+        let plain = authority.as_str() == rest && !rest.contains('@') && !rest.contains('*') && !rest.contains('/');
+        if plain && rest == rest.to_ascii_lowercase() { Ok(Self(text.to_owned())) } else { Err(fail()) }
+    }
+}
+
+/// A secret setting: never shown.
+#[derive(Clone)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The secret itself.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for Secret {
+    fn from(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+impl FromStr for Secret {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.is_empty() { Err("must not be empty".to_owned()) } else { Ok(text.into()) }
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(secret)")
+    }
+}
+
+/// Whether an address can be reached from this machine or its private network only: loopback, RFC 1918, unique local
+/// (RFC 4193) or link-local.
+pub(super) fn is_private(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => ip.is_loopback() || ip.is_private() || ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn private_addresses_are_told_from_public_ones() {
+        let is_private = |ip: &str| is_private(ip.parse().expect("an address"));
+        for ip in ["127.0.0.1", "127.1.2.3", "10.0.0.1", "172.16.0.1", "172.31.255.255", "192.168.1.1", "169.254.1.1"] {
+            assert!(is_private(ip), "{ip}");
+        }
+        for ip in ["::1", "fd00::1", "fe80::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1"] {
+            assert!(is_private(ip), "{ip}");
+        }
+        for ip in
+            ["0.0.0.0", "::", "172.32.0.1", "100.64.0.1", "192.0.2.1", "2001:db8::1", "::ffff:192.0.2.1", "224.0.0.1"]
+        {
+            assert!(!is_private(ip), "{ip}");
+        }
+    }
+}

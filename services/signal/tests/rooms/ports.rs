@@ -1,0 +1,172 @@
+//! Which port serves what: Rooms, reflection and details of health are for operators, and a port that anybody may
+//! reach has none of them.
+
+use std::net::SocketAddr;
+
+use http::{Method, StatusCode};
+use serde_json::Value;
+use signalbox_proto::v1::{
+    CreateRoomRequest, GetRoomRequest, ListRoomsResponse, RemoveMemberRequest, Room, SendRequest,
+    rooms_client::RoomsClient, signal_client::SignalClient,
+};
+use tokio_stream::{StreamExt, once};
+use tonic::{Code, Status};
+use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+use tonic_reflection::pb::v1::{
+    ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+    server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
+};
+
+use super::{create, named};
+use crate::common::{
+    DEADLINE, TestServer, assert_error, connect,
+    native::Member,
+    raw::{Version, grpc_status, header_of, request, text},
+    web::{Web, frame},
+    within,
+};
+
+/// Ways to listen that leave Rooms to another port.
+const PUBLIC: [&[&str]; 3] = [
+    &["--listen", "0.0.0.0:0"],
+    &["--listen", "0.0.0.0:0", "--admin-listen", "127.0.0.1:0"],
+    &["--admin-listen", "127.0.0.1:0"],
+];
+const ROOMS: [&str; 8] =
+    ["CreateRoom", "GetRoom", "ListRooms", "UpdateRoom", "DeleteRoom", "ListMembers", "RemoveMember", "WatchRoom"];
+
+/// Names of the services that a port describes.
+async fn described(addr: SocketAddr) -> Result<Vec<String>, Status> {
+    let list = ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(MessageRequest::ListServices(String::new())),
+    };
+    let mut client = ServerReflectionClient::new(connect(addr).await);
+    let mut answers = client.server_reflection_info(once(list)).await?.into_inner();
+    let answer = within(DEADLINE, answers.next()).await.expect("an answer")?;
+    let Some(MessageResponse::ListServicesResponse(list)) = answer.message_response else { panic!("{answer:?}") };
+    Ok(list.service.into_iter().map(|service| service.name).collect())
+}
+
+/// What gRPC health says of a service.
+async fn health_of(addr: SocketAddr, service: &str) -> Code {
+    let request = HealthCheckRequest { service: service.to_owned() };
+    HealthClient::new(connect(addr).await).check(request).await.map_or_else(|status| status.code(), |_| Code::Ok)
+}
+
+/// Type and text of `/healthz`.
+async fn healthz(addr: SocketAddr) -> (String, String) {
+    let response = request(addr, Version::Http1, Method::GET, "/healthz", &[], "").await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(header_of(&response, "cache-control"), "no-store");
+    (header_of(&response, "content-type").to_owned(), text(response).await)
+}
+
+#[tokio::test]
+async fn a_port_for_everybody_refuses_rooms_and_says_where_they_are() {
+    for flags in PUBLIC {
+        let server = TestServer::start(flags).await;
+        let status = server.rooms().await.create_room(create(named("demo"))).await.expect_err("not here");
+        assert_error(&status, Code::PermissionDenied, "NOT_SERVED_HERE");
+        assert!(status.message().contains("--admin-listen"), "{status:?}");
+        for method in ROOMS {
+            let path = format!("/signalbox.v1.Rooms/{method}");
+            let status = Web::new(server.addr).call(&path, &[]).await.try_next::<ListRoomsResponse>().await;
+            assert_error(&status.expect_err("not here"), Code::PermissionDenied, "NOT_SERVED_HERE");
+            let headers = [("content-type", "application/grpc"), ("te", "trailers")];
+            let response = request(server.addr, Version::Http2, Method::POST, &path, &headers, frame(&[])).await;
+            let status = grpc_status(response.unwrap()).await;
+            assert_error(&status, Code::PermissionDenied, "NOT_SERVED_HERE");
+        }
+        // Members are served.
+        Member::join(&server, "demo").await;
+    }
+}
+
+#[tokio::test]
+async fn operators_rule_the_same_rooms_from_a_port_of_their_own() {
+    let server = TestServer::start(&["--auto-create", "false", "--admin-listen", "127.0.0.1:0"]).await;
+    let admin = server.admin_addr.expect("there is one");
+    assert_ne!(admin, server.addr);
+    let mut rooms = RoomsClient::new(connect(admin).await);
+    rooms.create_room(create(named("demo"))).await.expect("it is served here");
+    let mut member = Member::join(&server, "demo").await;
+    let room = rooms.get_room(GetRoomRequest { name: "demo".to_owned() }).await.expect("it is there").into_inner();
+    assert_eq!(room.member_count, 1);
+    let remove = RemoveMemberRequest { room: "demo".to_owned(), member_id: member.id.clone() };
+    rooms.remove_member(remove).await.expect("it is there");
+    assert_eq!(member.sent_away().await.0.reason, "REMOVED");
+
+    let page: Result<Room, _> = Web::new(admin).unary("/signalbox.v1.Rooms/CreateRoom", &create(named("page"))).await;
+    assert_eq!(page.expect("pages of operators are served, too").name, "page");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn health_of_a_port_for_everybody_is_a_word() {
+    for flags in PUBLIC {
+        let server = TestServer::start(flags).await;
+        let (kind, said) = healthz(server.addr).await;
+        assert!(kind.starts_with("text/plain"), "{kind}");
+        assert_eq!(said, "ok\n");
+        for (service, code) in [
+            ("", Code::Ok),
+            ("signalbox.v1.Signal", Code::Ok),
+            ("signalbox.v1.Rooms", Code::NotFound),
+            ("signalbox.v1.Nothing", Code::NotFound),
+        ] {
+            assert_eq!(health_of(server.addr, service).await, code, "{service:?}");
+        }
+        let Some(admin) = server.admin_addr else { continue };
+        let (kind, said) = healthz(admin).await;
+        assert_eq!(kind, "application/json");
+        let health: Value = serde_json::from_str(&said).expect("JSON");
+        assert_eq!(health["version"], env!("CARGO_PKG_VERSION"));
+        assert_eq!(health_of(admin, "signalbox.v1.Rooms").await, Code::Ok);
+    }
+}
+
+#[tokio::test]
+async fn a_port_for_everybody_does_not_describe_itself() {
+    for flags in PUBLIC {
+        let server = TestServer::start(flags).await;
+        let status = described(server.addr).await.expect_err("not here");
+        assert_eq!(status.code(), Code::Unimplemented, "{status:?}");
+        let Some(admin) = server.admin_addr else { continue };
+        let names = described(admin).await.expect("it is served here");
+        let expected = ["grpc.reflection.v1.ServerReflection", "grpc.health.v1.Health", "signalbox.v1.Rooms"];
+        assert_eq!(names, expected);
+    }
+}
+
+#[tokio::test]
+async fn what_a_port_tells_of_itself_can_be_set() {
+    let told = ["--listen", "0.0.0.0:0", "--reflection", "true", "--detailed-health", "true"];
+    let server = TestServer::start(&told).await;
+    let names = described(server.addr).await.expect("it is served here");
+    assert!(names.contains(&"signalbox.v1.Signal".to_owned()), "{names:?}");
+    assert!(!names.contains(&"signalbox.v1.Rooms".to_owned()), "{names:?}");
+    assert_eq!(healthz(server.addr).await.0, "application/json");
+    assert_eq!(health_of(server.addr, "signalbox.v1.Rooms").await, Code::Ok);
+
+    let server = TestServer::start(&["--reflection", "false", "--detailed-health", "false"]).await;
+    assert_eq!(described(server.addr).await.expect_err("not here").code(), Code::Unimplemented);
+    assert_eq!(healthz(server.addr).await.1, "ok\n");
+    server.rooms().await.create_room(CreateRoomRequest::default()).await.expect("the port is for this machine only");
+}
+
+#[tokio::test]
+async fn the_port_of_operators_has_no_members_and_no_page() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("index.html"), "the demo page").unwrap();
+    let web_dir = folder.path().to_str().unwrap();
+    let server = TestServer::start(&["--admin-listen", "127.0.0.1:0", "--web-dir", web_dir]).await;
+    let admin = server.admin_addr.expect("there is one");
+    let page = async |addr, path: &str| request(addr, Version::Http1, Method::GET, path, &[], "").await.unwrap();
+    assert_eq!(text(page(server.addr, "/").await).await, "the demo page");
+    assert!(text(page(admin, "/").await).await.starts_with("Signalbox, for operators"));
+    assert_eq!(page(admin, "/index.html").await.status(), StatusCode::NOT_FOUND);
+    let send = SignalClient::new(connect(admin).await).send(SendRequest::default()).await;
+    let status = send.expect_err("not here");
+    assert_eq!(status.code(), Code::Unimplemented, "{status:?}");
+}
