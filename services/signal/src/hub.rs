@@ -6,7 +6,7 @@ use std::{
     collections::HashMap,
     hash::{BuildHasher, RandomState},
     sync::{
-        Arc, PoisonError, RwLock,
+        Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -24,8 +24,9 @@ pub use self::live::{LiveRoom, Seat};
 use crate::{
     error::Error,
     limit::Limits,
+    metrics::{Figures, Refusals},
     random::Random,
-    room::{Carrier, Newcomer, Opened, Policy, RETRY, Room, id::RoomName},
+    room::{Carrier, Newcomer, Opened, Policy, RETRY, Room, count::Counts, id::RoomName},
     store::{Created, GRACE, Record, Settings, Store, now_ms},
 };
 
@@ -67,6 +68,9 @@ pub struct Hub {
     draining: CancellationToken,
     /// Streams that carry a session; a receiver for whoever waits for the last.
     seats: watch::Sender<usize>,
+    /// What rooms that are gone have counted. Held while one goes, so that nothing is counted twice or not at all.
+    past: Mutex<Counts>,
+    refusals: Refusals,
 }
 
 impl Hub {
@@ -83,6 +87,8 @@ impl Hub {
             store_is_well: AtomicBool::new(true),
             draining: CancellationToken::new(),
             seats: watch::Sender::new(0),
+            past: Mutex::default(),
+            refusals: Refusals::default(),
         })
     }
 
@@ -198,6 +204,8 @@ impl Hub {
 
     /// Takes a room that was given up out of the map, unless another has taken its place.
     fn forget(&self, room: &LiveRoom) {
+        let mut past = self.past.lock().unwrap_or_else(PoisonError::into_inner);
+        past.add(room.lock().counts());
         let mut rooms = self.rooms.write().unwrap_or_else(PoisonError::into_inner);
         if rooms.get(room.name()).is_some_and(|known| std::ptr::eq(Arc::as_ptr(known), room)) {
             rooms.remove(room.name());
@@ -260,6 +268,21 @@ impl Hub {
     pub async fn all_seats_empty(&self) {
         // The sender is here, so it cannot be gone.
         let _ = self.seats.subscribe().wait_for(|seats| *seats == 0).await;
+    }
+
+    /// What is and what was, over all rooms.
+    pub fn figures(&self) -> Figures {
+        let past = self.past.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut figures = Figures { streams: *self.seats.borrow(), counts: past.clone(), ..Figures::default() };
+        for room in self.all() {
+            figures.add(&room.lock());
+        }
+        figures
+    }
+
+    /// How many were not let in, and why.
+    pub fn refusals(&self) -> &Refusals {
+        &self.refusals
     }
 
     /// Sessions in all rooms.

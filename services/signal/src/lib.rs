@@ -8,6 +8,7 @@
 //! - [`room`]: the core, a room as an ordered log that sessions read. Synchronous; time and random bits are arguments.
 //! - [`hub`]: all live rooms, and the clock that they are told.
 //! - [`rpc`]: the gRPC services. [`listen`]: the port that serves them, gRPC-Web, the demo page and health.
+//! - [`metrics`]: what operators see of it in figures.
 //! - [`store`]: where room records are kept; never asked on the path of a signal.
 
 pub mod config;
@@ -17,6 +18,7 @@ pub mod hub;
 pub mod ice;
 pub mod limit;
 pub mod listen;
+pub mod metrics;
 mod mutant;
 pub mod random;
 pub mod room;

@@ -24,6 +24,7 @@ use crate::{
     error::Error,
     health::Health,
     hub::Hub,
+    metrics,
     rpc::{RoomsService, SignalService, stub::signal_server::SignalServer},
 };
 
@@ -79,7 +80,10 @@ pub fn app(config: &Config, hub: &Arc<Hub>, health: &Health, serves: Serves) -> 
     let grpc: Router = services(config, hub, health, serves).layer(GrpcWebLayer::new());
     let grpc = gate::guard(grpc, &config.cors_origin).layer(cors(config));
     let web_dir = serves.signal.then_some(config.web_dir.as_path());
-    let pages = pages::router(web_dir, serves.detailed_health, hub.clone());
+    let mut pages = pages::router(web_dir, serves.detailed_health, hub.clone());
+    if serves.rooms {
+        pages = pages.merge(metrics::router(hub.clone()));
+    }
     App::new(service_fn(move |request: Request<Body>| {
         let router = if gate::is_grpc(&request) { grpc.clone() } else { pages.clone() };
         // Only Exchange has a request body that may pause.

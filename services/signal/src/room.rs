@@ -7,6 +7,7 @@
 //! A call never waits. Streams that have something to do afterwards are collected as wakers, which the owner wakes
 //! after it has let go of the lock.
 
+pub mod count;
 pub mod id;
 mod log;
 mod say;
@@ -26,6 +27,7 @@ use signalbox_proto::v1::{
 
 pub use self::session::{Carrier, Frame};
 use self::{
+    count::Counts,
     id::{MemberId, Secret},
     log::{About, Cap, Log},
     session::Session,
@@ -150,8 +152,7 @@ pub struct Room {
     limits: Limits,
     phase: Phase,
     log: Log,
-    /// Joins so far.
-    joins: u64,
+    counts: Counts,
     sessions: BTreeMap<MemberId, Session>,
     /// Why a session's or stream's end came, until its stream has asked or is gone.
     ended: BTreeMap<(MemberId, u64), Ended>,
@@ -166,7 +167,7 @@ impl Room {
             limits,
             phase: Phase::Open,
             log: Log::default(),
-            joins: 0,
+            counts: Counts::default(),
             sessions: BTreeMap::new(),
             ended: BTreeMap::new(),
             wakes: Vec::new(),
@@ -191,9 +192,9 @@ impl Room {
             self.end(now, replaced, LeaveReason::Replaced, End::Fault(Error::Replaced));
         }
 
-        self.joins += 1;
+        self.counts.opened += 1;
         member.member_id = id.to_string();
-        member.join_order = self.joins;
+        member.join_order = self.counts.opened;
         member.state = MemberState::Connected.into();
         self.announce(now, About::Joined(id), Body::MemberJoined(MemberJoined { member: Some(member.clone()) }));
         let opened = Opened {
@@ -243,6 +244,9 @@ impl Room {
             return Err(Error::SessionGone);
         };
         let (generation, ack, you) = (session.generation, session.handled(), session.member.clone());
+        let waiting = session.waiting();
+        self.counts.resumed += 1;
+        self.counts.waits(waiting);
         self.wakes.extend(old_stream);
         if !was_connected {
             self.announce(now, About::Updated(id), Body::MemberUpdated(MemberUpdated { member: Some(you.clone()) }));
@@ -268,6 +272,7 @@ impl Room {
     /// Ends every session at once: the room is closed for good.
     pub fn close(&mut self) {
         for (id, mut session) in std::mem::take(&mut self.sessions) {
+            self.counts.ended[LeaveReason::RoomClosed as usize] += 1;
             self.wakes.extend(session.take_waker());
             if session.is_connected() {
                 self.ended.insert((id, session.generation), End::Fault(Error::RoomClosed).into());
@@ -302,6 +307,7 @@ impl Room {
         // A member for whom even the news of a leave no longer fits leaves too.
         while let Some((id, reason, end)) = leaving.pop() {
             let Some(mut session) = self.sessions.remove(&id) else { continue };
+            self.counts.ended[reason as usize] += 1;
             self.wakes.extend(session.take_waker());
             if session.is_connected() {
                 // Whoever says goodbye has everything answered; other ends cut in at once.
@@ -342,7 +348,10 @@ impl Room {
                 continue;
             }
             match session.push(now, entry.clone(), cap) {
-                Ok(()) => self.wakes.extend(session.take_waker()),
+                Ok(()) => {
+                    self.counts.waits(session.waiting());
+                    self.wakes.extend(session.take_waker());
+                }
                 Err(log::Full) => slow.push(*other),
             }
         }
@@ -377,6 +386,17 @@ impl Room {
     /// How many members there are.
     pub fn member_count(&self) -> usize {
         self.sessions.len()
+    }
+
+    /// How many members have a stream, and how many are suspended.
+    pub fn presence(&self) -> (usize, usize) {
+        let connected = self.sessions.values().filter(|session| session.is_connected()).count();
+        (connected, self.sessions.len() - connected)
+    }
+
+    /// What happened since the room was opened.
+    pub fn counts(&self) -> &Counts {
+        &self.counts
     }
 
     /// Bytes that wait for or are kept for the member's streams.

@@ -46,7 +46,7 @@ impl LiveRoom {
     }
 
     /// The lock; a panic under it leaves a room whose next call is as good as any.
-    fn lock(&self) -> MutexGuard<'_, Room> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Room> {
         self.room.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -193,6 +193,11 @@ impl View {
         self.entries.len() - self.taken
     }
 
+    /// Bytes of those.
+    pub(super) fn waiting_bytes(&self) -> usize {
+        self.waiting_bytes
+    }
+
     /// Bytes of all that is held.
     pub(super) fn kept_bytes(&self) -> usize {
         self.kept_bytes

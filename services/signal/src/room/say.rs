@@ -68,6 +68,7 @@ impl Room {
         };
         for failed in &mut undelivered {
             failed.client_seq = seq;
+            self.counts.refused(&failed.reason);
         }
         // Applying may have ended the session, if it was among those for whom the news no longer fitted.
         let Some(session) = self.sessions.get_mut(&id) else { return Err(Error::SessionGone) };
@@ -156,6 +157,7 @@ impl Room {
     ) -> Vec<Undelivered> {
         let cap = Cap { entries: self.limits.mailbox_entries, bytes: self.limits.mailbox_bytes };
         let forged = self.sessions.keys().next().filter(|_| mutant::is(Mutant::WrongFrom)).copied();
+        let kind = kind(&signal);
         let entry = self.log.draft(About::SignalOf(forged.unwrap_or(from)), negotiation, signal);
         if mutant::hits(Mutant::DropSome) {
             self.log.commit(&entry);
@@ -165,7 +167,11 @@ impl Room {
         for id in to {
             let Some(session) = self.sessions.get_mut(id) else { continue };
             match session.push(now, entry.clone(), cap) {
-                Ok(()) => self.wakes.extend(session.take_waker()),
+                Ok(()) => {
+                    self.counts.accepted[kind] += 1;
+                    self.counts.waits(session.waiting());
+                    self.wakes.extend(session.take_waker());
+                }
                 Err(log::Full) if mutant::is(Mutant::AckBeforeAppend) => {}
                 Err(log::Full) => undelivered.push(failure(&id.to_string(), undelivered::MAILBOX_FULL, None)),
             }
@@ -186,6 +192,16 @@ impl Room {
         }
         let member = session.member.clone();
         self.announce(now, About::Updated(id), Body::MemberUpdated(MemberUpdated { member: Some(member) }));
+    }
+}
+
+/// Which of `count::KINDS` a signal is.
+fn kind(signal: &Body) -> usize {
+    match signal {
+        Body::Offer(_) => 0,
+        Body::Answer(_) => 1,
+        Body::Candidate(_) => 2,
+        _ => 3,
     }
 }
 

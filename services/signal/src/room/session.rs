@@ -138,6 +138,11 @@ impl Session {
         self.handled
     }
 
+    /// Entries that wait to be taken, and their bytes.
+    pub(super) fn waiting(&self) -> (usize, usize) {
+        (self.view.waiting(), self.view.waiting_bytes())
+    }
+
     pub(super) fn kept_bytes(&self) -> usize {
         self.view.kept_bytes()
     }

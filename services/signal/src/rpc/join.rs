@@ -59,6 +59,11 @@ impl Reception {
     }
 
     async fn join(&self, join: Join, carrier: Carrier) -> Result<Opening, Status> {
+        let opened = self.open(join, carrier).await;
+        Ok(opened.inspect_err(|error| self.hub.refusals().join(error))?)
+    }
+
+    async fn open(&self, join: Join, carrier: Carrier) -> Result<Opening, Error> {
         let name = check(&join, self.hub.limits())?;
         let random = self.hub.random();
         let (id, secret) = (MemberId::new(random.bits()), Secret::new(random.bits()));
@@ -93,6 +98,11 @@ impl Reception {
     }
 
     fn resume(&self, resume: &Resume, carrier: Carrier) -> Result<Opening, Status> {
+        let resumed = self.reopen(resume, carrier);
+        Ok(resumed.inspect_err(|error| self.hub.refusals().resume(error))?)
+    }
+
+    fn reopen(&self, resume: &Resume, carrier: Carrier) -> Result<Opening, Error> {
         let token = SessionToken::decode(&resume.session_token).ok_or(Error::SessionGone)?;
         let room = self.hub.find(&token.room).ok_or(Error::SessionGone)?;
         let opened = room.with(|r| r.resume(now(), token.member, &token.secret, resume.after_seq, carrier))?;

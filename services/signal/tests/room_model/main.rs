@@ -26,6 +26,7 @@ use signalbox_server::{
     limit::Limits,
     room::{
         Carrier, End, Frame, Newcomer, Next, Policy, Room, Via,
+        count::{Counts, REASONS},
         id::{MemberId, Secret},
     },
 };
@@ -99,6 +100,7 @@ struct World {
     joins: u64,
     texts: u64,
     live: Vec<Session>,
+    counts: Counts,
 }
 
 impl World {
@@ -115,6 +117,7 @@ impl World {
             joins: 0,
             texts: 0,
             live: Vec::new(),
+            counts: Counts::default(),
         }
     }
 
@@ -126,14 +129,29 @@ impl World {
 
     fn announce(&mut self, except: MemberId, news: &News) {
         self.head += 1;
-        for session in self.live.iter_mut().filter(|s| s.id != except) {
-            assert!(session.fits(MAILBOX + RESERVE), "sequences are too short to fill the reserve");
-            session.deliver(self.now, self.head, news.clone(), MAILBOX + RESERVE);
+        for index in (0..self.live.len()).filter(|index| self.live[*index].id != except).collect::<Vec<_>>() {
+            assert!(self.live[index].fits(MAILBOX + RESERVE), "sequences are too short to fill the reserve");
+            self.deliver(index, news.clone(), MAILBOX + RESERVE);
         }
+    }
+
+    fn deliver(&mut self, index: usize, news: News, cap: usize) {
+        self.live[index].deliver(self.now, self.head, news, cap);
+        self.count_waiting(index);
+    }
+
+    fn count_waiting(&mut self, index: usize) {
+        let session = &self.live[index];
+        self.counts.most_entries = self.counts.most_entries.max((session.inbox.len() - session.cursor) as u64);
+    }
+
+    fn count_refused(&mut self, reason: &str) {
+        self.counts.undelivered[REASONS.iter().position(|known| *known == reason).unwrap()] += 1;
     }
 
     fn end(&mut self, index: usize, reason: LeaveReason, expected: Option<Error>) {
         let mut gone = self.live.remove(index);
+        self.counts.ended[reason as usize] += 1;
         if gone.is_connected() {
             // Its stream is told why, once; then it goes. Whoever leaves has everything answered before.
             let end = expected.map_or(End::Left, End::Fault);
@@ -190,6 +208,7 @@ impl World {
             Op::Close => {
                 self.room.close();
                 for gone in std::mem::take(&mut self.live) {
+                    self.counts.ended[LeaveReason::RoomClosed as usize] += 1;
                     if gone.is_connected() {
                         let next = self.room.poll(self.now, gone.id, gone.generation, Waker::noop());
                         assert!(matches!(next, Next::End(End::Fault(Error::RoomClosed))), "{next:?}");
@@ -221,6 +240,7 @@ impl World {
         }
         let opened = result.unwrap();
         self.joins += 1;
+        self.counts.opened += 1;
         self.announce(id, &News::Joined(id.to_string()));
         assert_eq!((opened.seq, opened.generation, opened.you.join_order), (self.head, 1, self.joins));
         self.live.push(Session::new(id, secret, identity, roster(&opened.members)));
@@ -277,11 +297,13 @@ impl World {
             Some(target) => {
                 self.head += 1;
                 let news = News::Signal { from: sender.to_string(), text };
-                self.live[target].deliver(self.now, self.head, news, MAILBOX);
+                self.counts.accepted[0] += 1;
+                self.deliver(target, news, MAILBOX);
                 vec![]
             }
         };
         assert_eq!(reasons, expected);
+        expected.iter().for_each(|reason| self.count_refused(reason));
         self.live[from].settle(seq, !expected.is_empty(), outcome.ack);
     }
 
@@ -301,10 +323,12 @@ impl World {
         }
         for index in open {
             let news = News::Signal { from: sender.to_string(), text: text.clone() };
-            self.live[index].deliver(self.now, self.head, news, MAILBOX);
+            self.counts.accepted[3] += 1;
+            self.deliver(index, news, MAILBOX);
         }
         let refused: BTreeSet<_> = outcome.undelivered.iter().map(|u| u.to.clone()).collect();
         assert_eq!(refused, full.iter().map(|i| self.live[*i].id.to_string()).collect());
+        full.iter().for_each(|_| self.count_refused("MAILBOX_FULL"));
         self.live[from].settle(seq, !full.is_empty(), outcome.ack);
     }
 
@@ -374,6 +398,8 @@ impl World {
         assert_eq!(opened.replayed as usize, session.resume(now, after));
         let reached = (opened.seq, opened.ack, opened.generation);
         assert_eq!(reached, (after, session.handled, session.generation));
+        self.counts.resumed += 1;
+        self.count_waiting(index);
         if was_suspended {
             self.announce(id, &News::Updated(id.to_string(), MemberState::Connected));
         } else {
@@ -425,6 +451,8 @@ impl World {
 
     fn check(&mut self) {
         assert_eq!(self.room.member_count(), self.live.len());
+        self.counts.most_bytes = self.room.counts().most_bytes;
+        assert_eq!(self.room.counts(), &self.counts);
         let ids: BTreeSet<_> = self.room.members().into_iter().map(|m| m.member_id).collect();
         assert_eq!(ids, self.live.iter().map(|s| s.id.to_string()).collect());
         for session in &self.live {

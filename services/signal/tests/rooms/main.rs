@@ -7,6 +7,7 @@ mod common;
 
 mod health;
 mod members;
+mod metrics;
 mod ports;
 mod records;
 

@@ -170,3 +170,16 @@ async fn the_port_of_operators_has_no_members_and_no_page() {
     let status = send.expect_err("not here");
     assert_eq!(status.code(), Code::Unimplemented, "{status:?}");
 }
+
+#[tokio::test]
+async fn figures_are_where_rooms_is() {
+    let status = async |addr| request(addr, Version::Http1, Method::GET, "/metrics", &[], "").await.unwrap().status();
+    for flags in PUBLIC {
+        let server = TestServer::start(flags).await;
+        assert_eq!(status(server.addr).await, StatusCode::NOT_FOUND);
+        if let Some(admin) = server.admin_addr {
+            assert_eq!(status(admin).await, StatusCode::OK);
+        }
+    }
+    assert_eq!(status(TestServer::start(&[]).await.addr).await, StatusCode::OK);
+}
