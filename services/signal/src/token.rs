@@ -7,7 +7,7 @@ use crate::room::id::{MemberId, RoomName, Secret};
 
 /// Bytes of a member id and of a secret.
 const ID: usize = 12;
-const SECRET: usize = 16;
+const SECRET: usize = 32;
 
 /// A session token, taken apart.
 #[derive(Debug)]
@@ -56,13 +56,13 @@ mod tests {
         let token = SessionToken {
             room: RoomName::parse("demo", "room").expect("a name"),
             member: MemberId::new([1; 12]),
-            secret: Secret::new([2; 16]),
+            secret: Secret::new([2; 32]),
         };
         let text = token.encode();
         let back = SessionToken::decode(&text).expect("its own form");
         assert_eq!((back.room, back.member), (token.room, token.member));
         assert!(back.secret.matches(&token.secret));
-        for garbage in ["", "x", "é", &text[..30], &format!("{text}."), &"A".repeat(100_000)] {
+        for garbage in ["", "x", "é", &text[..58], &format!("{text}."), &"A".repeat(100_000)] {
             assert!(SessionToken::decode(garbage).is_none(), "{garbage:?}");
         }
     }

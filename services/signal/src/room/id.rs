@@ -83,13 +83,13 @@ fn encoding() -> &'static Encoding {
     &ENCODING
 }
 
-/// What proves that a client owns a session: 128 random bits, compared in constant time, never shown.
+/// What proves that a client owns a session: 256 random bits, compared in constant time, never shown.
 #[derive(Clone, Copy)]
-pub struct Secret([u8; 16]);
+pub struct Secret([u8; 32]);
 
 impl Secret {
-    /// Takes 128 random bits.
-    pub const fn new(random: [u8; 16]) -> Self {
+    /// Takes 256 random bits.
+    pub const fn new(random: [u8; 32]) -> Self {
         Self(random)
     }
 
@@ -99,7 +99,7 @@ impl Secret {
     }
 
     /// The bits, for a token.
-    pub(crate) const fn bytes(&self) -> &[u8; 16] {
+    pub(crate) const fn bytes(&self) -> &[u8; 32] {
         &self.0
     }
 }

@@ -192,7 +192,7 @@ impl World {
             Op::Resume { who, back, ahead } => self.resume(who, back, ahead),
             Op::ForeignResume { who } => {
                 if let Some(index) = self.pick(who) {
-                    let (id, wrong) = (self.live[index].id, Secret::new([0; 16]));
+                    let (id, wrong) = (self.live[index].id, Secret::new([0; 32]));
                     let result = self.room.resume(self.now, id, &wrong, 0, Carrier::Exchange);
                     assert_eq!(result.err(), Some(Error::SessionGone));
                 }
@@ -225,7 +225,7 @@ impl World {
         let number = (self.joins + self.texts * 1000 + 1).to_be_bytes();
         let mut bits = [7; 12];
         bits[..8].copy_from_slice(&number);
-        let (id, secret) = (MemberId::new(bits), Secret::new([1; 16]));
+        let (id, secret) = (MemberId::new(bits), Secret::new([1; 32]));
         let newcomer = Newcomer { id, secret, member: Member { identity: identity.clone(), ..Member::default() } };
         let result = self.room.join(self.now, newcomer, Carrier::Exchange);
 
