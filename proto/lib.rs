@@ -33,6 +33,7 @@ pub mod reason {
     pub const REPLACED: &str = "REPLACED";
     pub const ROOM_CLOSED: &str = "ROOM_CLOSED";
     pub const ROOM_EXISTS: &str = "ROOM_EXISTS";
+    pub const ROOM_FORBIDDEN: &str = "ROOM_FORBIDDEN";
     pub const ROOM_FULL: &str = "ROOM_FULL";
     pub const ROOM_LOCKED: &str = "ROOM_LOCKED";
     pub const ROOM_NOT_FOUND: &str = "ROOM_NOT_FOUND";
@@ -40,6 +41,8 @@ pub mod reason {
     pub const SESSION_GONE: &str = "SESSION_GONE";
     pub const SLOW_CONSUMER: &str = "SLOW_CONSUMER";
     pub const STORE_UNAVAILABLE: &str = "STORE_UNAVAILABLE";
+    pub const TOKEN_EXPIRED: &str = "TOKEN_EXPIRED";
+    pub const TOKEN_INVALID: &str = "TOKEN_INVALID";
 }
 
 /// `Undelivered.reason` values.

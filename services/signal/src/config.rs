@@ -9,9 +9,16 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use self::value::duration;
 pub use self::value::{Origin, Secret};
-use self::value::{duration, is_private, stun_url, turn_url};
-use crate::{hub::RoomDefaults, ice::IceConfig, limit::Limits, store::StoreUrl};
+use self::value::{is_private, stun_url, turn_url};
+use crate::{
+    auth::mint::{KeygenArgs, TokenArgs},
+    hub::RoomDefaults,
+    ice::IceConfig,
+    limit::Limits,
+    store::StoreUrl,
+};
 
 /// WebRTC signaling server: gRPC, gRPC-Web and a demo page on one port.
 #[derive(Debug, Parser)]
@@ -30,6 +37,10 @@ pub struct Cli {
 pub enum Command {
     /// Runs the server (the default)
     Serve(Box<Config>),
+    /// Prints a token for a member or a back end
+    Token(Box<TokenArgs>),
+    /// Makes a key pair to sign tokens with
+    Keygen(KeygenArgs),
 }
 
 /// How log lines look.

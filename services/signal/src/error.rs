@@ -44,6 +44,18 @@ pub enum Error {
         /// The service's full name.
         service: &'static str,
     },
+    /// There is no token, or one that is not accepted.
+    #[error("the token is not accepted: {0}")]
+    TokenInvalid(&'static str),
+    /// A token whose time is over.
+    #[error("the token has expired: get a new one")]
+    TokenExpired,
+    /// A token that is not for this room.
+    #[error("the token does not allow this")]
+    RoomForbidden,
+    /// Too many attempts failed.
+    #[error("too many attempts have failed: wait before the next")]
+    RateLimited(Duration),
     /// The room is closed to newcomers.
     #[error("the room is locked: nobody new may join")]
     RoomLocked,
@@ -115,6 +127,10 @@ impl Error {
             Self::AlreadyJoined => (Code::InvalidArgument, reason::ALREADY_JOINED),
             Self::JoinTimeout(_) => (Code::DeadlineExceeded, reason::JOIN_TIMEOUT),
             Self::NotServedHere { .. } => (Code::PermissionDenied, reason::NOT_SERVED_HERE),
+            Self::TokenInvalid(_) => (Code::Unauthenticated, reason::TOKEN_INVALID),
+            Self::TokenExpired => (Code::Unauthenticated, reason::TOKEN_EXPIRED),
+            Self::RoomForbidden => (Code::PermissionDenied, reason::ROOM_FORBIDDEN),
+            Self::RateLimited(_) => (Code::ResourceExhausted, reason::RATE_LIMITED),
             Self::RoomLocked => (Code::PermissionDenied, reason::ROOM_LOCKED),
             Self::RoomNotFound => (Code::NotFound, reason::ROOM_NOT_FOUND),
             Self::RoomExists => (Code::AlreadyExists, reason::ROOM_EXISTS),
@@ -138,7 +154,7 @@ impl Error {
     /// When a retry may help.
     fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Draining(after) => Some(*after),
+            Self::Draining(after) | Self::RateLimited(after) => Some(*after),
             Self::StoreUnavailable => Some(Duration::from_secs(2)),
             _ => None,
         }

@@ -11,6 +11,7 @@
 //! - [`metrics`]: what operators see of it in figures.
 //! - [`store`]: where room records are kept; never asked on the path of a signal.
 
+pub mod auth;
 pub mod config;
 pub mod error;
 pub mod health;

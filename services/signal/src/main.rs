@@ -1,10 +1,18 @@
 //! The `signalbox` program.
 
-use std::{fs, io::IsTerminal, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    fs,
+    io::{IsTerminal, Write},
+    net::SocketAddr,
+    path::PathBuf,
+    process::ExitCode,
+    time::{Duration, SystemTime},
+};
 
 use clap::Parser;
 use signalbox_server::{
     Server,
+    auth::mint,
     config::{Cli, Command, Config, LogFormat},
 };
 use tokio::{
@@ -14,13 +22,15 @@ use tokio::{
 use tracing::info;
 use tracing_subscriber::EnvFilter;
 
-/// The configuration makes no sense; nothing was started.
+/// The configuration or arguments make no sense; nothing was started.
 const EXIT_USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let config = match cli.command {
         Some(Command::Serve(config)) => *config,
+        Some(Command::Token(args)) => return print(mint::token(&args, SystemTime::now())),
+        Some(Command::Keygen(args)) => return print(mint::keygen(&args)),
         None => cli.serve,
     };
     let filter = match EnvFilter::try_new(&config.log) {
@@ -89,6 +99,17 @@ fn stop_signal() -> Result<impl Future<Output = ()>, String> {
             _ = terminate.recv() => {}
         }
     })
+}
+
+/// Prints what a command came to, and nothing else.
+fn print(result: Result<String, String>) -> ExitCode {
+    let printed = result.and_then(|text| {
+        writeln!(std::io::stdout(), "{text}").map_err(|error| format!("cannot write to standard output: {error}"))
+    });
+    match printed {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error, EXIT_USAGE),
+    }
 }
 
 #[allow(clippy::print_stderr, reason = "the log may not be set up yet, and this is for whoever typed the command")]

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, unused_imports, unused_macros, reason = "each test program uses a part of this")]
 
+pub(crate) mod jwt;
 pub(crate) mod native;
 pub(crate) mod raw;
 pub(crate) mod say;

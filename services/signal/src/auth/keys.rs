@@ -1,0 +1,354 @@
+//! The keys that tokens are checked with: where they come from, and how they change while the server runs. A key has
+//! one algorithm, whatever a token says.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    str::FromStr,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
+use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
+use ring::{
+    agreement::{self, EphemeralPrivateKey},
+    digest::{Context, SHA256},
+    hmac,
+    rand::SystemRandom,
+    signature::{ECDSA_P256_SHA256_FIXED, ED25519, UnparsedPublicKey},
+};
+use rustls_pki_types::pem::{PemObject, SectionKind};
+use serde::Deserialize;
+use tokio::time::{self, MissedTickBehavior};
+use tracing::{info, warn};
+
+use super::jws::MAX_KID;
+use crate::{config::Secret, error::Error};
+
+/// Shortest secret for HS256, in bytes: that of its hash (RFC 7518, section 3.2).
+pub const MIN_SECRET: usize = 32;
+/// How often key files are looked at.
+const POLL: Duration = Duration::from_secs(2);
+/// Largest key file.
+const MAX_FILE: usize = 1024 * 1024;
+/// What stands before the key in a SubjectPublicKeyInfo of Ed25519 (RFC 8410) and of P-256 with an uncompressed point
+/// (RFC 5480).
+pub(super) const ED25519_SPKI: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
+const P256_SPKI: [u8; 26] = [
+    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce,
+    0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
+];
+
+/// A key for one algorithm.
+pub(super) enum Key {
+    Ed25519([u8; 32]),
+    /// An uncompressed point.
+    P256([u8; 65]),
+    Secret(hmac::Key),
+}
+
+impl Key {
+    fn ed25519(point: &[u8]) -> Result<Self, String> {
+        let point: [u8; 32] = point.try_into().map_err(|_| "an Ed25519 key has 32 bytes".to_owned())?;
+        // With a key of small order a signature fits many messages.
+        let mut y = point;
+        y[31] &= 0x7f;
+        if SMALL_ORDER.contains(&HEXLOWER.encode(&y).as_str()) {
+            Err("that is not a key: its order is small".to_owned())
+        } else {
+            Ok(Self::Ed25519(point))
+        }
+    }
+
+    fn p256(point: &[u8]) -> Result<Self, String> {
+        let problem = || "that is not a point of P-256".to_owned();
+        let point = <[u8; 65]>::try_from(point).map_err(|_| problem())?;
+        // A key agreement refuses what is not on the curve, before a token comes.
+        let ours = EphemeralPrivateKey::generate(&agreement::ECDH_P256, &SystemRandom::new()).map_err(|_| problem())?;
+        let theirs = agreement::UnparsedPublicKey::new(&agreement::ECDH_P256, point);
+        agreement::agree_ephemeral(ours, &theirs, |_| ()).map_err(|_| problem())?;
+        Ok(Self::P256(point))
+    }
+
+    fn secret(secret: &[u8]) -> Result<Self, String> {
+        if secret.len() < MIN_SECRET {
+            return Err(format!(
+                "a secret for HS256 must have at least {MIN_SECRET} bytes, such as of: openssl rand -hex 32"
+            ));
+        }
+        Ok(Self::Secret(hmac::Key::new(hmac::HMAC_SHA256, secret)))
+    }
+
+    /// The names of its algorithm: RFC 7518, RFC 8037 and, for the last, RFC 9864.
+    pub(super) fn algorithms(&self) -> &'static [&'static str] {
+        match self {
+            Self::Ed25519(_) => &["EdDSA", "Ed25519"],
+            Self::P256(_) => &["ES256"],
+            Self::Secret(_) => &["HS256"],
+        }
+    }
+
+    pub(super) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
+        match self {
+            Self::Ed25519(point) => UnparsedPublicKey::new(&ED25519, point).verify(message, signature).is_ok(),
+            Self::P256(point) => {
+                UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).verify(message, signature).is_ok()
+            }
+            Self::Secret(key) => hmac::verify(key, message, signature).is_ok(),
+        }
+    }
+}
+
+/// The y coordinates of Ed25519's points of small order, as keys hold them, and the second ways to write two of them.
+const SMALL_ORDER: [&str; 7] = [
+    "0000000000000000000000000000000000000000000000000000000000000000",
+    "0100000000000000000000000000000000000000000000000000000000000000",
+    "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+    "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+    "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+];
+
+/// Keys by their ids.
+#[derive(Default)]
+pub(super) struct Keyring(Vec<(Option<String>, Key)>);
+
+impl Keyring {
+    /// The key of that id. A token without one needs no id where there is one key only.
+    pub(super) fn find(&self, kid: Option<&str>) -> Result<&Key, Error> {
+        match (kid, &self.0[..]) {
+            (Some(kid), keys) => {
+                let key = keys.iter().find(|(known, _)| known.as_deref() == Some(kid));
+                key.map(|(_, key)| key).ok_or(Error::TokenInvalid("no key here has its kid"))
+            }
+            (None, [(_, only)]) => Ok(only),
+            (None, _) => Err(Error::TokenInvalid("it needs a kid, since there is more than one key")),
+        }
+    }
+
+    fn add(&mut self, kid: Option<&str>, key: Key) -> Result<(), String> {
+        if kid.is_some_and(|kid| kid.is_empty() || kid.len() > MAX_KID) {
+            return Err(format!("a key id must have 1 to {MAX_KID} bytes"));
+        }
+        if let Some(kid) = kid
+            && self.0.iter().any(|(known, _)| known.as_deref() == Some(kid))
+        {
+            return Err(format!("two keys have the id {kid}"));
+        }
+        self.0.push((kid.map(ToOwned::to_owned), key));
+        Ok(())
+    }
+}
+
+/// `[KID=]PATH`: a key file, and the id that tokens name it by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyFile {
+    /// The key's id.
+    pub kid: Option<String>,
+    /// A public key in PEM.
+    pub path: PathBuf,
+}
+
+impl FromStr for KeyFile {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let is_kid = |kid: &str| kid.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+        match text.split_once('=') {
+            Some((kid, path)) if is_kid(kid) && !kid.is_empty() && !path.is_empty() => {
+                Ok(Self { kid: Some(kid.to_owned()), path: path.into() })
+            }
+            _ if text.is_empty() => Err("must not be empty".to_owned()),
+            _ => Ok(Self { kid: None, path: text.into() }),
+        }
+    }
+}
+
+/// Where keys come from.
+#[derive(Debug, Clone, Default)]
+pub struct KeySources {
+    /// A secret for HS256.
+    pub secret: Option<Secret>,
+    /// Public keys in PEM.
+    pub files: Vec<KeyFile>,
+    /// A JWK Set (RFC 7517).
+    pub jwks: Option<PathBuf>,
+}
+
+/// Hash of all that was read: when it changes, so did a file.
+type Digest = [u8; 32];
+
+impl KeySources {
+    /// Reads everything. The error says which file is at fault.
+    fn read(&self) -> Result<(Vec<Vec<u8>>, Digest), String> {
+        let paths = self.files.iter().map(|file| &file.path).chain(&self.jwks);
+        let contents = paths.map(|path| read(path)).collect::<Result<Vec<_>, _>>()?;
+        let mut context = Context::new(&SHA256);
+        for content in &contents {
+            context.update(&content.len().to_le_bytes());
+            context.update(content);
+        }
+        let digest = context.finish().as_ref().try_into().expect("SHA-256 has 32 bytes");
+        Ok((contents, digest))
+    }
+
+    fn parse(&self, contents: &[Vec<u8>]) -> Result<Keyring, String> {
+        let mut keys = Keyring::default();
+        if let Some(secret) = &self.secret {
+            let key = Key::secret(secret.expose().as_bytes()).map_err(|error| format!("--jwt-secret: {error}"))?;
+            keys.add(None, key)?;
+        }
+        for (file, content) in self.files.iter().zip(contents) {
+            public_key(content)
+                .and_then(|key| keys.add(file.kid.as_deref(), key))
+                .map_err(|error| format!("--jwt-key {}: {error}", file.path.display()))?;
+        }
+        if let (Some(path), Some(content)) = (&self.jwks, contents.get(self.files.len())) {
+            read_jwks(content, &mut keys).map_err(|error| format!("--jwks {}: {error}", path.display()))?;
+        }
+        match &keys.0[..] {
+            [] => Err("--auth jwt needs a key: --jwt-secret, --jwt-key or --jwks".to_owned()),
+            [_] => Ok(keys),
+            several if several.iter().all(|(kid, _)| kid.is_some()) => Ok(keys),
+            _ => Err("where there is more than one key, each needs an id: --jwt-key KID=PATH, or kid in a JWK; a \
+                      secret then stands in --jwks, as a key of type oct"
+                .to_owned()),
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    let size = fs::metadata(path).map(|metadata| metadata.len());
+    match size.and_then(|size| if size > MAX_FILE as u64 { Ok(Vec::new()) } else { fs::read(path) }) {
+        Ok(content) if content.is_empty() => Err(format!("{} is empty, or no key file at all", path.display())),
+        Ok(content) => Ok(content),
+        Err(error) => Err(format!("cannot read {}: {error}", path.display())),
+    }
+}
+
+/// Reads a public key in PEM.
+fn public_key(pem: &[u8]) -> Result<Key, String> {
+    let (kind, der) = <(SectionKind, Vec<u8>)>::from_pem_slice(pem)
+        .map_err(|_| "it holds no key in PEM, that is, no -----BEGIN PUBLIC KEY-----".to_owned())?;
+    match kind {
+        SectionKind::PublicKey => {}
+        SectionKind::PrivateKey | SectionKind::EcPrivateKey | SectionKind::RsaPrivateKey => {
+            return Err("it is a private key, which stays with whoever makes tokens; this one needs its public key: \
+                        openssl pkey -in KEY -pubout"
+                .to_owned());
+        }
+        _ => return Err("it holds something else than a public key".to_owned()),
+    }
+    if let Some(point) = der.strip_prefix(&ED25519_SPKI) {
+        Key::ed25519(point)
+    } else if let Some(point) = der.strip_prefix(&P256_SPKI) {
+        Key::p256(point)
+    } else {
+        Err("the key must be one for Ed25519 or, uncompressed, for P-256 (ES256)".to_owned())
+    }
+}
+
+#[derive(Deserialize)]
+struct JwkSet {
+    keys: Vec<Jwk>,
+}
+
+/// A JSON Web Key (RFC 7517, RFC 7518, RFC 8037), as far as it is used.
+#[derive(Deserialize)]
+struct Jwk {
+    kty: String,
+    crv: Option<String>,
+    kid: Option<String>,
+    alg: Option<String>,
+    #[serde(rename = "use")]
+    usage: Option<String>,
+    x: Option<String>,
+    y: Option<String>,
+    k: Option<String>,
+    d: Option<serde::de::IgnoredAny>,
+}
+
+/// Adds the keys of a JWK Set. Those that are not for checking signatures here are passed over.
+fn read_jwks(json: &[u8], keys: &mut Keyring) -> Result<(), String> {
+    let set: JwkSet = serde_json::from_slice(json).map_err(|error| format!("it is no JWK Set: {error}"))?;
+    for jwk in set.keys {
+        let name = jwk.kid.clone().unwrap_or_else(|| "without kid".to_owned());
+        if jwk.usage.as_ref().is_some_and(|usage| usage != "sig") {
+            continue;
+        }
+        let key = match (jwk.kty.as_str(), jwk.crv.as_deref()) {
+            ("OKP", Some("Ed25519")) => Key::ed25519(&part(jwk.x.as_ref())?),
+            ("EC", Some("P-256")) => {
+                Key::p256(&[&[4], &part(jwk.x.as_ref())?[..], &part(jwk.y.as_ref())?[..]].concat())
+            }
+            ("oct", _) => Key::secret(&part(jwk.k.as_ref())?),
+            (kty, crv) => {
+                warn!(key = name, kty, crv, "key of a JWK Set is of a type that is not used here");
+                continue;
+            }
+        };
+        let key = key.map_err(|error| format!("key {name}: {error}"))?;
+        if jwk.d.is_some() {
+            return Err(format!("key {name} is private: it stays with whoever makes tokens; take out its d"));
+        }
+        if jwk.alg.as_ref().is_some_and(|alg| !key.algorithms().contains(&alg.as_str())) {
+            return Err(format!("key {name}: its alg must be {}", key.algorithms().join(" or ")));
+        }
+        keys.add(jwk.kid.as_deref(), key)?;
+    }
+    Ok(())
+}
+
+/// Decodes a number or secret of a JWK.
+fn part(text: Option<&String>) -> Result<Vec<u8>, String> {
+    let text = text.ok_or("a key lacks x, y or k")?;
+    BASE64URL_NOPAD.decode(text.as_bytes()).map_err(|_| "x, y and k must be base64url, unpadded".to_owned())
+}
+
+/// The keys as they are now.
+pub(super) struct Keys {
+    sources: KeySources,
+    current: RwLock<Arc<Keyring>>,
+}
+
+impl Keys {
+    /// Reads the keys for the first time.
+    pub(super) fn load(sources: KeySources) -> Result<Self, String> {
+        let (contents, _) = sources.read()?;
+        let current = RwLock::new(Arc::new(sources.parse(&contents)?));
+        Ok(Self { sources, current })
+    }
+
+    pub(super) fn current(&self) -> Arc<Keyring> {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Reads the files again whenever they have changed, for as long as the server runs. What cannot be used is said
+    /// once, and the keys stay as they were. Content is compared, since links and copies keep times.
+    pub(super) async fn watch(self: Arc<Self>) {
+        let mut tick = time::interval(POLL);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut seen = None;
+        loop {
+            tick.tick().await;
+            let this = self.clone();
+            let Ok(read) = tokio::task::spawn_blocking(move || this.sources.read()).await else { continue };
+            let now = read.as_ref().map(|(_, digest)| *digest).map_err(Clone::clone);
+            if seen.as_ref() == Some(&now) {
+                continue;
+            }
+            let is_first = seen.replace(now).is_none();
+            match read.and_then(|(contents, _)| self.sources.parse(&contents)) {
+                Ok(keys) => {
+                    let count = keys.0.len();
+                    *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
+                    if !is_first {
+                        info!(keys = count, "token keys were read again");
+                    }
+                }
+                Err(error) => warn!(error, "token keys cannot be used; the old ones stay"),
+            }
+        }
+    }
+}
