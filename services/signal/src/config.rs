@@ -17,6 +17,7 @@ use crate::{
     hub::RoomDefaults,
     ice::IceConfig,
     limit::Limits,
+    listen::host::PublicName,
     store::StoreUrl,
 };
 
@@ -71,6 +72,11 @@ pub struct Config {
     /// Writes the bound address of --admin-listen to this file once the server listens
     #[arg(long, env = "SIGNALBOX_ADMIN_READY_FILE", requires = "admin_listen", value_name = "PATH")]
     pub admin_ready_file: Option<PathBuf>,
+
+    /// Name under which the server is reached, such as signal.example.org: HOST at the usual ports and that of --listen,
+    /// HOST:PORT, or HOST:* at any; repeat for more. Loopback and the address that was called need none
+    #[arg(long, env = "SIGNALBOX_PUBLIC_NAME", value_delimiter = ',', value_name = "NAME")]
+    pub public_name: Vec<PublicName>,
 
     /// Whether --listen serves reflection; unless set, where it serves Rooms
     #[arg(long, env = "SIGNALBOX_REFLECTION", action = clap::ArgAction::Set, value_name = "BOOL")]
@@ -251,9 +257,10 @@ impl Config {
         Ok(())
     }
 
-    /// Whether the main port serves Rooms: for development on one machine only.
+    /// Whether the port of members serves Rooms: for development on one machine only.
     pub fn serves_rooms(&self) -> bool {
-        self.admin_listen.is_none() && self.listen.ip().to_canonical().is_loopback()
+        let is_local = self.listen.ip().to_canonical().is_loopback();
+        self.admin_listen.is_none() && is_local && self.public_name.iter().all(PublicName::is_loopback)
     }
 
     /// The limits that rooms enforce.
@@ -343,6 +350,8 @@ mod tests {
             (&["--listen", "0.0.0.0:0"], false),
             (&["--listen", "[::]:0"], false),
             (&["--listen", "10.0.0.1:1"], false),
+            (&["--public-name", "localhost:8080,127.0.0.1:*"], true),
+            (&["--public-name", "localhost,signal.example.org"], false),
             (&["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"], false),
             (&["--listen", "192.0.2.1:1", "--admin-listen", "10.0.0.1:1"], false),
         ] {
@@ -365,6 +374,9 @@ mod tests {
             ["--store", "mysql://x"],
             ["--resume-window", "30"],
             ["--admin-listen", "127.0.0.1"],
+            ["--public-name", "https://signal.example.org"],
+            ["--public-name", "*.example.org"],
+            ["--public-name", ""],
             ["--admin-ready-file", "without-a-port-to-tell"],
         ] {
             assert!(Cli::try_parse_from([&["signalbox"][..], &args].concat()).is_err(), "{args:?}");

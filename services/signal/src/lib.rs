@@ -38,7 +38,7 @@ use crate::{
     config::Config,
     health::Health,
     hub::Hub,
-    listen::{Connections, H2Limits, Serves, Tcp},
+    listen::{Connections, H2Limits, Hosts, Network, Serves, Tcp},
     random::Random,
     store::Store,
 };
@@ -61,9 +61,11 @@ struct Port<L> {
     connections: Connections,
 }
 
-impl<L: Listener> Port<L> {
+impl<L: Network> Port<L> {
     fn new(config: &Config, hub: &Arc<Hub>, health: &Health, listener: L, serves: Serves) -> Self {
-        let app = listen::app(config, hub, health, serves);
+        let bound = listener.local_addr().expect("a bound listener has an address");
+        let hosts = Hosts::new(bound, config.public_name.clone());
+        let app = listen::app(config, hub, health, serves, hosts);
         Self { listener, connections: Connections::new(app, H2Limits { max_streams: config.max_streams }) }
     }
 
@@ -103,7 +105,7 @@ async fn bind(flag: &str, address: SocketAddr) -> Result<Tcp, String> {
     bound.map_err(|error| format!("cannot listen on {address}: {error}; {flag} takes another address"))
 }
 
-impl<L: Listener> Server<L> {
+impl<L: Network> Server<L> {
     /// A server on a listener, with a store and random bits of the caller's, and without another port. The
     /// configuration has been checked.
     pub async fn new(config: Config, store: Arc<dyn Store>, random: Random, listener: L) -> Self {
@@ -114,7 +116,7 @@ impl<L: Listener> Server<L> {
     }
 
     /// The address that clients can connect to.
-    pub fn local_addr(&self) -> io::Result<L::Addr> {
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.public.listener.local_addr()
     }
 

@@ -3,6 +3,7 @@
 
 mod accept;
 mod gate;
+pub mod host;
 mod pages;
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
@@ -18,9 +19,13 @@ use tower_http::{
     timeout::TimeoutBody,
 };
 
-pub use self::accept::{Connections, H2Limits, Tcp};
+use self::gate::Gate;
+pub use self::{
+    accept::{Connections, H2Limits, Network, Tcp},
+    host::Hosts,
+};
 use crate::{
-    config::Config,
+    config::{Config, Origin},
     error::Error,
     health::Health,
     hub::Hub,
@@ -75,17 +80,28 @@ impl Serves {
     }
 }
 
-/// Puts together what a port serves.
-pub fn app(config: &Config, hub: &Arc<Hub>, health: &Health, serves: Serves) -> App {
+/// Puts together what a port serves to those who call it by one of its names.
+pub fn app(config: &Config, hub: &Arc<Hub>, health: &Health, serves: Serves, hosts: Hosts) -> App {
+    // Pages of other origins are those of members.
+    let origins = if serves.signal { config.cors_origin.clone() } else { Vec::new() };
+    let cors = cors(&origins);
+    let gate = Arc::new(Gate { hosts, origins });
     let grpc: Router = services(config, hub, health, serves).layer(GrpcWebLayer::new());
-    let grpc = gate::guard(grpc, &config.cors_origin).layer(cors(config));
+    let grpc = gate::guard(grpc, gate.clone()).layer(cors);
     let web_dir = serves.signal.then_some(config.web_dir.as_path());
     let mut pages = pages::router(web_dir, serves.detailed_health, hub.clone());
     if serves.rooms {
         pages = pages.merge(metrics::router(hub.clone()));
     }
-    App::new(service_fn(move |request: Request<Body>| {
-        let router = if gate::is_grpc(&request) { grpc.clone() } else { pages.clone() };
+    let stranger = pages::for_strangers(hub.clone());
+    App::new(service_fn(move |mut request: Request<Body>| {
+        let router = match gate.host_of(&request) {
+            Some(host) => {
+                request.extensions_mut().insert(host);
+                if gate::is_grpc(&request) { grpc.clone() } else { pages.clone() }
+            }
+            None => stranger.clone(),
+        };
         // Only Exchange has a request body that may pause.
         let whole = request.uri().path() != gate::EXCHANGE;
         let request = if whole { request.map(|b| Body::new(TimeoutBody::new(BODY_TIMEOUT, b))) } else { request };
@@ -142,9 +158,9 @@ fn reflection(names: &[&str], itself: &str) -> tonic_reflection::server::Builder
 }
 
 /// Lets the pages of listed origins call, with the headers that gRPC-Web needs. Never with cookies.
-fn cors(config: &Config) -> CorsLayer {
-    let origins = config.cors_origin.iter();
-    let origins = origins.map(|o| HeaderValue::from_str(o.as_str()).expect("an origin is made of visible ASCII"));
+fn cors(origins: &[Origin]) -> CorsLayer {
+    let origins =
+        origins.iter().map(|o| HeaderValue::from_str(o.as_str()).expect("an origin is made of visible ASCII"));
     let name = HeaderName::from_static;
     CorsLayer::new()
         .allow_origin(AllowOrigin::list(origins))

@@ -37,6 +37,8 @@ export async function startServer(t, { args = [], port = 0, store } = {}) {
   const folder = mkdtempSync(join(tmpdir(), 'signalbox-e2e-'));
   const readyFile = join(folder, 'ready');
   const options = ['--listen', `127.0.0.1:${port}`, '--ready-file', readyFile, '--store', `redb:${store ?? folder}`];
+  // Reached through proxies, too.
+  options.push('--public-name', '127.0.0.1:*');
   const child = spawn(SERVER, ['serve', ...options, '--web-dir', join(ROOT, 'dist'), ...args], {
     stdio: ['ignore', 'ignore', 'inherit'],
     env: { SIGNALBOX_LOG: 'error', ...process.env },

@@ -22,7 +22,7 @@ use crate::{history::What, notes::Notes};
 pub const RESUME_WINDOW: Duration = Duration::from_secs(3);
 /// The server's settings: short windows, so that a run sees many of them; a small mailbox, so that it fills; no limit
 /// on the rate of signals, which is not what is tested.
-const SETTINGS: [&str; 18] = [
+const SETTINGS: [&str; 19] = [
     "--resume-window=3s",
     "--heartbeat=1s",
     "--stall-timeout=5s",
@@ -41,6 +41,8 @@ const SETTINGS: [&str; 18] = [
     "--max-streams=16",
     "--auto-create=true",
     "--web-dir=/nonexistent",
+    // Clients reach it through proxies.
+    "--public-name=127.0.0.1:*",
 ];
 /// How long it may take to start.
 const START_TIMEOUT: Duration = Duration::from_secs(20);

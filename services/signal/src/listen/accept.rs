@@ -19,7 +19,7 @@ use tokio::{
 use tower::ServiceExt;
 use tracing::{debug, warn};
 
-use super::App;
+use super::{App, gate::ArrivedAt};
 
 /// Out of file descriptors, `accept` fails at once and over and over: wait before trying again.
 const ACCEPT_BACK_OFF: Duration = Duration::from_millis(50);
@@ -49,6 +49,14 @@ pub struct H2Limits {
     pub max_streams: u32,
 }
 
+/// A network to listen on.
+pub trait Network: Listener<Addr = SocketAddr> {
+    /// The address of this machine at which a connection arrived, where that is known.
+    fn arrived_at(_: &Self::Io) -> Option<SocketAddr> {
+        None
+    }
+}
+
 /// The connections of a listener.
 pub struct Connections {
     http: auto::Builder<TokioExecutor>,
@@ -76,19 +84,25 @@ impl Connections {
     }
 
     /// Takes connections until `stop` is done.
-    pub async fn accept(&self, mut listener: impl Listener, stop: impl Future<Output = ()>) {
+    pub async fn accept<L: Network>(&self, mut listener: L, stop: impl Future<Output = ()>) {
         tokio::pin!(stop);
         loop {
             tokio::select! {
                 biased;
                 () = &mut stop => return,
-                (socket, _) = listener.accept() => self.serve(socket),
+                (socket, _) = listener.accept() => self.serve(L::arrived_at(&socket), socket),
             }
         }
     }
 
-    fn serve(&self, socket: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
-        let app = self.app.clone().map_request(|request: Request<Incoming>| request.map(Body::new));
+    fn serve(&self, arrived_at: Option<SocketAddr>, socket: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+        let app = self.app.clone().map_request(move |request: Request<Incoming>| {
+            let mut request = request.map(Body::new);
+            if let Some(address) = arrived_at {
+                request.extensions_mut().insert(ArrivedAt(address));
+            }
+            request
+        });
         let connection = self.http.serve_connection(TokioIo::new(socket), TowerToHyperService::new(app)).into_owned();
         let connection = self.open.watch(connection);
         tokio::spawn(async move {
@@ -138,6 +152,12 @@ impl Listener for Tcp {
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
         self.0.local_addr()
+    }
+}
+
+impl Network for Tcp {
+    fn arrived_at(socket: &TcpStream) -> Option<SocketAddr> {
+        socket.local_addr().ok()
     }
 }
 

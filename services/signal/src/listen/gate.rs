@@ -1,7 +1,8 @@
-//! The request gate in front of the gRPC services: tonic itself checks neither method nor content type, and a
-//! `text/plain` POST is one that any web page may send without asking.
+//! The request gate in front of everything: requests for other hosts, and of other sites' pages, go no further. tonic
+//! itself checks neither method nor content type, and a `text/plain` POST is one that any web page may send without
+//! asking.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use axum::{
     Router,
@@ -11,17 +12,86 @@ use axum::{
 };
 use http::{HeaderMap, Method, Request, StatusCode, Version, header};
 
+use tracing::debug;
+
+use super::host::{Authority, Hosts};
 use crate::config::Origin;
 
 /// The call that streams both ways.
 pub(super) const EXCHANGE: &str = "/signalbox.v1.Signal/Exchange";
 
-/// Puts the gate in front of `router`: refuses what is not a gRPC call, or comes from a page of an origin that is not
-/// listed.
-pub(super) fn guard(router: Router, origins: &[Origin]) -> Router {
-    let origins: Arc<[Origin]> = origins.into();
+/// The address of this machine at which a request's connection arrived.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ArrivedAt(pub(super) SocketAddr);
+
+/// Who may call, at one port.
+pub(super) struct Gate {
+    /// Whose requests are for this server.
+    pub(super) hosts: Hosts,
+    /// Origins whose pages may call, beside the server's own.
+    pub(super) origins: Vec<Origin>,
+}
+
+impl Gate {
+    /// For whom a request is, if it is for this server.
+    pub(super) fn host_of(&self, request: &Request<Body>) -> Option<Authority> {
+        let arrived_at = request.extensions().get::<ArrivedAt>().map(|arrived_at| arrived_at.0);
+        let host = self.hosts.accept(request, arrived_at);
+        if host.is_none() {
+            debug!(host = ?request.headers().get(header::HOST), uri = ?request.uri(), "request for another host");
+        }
+        host
+    }
+
+    /// Refuses what is not a gRPC call, or comes from a page that may not call. `host` is for whom the request is.
+    pub(super) fn refuse(&self, request: &Request<Body>, host: &Authority) -> Option<Response> {
+        if request.method() != Method::POST {
+            let text = "gRPC calls are POST requests\n";
+            return Some((StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "POST")], text).into_response());
+        }
+        if !has_grpc_content(request.headers()) {
+            let text = "gRPC calls have a content type of application/grpc or application/grpc-web\n";
+            return Some((StatusCode::UNSUPPORTED_MEDIA_TYPE, text).into_response());
+        }
+        // A bidirectional stream over HTTP/1.1 has no PING that would find its peer dead.
+        let needs_h2 = !has_web_content(request.headers()) || request.uri().path() == EXCHANGE;
+        if request.version() < Version::HTTP_2 && needs_h2 {
+            let text = "this call needs HTTP/2; over HTTP/1.1 use gRPC-Web with Subscribe and Send\n";
+            return Some((StatusCode::UNSUPPORTED_MEDIA_TYPE, text).into_response());
+        }
+        if !self.admits_origin(request.headers(), host) {
+            let text = "pages of this origin may not call; the server's --cors-origin lists those that may\n";
+            return Some((StatusCode::FORBIDDEN, text).into_response());
+        }
+        None
+    }
+
+    /// Native clients send no `Origin`; the server's own pages have its own host in it.
+    fn admits_origin(&self, headers: &HeaderMap, host: &Authority) -> bool {
+        // Said by browsers only, and never by a page of the server's own.
+        let is_cross_site = headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site");
+        let mut origins = headers.get_all(header::ORIGIN).iter();
+        let Some(origin) = origins.next() else { return !is_cross_site };
+        let (Ok(origin), None) = (origin.to_str(), origins.next()) else { return false };
+        if self.origins.iter().any(|listed| listed.as_str() == origin) {
+            return true;
+        }
+        let (origin, port) = match (origin.strip_prefix("https://"), origin.strip_prefix("http://")) {
+            (Some(rest), _) => (rest, 443),
+            (_, Some(rest)) => (rest, 80),
+            _ => return false,
+        };
+        let Ok(origin) = origin.parse::<Authority>() else { return false };
+        // A proxy may have put a host of its own into the request; then it is the name that tells.
+        !is_cross_site && (origin.is(host, port) || self.hosts.is_named(&origin))
+    }
+}
+
+/// Puts the gate in front of gRPC services.
+pub(super) fn guard(router: Router, gate: Arc<Gate>) -> Router {
     router.layer(from_fn(move |request: Request<Body>, next: Next| {
-        let refusal = refuse(&request, &origins);
+        let host = request.extensions().get::<Authority>();
+        let refusal = host.map_or_else(|| Some(misdirected()), |host| gate.refuse(&request, host));
         async move {
             match refusal {
                 Some(refusal) => refusal,
@@ -29,6 +99,12 @@ pub(super) fn guard(router: Router, origins: &[Origin]) -> Router {
             }
         }
     }))
+}
+
+/// The answer to requests for another host.
+pub(super) fn misdirected() -> Response {
+    let text = "this server is not known by that host; its --public-name lists the names that it has\n";
+    (StatusCode::MISDIRECTED_REQUEST, text).into_response()
 }
 
 /// Whether a request is meant for the gRPC services: by its content type, or by a path of the form
@@ -60,41 +136,6 @@ fn content_after<'a>(headers: &'a HeaderMap, prefix: &str) -> Option<&'a str> {
     headers.get(header::CONTENT_TYPE)?.to_str().ok()?.strip_prefix(prefix)
 }
 
-fn refuse(request: &Request<Body>, origins: &[Origin]) -> Option<Response> {
-    if request.method() != Method::POST {
-        let text = "gRPC calls are POST requests\n";
-        return Some((StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "POST")], text).into_response());
-    }
-    if !has_grpc_content(request.headers()) {
-        let text = "gRPC calls have a content type of application/grpc or application/grpc-web\n";
-        return Some((StatusCode::UNSUPPORTED_MEDIA_TYPE, text).into_response());
-    }
-    // A bidirectional stream over HTTP/1.1 has no PING that would find its peer dead.
-    let needs_h2 = !has_web_content(request.headers()) || request.uri().path() == EXCHANGE;
-    if request.version() < Version::HTTP_2 && needs_h2 {
-        let text = "this call needs HTTP/2; over HTTP/1.1 use gRPC-Web with Subscribe and Send\n";
-        return Some((StatusCode::UNSUPPORTED_MEDIA_TYPE, text).into_response());
-    }
-    if !comes_from_allowed_origin(request, origins) {
-        let text = "pages of this origin may not call; the server's --cors-origin lists those that may\n";
-        return Some((StatusCode::FORBIDDEN, text).into_response());
-    }
-    None
-}
-
-/// Native clients send no `Origin`; the server's own pages have its own host in it.
-fn comes_from_allowed_origin(request: &Request<Body>, origins: &[Origin]) -> bool {
-    let Some(origin) = request.headers().get(header::ORIGIN) else { return true };
-    let Ok(origin) = origin.to_str() else { return false };
-    if origins.iter().any(|listed| listed.as_str() == origin) {
-        return true;
-    }
-    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
-    let host = host.or_else(|| request.uri().authority().map(|authority| authority.as_str()));
-    let origin_host = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
-    matches!((origin_host, host), (Some(origin), Some(host)) if origin.eq_ignore_ascii_case(host))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -119,28 +160,101 @@ mod tests {
         assert!(!is_grpc(&request("/x", &[("content-type", "application/grpcfoo")])));
     }
 
+    /// Whether a page of that origin may call, in a request for `host`.
+    fn passes(host: &str, headers: &[(&str, &str)]) -> bool {
+        let listed = ["https://app.example", "http://localhost:5173"].map(|origin| origin.parse().expect("an origin"));
+        let names = ["box.example:8080", "signal.example.org", "localhost:*"].map(|name| name.parse().expect("a name"));
+        let hosts = Hosts::new("127.0.0.1:50051".parse().expect("an address"), names.into());
+        let gate = Gate { hosts, origins: listed.into() };
+        gate.admits_origin(request("/a.B/C", headers).headers(), &host.parse().expect("an authority"))
+    }
+
     #[test]
     fn only_the_own_and_listed_origins_pass() {
-        let listed: [Origin; 1] = ["https://app.example".parse().expect("an origin")];
-        let passes = |origin: &str| {
-            let request = request("/a.B/C", &[("host", "box.example:8080"), ("origin", origin)]);
-            comes_from_allowed_origin(&request, &listed)
-        };
-        assert!(passes("http://box.example:8080"));
-        assert!(passes("https://box.example:8080"));
-        assert!(passes("https://app.example"));
+        let passes = |origin: &str| passes("box.example:8080", &[("origin", origin)]);
+        for own in ["http://box.example:8080", "https://box.example:8080", "https://BOX.example:8080"] {
+            assert!(passes(own), "{own}");
+        }
+        // By another of its names, as behind a proxy that does not say which it was.
+        for own in ["https://signal.example.org", "http://signal.example.org", "https://signal.example.org:443"] {
+            assert!(passes(own), "{own}");
+        }
+        assert!(passes("https://app.example") && passes("http://localhost:5173"));
         for foreign in [
             "http://app.example",
+            "https://app.example:443",
+            "https://app.example.",
+            "https://APP.example",
+            "https://app.example/",
             "https://app.example.evil.test",
             "https://evil-app.example",
             "https://app.example:444",
-            "http://box.example",
-            "http://box.example:8080.evil.test",
+            "https://evil.test/https://app.example",
+            "https://app.example@evil.test",
+            "https://app.example%2eevil.test",
+            "https://app.example, https://evil.test",
+            "https://app.example https://evil.test",
+            "app.example",
+            "//app.example",
+            "ftp://app.example",
+            "chrome-extension://app.example",
+            "file://",
             "null",
             "",
+            "*",
+            "http://box.example",
+            "https://box.example",
+            "http://box.example:80",
+            "http://box.example:8081",
+            "http://box.example:8080.evil.test",
+            "http://box.example:8080@evil.test",
+            "http://sub.box.example:8080",
+            "http://xbox.example:8080",
+            "http://box.example.:8080",
+            "http://box.example:08080x",
+            "http://user@box.example:8080",
+            "box.example:8080",
+            "http://localhost:3000",
+            "http://localhost:5174",
+            "http://127.0.0.1:50051",
+            "https://signal.example.org:8443",
+            "https://signal.example.org.evil.test",
+            "https://signal-example.org",
         ] {
             assert!(!passes(foreign), "{foreign:?}");
         }
-        assert!(comes_from_allowed_origin(&request("/a.B/C", &[("host", "x")]), &listed));
+    }
+
+    #[test]
+    fn the_page_of_another_port_is_foreign_even_where_any_port_is_the_servers() {
+        assert!(passes("localhost:8080", &[("origin", "http://localhost:8080")]));
+        assert!(passes("localhost", &[("origin", "http://localhost:80")]));
+        assert!(!passes("localhost:8080", &[("origin", "http://localhost:3000")]));
+        assert!(!passes("localhost:8080", &[("origin", "http://localhost")]));
+    }
+
+    #[test]
+    fn who_says_nothing_is_no_page_and_who_says_two_things_is_none_of_ours() {
+        assert!(passes("localhost:1", &[]));
+        let own = ("origin", "http://localhost:1");
+        assert!(!passes("localhost:1", &[own, own]));
+    }
+
+    #[test]
+    fn other_sites_pass_only_when_listed() {
+        let site = |site| ("sec-fetch-site", site);
+        let (own, listed) = (("origin", "http://localhost:1"), ("origin", "https://app.example"));
+        for (headers, pass) in [
+            (&[own, site("same-origin")][..], true),
+            (&[listed, site("cross-site")], true),
+            (&[listed, site("same-site")], true),
+            (&[own, site("cross-site")], false),
+            (&[("origin", "https://signal.example.org"), site("cross-site")], false),
+            (&[("origin", "http://localhost:3000"), site("same-site")], false),
+            (&[site("cross-site")], false),
+            (&[site("none")], true),
+        ] {
+            assert_eq!(passes("localhost:1", headers), pass, "{headers:?}");
+        }
     }
 }

@@ -13,6 +13,7 @@ use serde_json::json;
 use tower::ServiceBuilder;
 use tower_http::{services::ServeDir, set_header::SetResponseHeaderLayer};
 
+use super::gate;
 use crate::hub::Hub;
 
 /// The demo page loads nothing from elsewhere; it talks to whichever host serves it, and plays media of peers.
@@ -51,6 +52,11 @@ pub(super) fn router(web_dir: Option<&Path>, detailed_health: bool, hub: Arc<Hub
         .layer(header(header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY))
         .layer(header(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .layer(header(header::REFERRER_POLICY, "no-referrer"))
+}
+
+/// What is left for requests that are for another host: load balancers check health by whatever name they have.
+pub(super) fn for_strangers(hub: Arc<Hub>) -> Router {
+    Router::new().route("/healthz", get(plain_health)).fallback(async || gate::misdirected()).with_state(hub)
 }
 
 /// 200 as long as the server serves, with a word for what it is doing; nothing that would be of use to a stranger.

@@ -106,7 +106,17 @@ impl Store for Records {
 
 fn config() -> Config {
     let window = format!("{}s", RESUME_WINDOW.as_secs());
-    let flags = ["signalbox", "--resume-window", &window, "--heartbeat", "1s", "--mailbox-entries", "64"];
+    let flags = [
+        "signalbox",
+        "--resume-window",
+        &window,
+        "--heartbeat",
+        "1s",
+        "--mailbox-entries",
+        "64",
+        "--public-name",
+        "server",
+    ];
     Cli::try_parse_from(flags).unwrap().serve
 }
 

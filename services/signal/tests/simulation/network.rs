@@ -5,6 +5,7 @@ use std::{io, net::SocketAddr};
 use axum::serve::Listener;
 use hyper_util::rt::TokioIo;
 use signalbox_client::Client;
+use signalbox_server::listen::Network;
 use tonic::transport::{Endpoint, Uri};
 use turmoil::net::{TcpListener, TcpStream};
 
@@ -35,6 +36,8 @@ impl Listener for SimulatedListener {
         self.0.local_addr()
     }
 }
+
+impl Network for SimulatedListener {}
 
 /// A client whose connections are of the simulated network.
 pub(crate) fn client(random: impl Fn() -> f64 + Send + Sync + 'static) -> Client {

@@ -5,6 +5,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod hosts;
 mod origins;
 mod sessions;
 mod wire;

@@ -52,7 +52,16 @@ async fn a_call_of_a_listed_origin_lets_the_page_read_the_status() {
 #[tokio::test]
 async fn a_foreign_origin_is_refused_and_granted_nothing() {
     let server = TestServer::start(&["--cors-origin", LISTED]).await;
-    for origin in ["https://evil.example", "http://app.example.org", "https://app.example.org:444", "null"] {
+    for origin in [
+        "https://evil.example",
+        "http://app.example.org",
+        "https://app.example.org:444",
+        "https://app.example.org.evil.example",
+        "https://evil-app.example.org",
+        "https://evil.example/https://app.example.org",
+        "null",
+        "",
+    ] {
         for version in [Version::Http1, Version::Http2] {
             let headers = [("origin", origin), ("content-type", "application/grpc-web+proto")];
             let response = request(server.addr, version, Method::POST, SEND, &headers, frame(&[])).await.unwrap();
@@ -78,5 +87,34 @@ async fn the_servers_own_pages_may_call() {
         let headers = [("origin", other.as_str()), ("content-type", "application/grpc-web+proto")];
         let response = request(server.addr, version, Method::POST, SEND, &headers, frame(&[])).await.unwrap();
         assert_eq!(response.status(), StatusCode::FORBIDDEN, "another port is another origin");
+    }
+}
+
+#[tokio::test]
+async fn a_browser_that_says_it_is_another_site_is_believed() {
+    let server = TestServer::start(&["--cors-origin", LISTED]).await;
+    let own = format!("http://{}", server.addr);
+    for (origin, site, expected) in [
+        (own.as_str(), "same-origin", StatusCode::OK),
+        (own.as_str(), "cross-site", StatusCode::FORBIDDEN),
+        (LISTED, "cross-site", StatusCode::OK),
+    ] {
+        let headers = [("origin", origin), ("sec-fetch-site", site), ("content-type", "application/grpc-web+proto")];
+        let response = request(server.addr, Version::Http1, Method::POST, SEND, &headers, frame(&[])).await.unwrap();
+        assert_eq!(response.status(), expected, "{origin} {site}");
+    }
+}
+
+#[tokio::test]
+async fn pages_of_members_are_not_those_of_operators() {
+    let server = TestServer::start(&["--cors-origin", LISTED, "--admin-listen", "127.0.0.1:0"]).await;
+    let admin = server.admin_addr.unwrap();
+    let own = format!("http://{admin}");
+    let list = "/signalbox.v1.Rooms/ListRooms";
+    for (origin, expected) in [(LISTED, StatusCode::FORBIDDEN), (&own, StatusCode::OK)] {
+        let headers = [("origin", origin), ("content-type", "application/grpc-web+proto")];
+        let response = request(admin, Version::Http1, Method::POST, list, &headers, frame(&[])).await.unwrap();
+        assert_eq!(response.status(), expected, "{origin}");
+        assert_eq!(header_of(&response, "access-control-allow-origin"), "", "{origin}");
     }
 }
