@@ -11,7 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::value::duration;
 pub use self::value::{Origin, Secret};
-use self::value::{is_private, stun_url, turn_url};
+use self::value::{SecretUrl, is_private, stun_url, turn_url};
 use crate::{
     auth::mint::{KeygenArgs, TokenArgs},
     hub::RoomDefaults,
@@ -87,8 +87,9 @@ pub struct Config {
     #[arg(long, env = "SIGNALBOX_DETAILED_HEALTH", action = clap::ArgAction::Set, value_name = "BOOL")]
     pub detailed_health: Option<bool>,
 
-    /// Where rooms are kept: redb:PATH is the embedded store in that folder
-    #[arg(long, env = "SIGNALBOX_STORE", default_value = "redb:./data", value_name = "URL")]
+    /// Where rooms are kept: redb:PATH is the embedded store in that folder, mongodb://HOST/DATABASE (or mongodb+srv://) a
+    /// MongoDB
+    #[arg(long, env = "SIGNALBOX_STORE", hide_env_values = true, default_value = "redb:./data", value_parser = SecretUrl, value_name = "URL")]
     pub store: StoreUrl,
 
     /// Folder of the built demo page; without it a short text is served in its place
@@ -404,5 +405,14 @@ mod tests {
     fn secrets_are_not_shown() {
         let config = parse(&["--turn-url", "turn:t.example", "--turn-secret", "hunter2"]);
         assert!(!format!("{config:?}").contains("hunter2"));
+        let config = parse(&["--store", "mongodb://ada:hunter2@a.example/rooms"]);
+        let shown = format!("{config:?}");
+        assert!(shown.contains("mongodb://a.example:27017/rooms") && !shown.contains("hunter2"), "{shown}");
+        for wrong in ["mongo://ada:hunter2@a.example", "mongodb://ada:hunter2@a.example:port"] {
+            let refused = Cli::try_parse_from(["signalbox", "--store", wrong]).expect_err(wrong);
+            let said = refused.to_string();
+            assert!(said.contains("--store") && !said.contains("hunter2"), "{said}");
+            assert_eq!(refused.exit_code(), 2);
+        }
     }
 }

@@ -27,13 +27,13 @@ pub struct Health {
 }
 
 impl Health {
-    /// All of them serve.
-    pub async fn new() -> Self {
+    /// All of them serve, but Rooms only where the store can be reached.
+    pub async fn new(store_is_well: bool) -> Self {
         let health = Self { detailed: HealthReporter::new(), plain: HealthReporter::new() };
         for reporter in [&health.detailed, &health.plain] {
             reporter.set_service_status(SIGNAL, ServingStatus::Serving).await;
         }
-        health.detailed.set_service_status(ROOMS, ServingStatus::Serving).await;
+        health.detailed.set_service_status(ROOMS, serving(store_is_well)).await;
         health
     }
 
@@ -46,14 +46,13 @@ impl Health {
     /// Tells whether the store can be reached, for as long as the server runs: without it Rooms does not serve, live
     /// rooms go on.
     pub async fn report_store(self, hub: Arc<Hub>) {
-        let mut was_well = true;
+        let mut was_well = hub.store_is_well();
         let mut tick = time::interval(hub::STORE_CHECK);
         loop {
             tick.tick().await;
             let is_well = hub.check_store().await;
             if is_well != was_well {
-                let status = if is_well { ServingStatus::Serving } else { ServingStatus::NotServing };
-                self.detailed.set_service_status(ROOMS, status).await;
+                self.detailed.set_service_status(ROOMS, serving(is_well)).await;
                 was_well = is_well;
             }
         }
@@ -68,4 +67,8 @@ impl Health {
             self.detailed.set_service_status(service, ServingStatus::NotServing).await;
         }
     }
+}
+
+fn serving(is_well: bool) -> ServingStatus {
+    if is_well { ServingStatus::Serving } else { ServingStatus::NotServing }
 }

@@ -110,7 +110,12 @@ impl<L: Network> Server<L> {
     /// configuration has been checked.
     pub async fn new(config: Config, store: Arc<dyn Store>, random: Random, listener: L) -> Self {
         let hub = Hub::new(store, random, config.limits(), config.room_defaults());
-        let health = Health::new().await;
+        // A store that is away does not keep the server from starting: things may be started in any order.
+        let is_well = hub.check_store().await;
+        if !is_well {
+            warn!(store = %config.store, "the room store cannot be reached: rooms cannot be made or opened until it can");
+        }
+        let health = Health::new(is_well).await;
         let public = Port::new(&config, &hub, &health, listener, Serves::public(&config));
         Self { config, hub, health, public, admin: None }
     }

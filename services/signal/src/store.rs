@@ -2,6 +2,7 @@
 //! member joins it, when its settings change, and for bookkeeping.
 
 mod embedded;
+mod mongodb;
 mod record;
 
 use std::{
@@ -18,6 +19,7 @@ use tracing::warn;
 
 pub use self::{
     embedded::EmbeddedStore,
+    mongodb::{MongoStore, MongoUrl},
     record::{GRACE, Record, SCHEMA, Settings},
 };
 use crate::{error::Error, room::id::RoomName};
@@ -122,11 +124,13 @@ pub trait Store: Send + Sync + 'static {
     async fn tally(&self, tallies: Vec<Tally>) -> Result<(), Unavailable>;
 }
 
-/// Where to keep the records, as given on the command line.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Where to keep the records, as given on the command line. Shown without credentials.
+#[derive(Debug, Clone)]
 pub enum StoreUrl {
     /// `redb:PATH`: the embedded store, in that folder.
     Embedded(PathBuf),
+    /// `mongodb://...` or `mongodb+srv://...`: a MongoDB.
+    Mongo(Box<MongoUrl>),
 }
 
 impl FromStr for StoreUrl {
@@ -135,7 +139,8 @@ impl FromStr for StoreUrl {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.split_once(':') {
             Some(("redb", path)) if !path.is_empty() => Ok(Self::Embedded(path.into())),
-            _ => Err("expected redb:PATH, a folder for the embedded store".to_owned()),
+            Some(("mongodb" | "mongodb+srv", _)) => Ok(Self::Mongo(Box::new(MongoUrl::parse(text)?))),
+            _ => Err("expected redb:PATH, a folder for the embedded store, or mongodb://HOST/DATABASE".to_owned()),
         }
     }
 }
@@ -144,15 +149,17 @@ impl fmt::Display for StoreUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Embedded(path) => write!(f, "redb:{}", path.display()),
+            Self::Mongo(url) => url.fmt(f),
         }
     }
 }
 
 impl StoreUrl {
-    /// Opens the store.
+    /// Opens the store. A MongoDB that is away is none of its business: the store connects when it is there.
     pub async fn open(&self) -> Result<Arc<dyn Store>, String> {
         match self {
             Self::Embedded(path) => Ok(Arc::new(EmbeddedStore::open(path.clone()).await?)),
+            Self::Mongo(url) => Ok(Arc::new(MongoStore::open(MongoUrl::clone(url)).await?)),
         }
     }
 }

@@ -1,6 +1,10 @@
 //! Values of settings that are more than a number: each is checked when it is read.
 
-use std::{fmt, net::IpAddr, str::FromStr, time::Duration};
+use std::{ffi::OsStr, fmt, net::IpAddr, str::FromStr, time::Duration};
+
+use clap::{Arg, Command, builder::TypedValueParser, error::ErrorKind};
+
+use crate::store::StoreUrl;
 
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|error| format!("{error}; write it like 30s, 5m or 12h"))
@@ -73,6 +77,21 @@ impl FromStr for Secret {
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("(secret)")
+    }
+}
+
+/// Reads `--store` without showing what was given where that is wrong: it may hold credentials.
+#[derive(Debug, Clone)]
+pub(super) struct SecretUrl;
+
+impl TypedValueParser for SecretUrl {
+    type Value = StoreUrl;
+
+    fn parse_ref(&self, command: &Command, _: Option<&Arg>, value: &OsStr) -> Result<StoreUrl, clap::Error> {
+        let text = value.to_str().ok_or_else(|| "must be UTF-8".to_owned());
+        text.and_then(str::parse).map_err(|problem| {
+            clap::Error::raw(ErrorKind::ValueValidation, format!("--store: {problem}\n")).with_cmd(command)
+        })
     }
 }
 

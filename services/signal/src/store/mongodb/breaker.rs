@@ -1,0 +1,76 @@
+//! A circuit breaker: while the database does not answer, calls fail at once in place of waiting one by one.
+
+use std::time::{Duration, Instant};
+
+/// Failures in a row after which it opens.
+const THRESHOLD: u32 = 5;
+/// How long it stays open before one call is let through to see.
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// Counts failures in a row. Time is an argument.
+#[derive(Debug, Default)]
+pub(super) struct Breaker {
+    failures: u32,
+    open_until: Option<Instant>,
+}
+
+impl Breaker {
+    /// Whether a call may be made now.
+    pub(super) fn admits(&mut self, now: Instant) -> bool {
+        match self.open_until {
+            Some(until) if now < until => false,
+            // Half open: this call goes through, others only when another pause has passed without an answer.
+            Some(_) => {
+                self.open_until = Some(now + PAUSE);
+                true
+            }
+            None => true,
+        }
+    }
+
+    /// The database answered. Says whether that is news.
+    pub(super) fn answered(&mut self) -> bool {
+        let was_open = self.open_until.is_some();
+        *self = Self::default();
+        was_open
+    }
+
+    /// The database did not answer. Says whether it has opened just now.
+    pub(super) fn failed(&mut self, now: Instant) -> bool {
+        self.failures = self.failures.saturating_add(1);
+        let opens = self.failures >= THRESHOLD && self.open_until.is_none();
+        if self.failures >= THRESHOLD {
+            self.open_until = Some(now + PAUSE);
+        }
+        opens
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn five_failures_in_a_row_open_it_and_an_answer_closes_it() {
+        let mut breaker = Breaker::default();
+        let start = Instant::now();
+        let later = |ms| start + Duration::from_millis(ms);
+        for _ in 0..THRESHOLD - 1 {
+            assert!(!breaker.failed(start));
+        }
+        assert!(!breaker.answered() && breaker.admits(start), "not in a row");
+        for n in 1..=THRESHOLD {
+            assert!(breaker.admits(start));
+            assert_eq!(breaker.failed(start), n == THRESHOLD, "failure {n}");
+        }
+        assert!(!breaker.admits(start) && !breaker.admits(later(1999)));
+        // One call in each pause, whether it fails or never ends.
+        assert!(breaker.admits(later(2000)));
+        assert!(!breaker.admits(later(2001)));
+        assert!(!breaker.failed(later(3500)), "it was open before");
+        assert!(!breaker.admits(later(5499)) && breaker.admits(later(5500)) && !breaker.admits(later(5501)));
+        assert!(breaker.admits(later(7500)));
+        assert!(breaker.answered());
+        assert!(breaker.admits(later(7501)) && breaker.admits(later(7502)));
+    }
+}
