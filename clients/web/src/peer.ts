@@ -58,6 +58,8 @@ export class Peer {
   // What comes in is handled one after the other; see handleOffer.
   #work: Promise<void> = Promise.resolve();
   #saidEnd = 0n;
+  // In DTLS, once it is settled; see #keepRole.
+  #role: 'active' | 'passive' | undefined;
   #recovering = false;
 
   /** @internal Peers are made by the mesh. */
@@ -118,7 +120,8 @@ export class Peer {
       this.#negotiation.acceptOffer(offer.negotiation);
       await connection.setLocalDescription();
       if (connection !== this.#connection) return;
-      const sdp = connection.localDescription?.sdp ?? '';
+      const sdp = this.#keepRole(connection.localDescription?.sdp ?? '');
+      this.#role ??= setup(sdp) === 'passive' ? 'passive' : 'active';
       this.#say(offer.negotiation, () => this.#host.sendAnswer(this.#member.memberId, sdp, offer.negotiation));
       await this.#applyEarly();
     });
@@ -135,6 +138,7 @@ export class Peer {
         return;
       }
       await this.#connection.setRemoteDescription({ type: 'answer', sdp: answer.sdp });
+      this.#role ??= setup(answer.sdp) === 'passive' ? 'active' : 'passive';
       this.#negotiation.acceptAnswer();
       await this.#applyEarly();
     });
@@ -196,6 +200,7 @@ export class Peer {
   #open(): void {
     const before = this.#connection as RTCPeerConnection | undefined;
     this.#makingOffer = false;
+    this.#role = undefined;
     this.#path = undefined;
     this.#startedAt = Date.now();
     const connection = this.#host.connect();
@@ -227,7 +232,7 @@ export class Peer {
       this.#makingOffer = true;
       await connection.setLocalDescription();
       if (connection !== this.#connection || connection.localDescription?.type !== 'offer') return;
-      const { sdp } = connection.localDescription;
+      const sdp = this.#keepRole(connection.localDescription.sdp);
       this.#say(number, () => this.#host.sendOffer(this.#member.memberId, sdp, number));
     } catch (error) {
       if (this.#state !== 'closed') this.#host.warn(this, error);
@@ -243,6 +248,14 @@ export class Peer {
       this.#mayOffer = true;
       await this.#offer();
     });
+  }
+
+  /**
+   * Says in a description which side begins DTLS, once that is settled. Browsers leave it open in later offers, too, and
+   * Firefox then answers with `active` whatever it was before, which Chromium refuses to apply.
+   */
+  #keepRole(sdp: string): string {
+    return this.#role ? sdp.replace(/^a=setup:\w+/gm, `a=setup:${this.#role}`) : sdp;
   }
 
   #sayCandidate(candidate: RTCIceCandidate | null): void {
@@ -315,6 +328,11 @@ export class Peer {
     const known = this.#connection.remoteDescription?.sdp;
     return known !== undefined && fingerprint(known) !== fingerprint(sdp);
   }
+}
+
+/** Which side of DTLS a description is, or leaves open. */
+function setup(sdp: string): string | undefined {
+  return /^a=setup:(\w+)/m.exec(sdp)?.[1];
 }
 
 /** The certificate's fingerprint, made anew for each RTCPeerConnection, names it. */

@@ -32,7 +32,8 @@ class FakeConnection {
     }
     const type = this.signalingState === 'have-remote-offer' ? 'answer' : 'offer';
     this.signalingState = type === 'answer' ? 'stable' : 'have-local-offer';
-    this.localDescription = { type, sdp: `${type} of mine` };
+    // Like Firefox, which forgets the side it has taken before.
+    this.localDescription = { type, sdp: `${type} of mine\r\na=setup:${type === 'answer' ? 'active' : 'actpass'}\r\n` };
     this.log.push(`local ${type}`);
   }
 
@@ -83,6 +84,8 @@ async function pass(ms = 0): Promise<void> {
 class Bench {
   readonly connections: FakeConnection[] = [];
   readonly said: string[] = [];
+  /** Sides of DTLS in what was said. */
+  readonly sides: string[] = [];
   readonly warnings: unknown[] = [];
   polite: boolean;
   outcome: (said: string) => Outcome = () => ({ status: 'accepted' });
@@ -95,6 +98,10 @@ class Bench {
       this.said.push(said);
       return this.outcome(said);
     };
+    const describe = (to: string, what: string, sdp: string, negotiation: bigint) => {
+      this.sides.push(`${what} ${/^a=setup:(.*)\r$/m.exec(sdp)?.[1]}`);
+      return say(to, what, negotiation);
+    };
     const host: PeerHost = {
       connect: () => {
         const connection = new FakeConnection();
@@ -102,8 +109,8 @@ class Bench {
         return connection as unknown as RTCPeerConnection;
       },
       isPolite: () => this.polite,
-      sendOffer: (to, _, negotiation) => say(to, 'offer', negotiation),
-      sendAnswer: (to, _, negotiation) => say(to, 'answer', negotiation),
+      sendOffer: (to, sdp, negotiation) => describe(to, 'offer', sdp, negotiation),
+      sendAnswer: (to, sdp, negotiation) => describe(to, 'answer', sdp, negotiation),
       sendCandidate: (to, { candidate }, negotiation) => say(to, `candidate ${candidate}`.trim(), negotiation),
       changed: () => {},
       settled: () => {},
@@ -238,6 +245,38 @@ test('offers that collide: the polite side gives way, and the answer to its own 
   assert.deepEqual(bench.said, ['answer 1 to bob', 'offer 2 to bob', 'answer 3 to bob']);
   bench.connection.onicecandidate({ candidate: { candidate: 'mine', toJSON: () => ({ candidate: 'mine' }) } });
   assert.equal(bench.said.at(-1), 'candidate mine 3 to bob');
+});
+
+test('the sides of DTLS stay what the first answer made them', async () => {
+  const first = new Bench(false);
+  first.connection.onnegotiationneeded();
+  await pass();
+  first.answer(1n, `${fingerprints.peer}\r\na=setup:active`);
+  first.offer(2n);
+  await pass();
+  first.connection.onnegotiationneeded();
+  await pass();
+  assert.deepEqual(first.sides, ['offer actpass', 'answer passive', 'offer passive']);
+
+  const second = new Bench(true);
+  second.offer(1n);
+  await pass();
+  second.connection.onnegotiationneeded();
+  await pass();
+  assert.deepEqual(second.sides, ['answer active', 'offer active']);
+  second.offer(3n, fingerprints.another);
+  await pass();
+  assert.equal(second.connections.length, 2);
+  assert.equal(second.sides.at(-1), 'answer active');
+
+  // Another connection may take the other side.
+  const anew = new Bench(false);
+  anew.connection.onnegotiationneeded();
+  await pass();
+  anew.answer(1n, `${fingerprints.peer}\r\na=setup:active`);
+  anew.offer(2n, fingerprints.another);
+  await pass();
+  assert.deepEqual(anew.sides, ['offer actpass', 'answer active']);
 });
 
 test('a description of another connection at the other end begins anew', async () => {
