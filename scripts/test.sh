@@ -14,13 +14,17 @@ install_packages() {
     local missing=()
     local tool
     # tool:package
-    for tool in chromium:chromium shellcheck:shellcheck pip:python3-pip curl:curl; do
+    for tool in chromium:chromium firefox-esr:firefox-esr shellcheck:shellcheck pip:python3-pip curl:curl; do
         command -v "${tool%%:*}" >/dev/null 2>&1 || missing+=("${tool##*:}")
     done
     [ ${#missing[@]} -gt 0 ] || return 0
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
         apt-get update -qq
-        DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends "${missing[@]}" >/dev/null
+        # One by one: not every distribution has all of them.
+        for tool in "${missing[@]}"; do
+            DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends "$tool" >/dev/null ||
+                skip "the package $tool could not be installed"
+        done
     else
         skip "needs packages that are missing and cannot be installed here: ${missing[*]}"
     fi

@@ -1,20 +1,23 @@
-// The real parts: the server's binary, a TCP proxy that can cut connections, and Chromium, one process per page.
+// The real parts: the server's binary, and Chromium or Firefox, one process per page.
 
 import { spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import net from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { chromium } from 'playwright-core';
+import puppeteer from 'puppeteer-core';
+
+export { startProxy } from './proxy.mjs';
 
 const ROOT = new URL('../../', import.meta.url).pathname;
 const SERVER = process.env.SIGNALBOX_BIN ?? resolve(ROOT, '../../target/release/signalbox');
 const CHROMIUM = process.env.CHROMIUM_BIN ?? '/usr/bin/chromium';
+export const FIREFOX = process.env.FIREFOX_BIN ?? '/usr/bin/firefox-esr';
 
 /** Why the tests cannot run here, or false. Where tests must run (CI is set) that is an error. */
-export function missing() {
-  const absent = [SERVER, CHROMIUM].filter((path) => !existsSync(path));
+export function missing(...more) {
+  const absent = [SERVER, CHROMIUM, ...more].filter((path) => !existsSync(path));
   if (absent.length === 0) return false;
   const reason = `missing: ${absent.join(', ')}`;
   if (process.env.CI) throw new Error(reason);
@@ -61,60 +64,7 @@ export async function startServer(t, { args = [], port = 0, store } = {}) {
   return { url, port: Number(new URL(url).port), stop };
 }
 
-/** A TCP proxy in front of a port of this machine. */
-export async function startProxy(t, port) {
-  const pairs = new Set();
-  let refusing = false;
-  const listener = net.createServer((client) => {
-    if (refusing) return client.destroy();
-    const server = net.connect(port, '127.0.0.1');
-    const pair = { client, server };
-    pairs.add(pair);
-    const end = () => {
-      pairs.delete(pair);
-      client.destroy();
-      server.destroy();
-    };
-    for (const socket of [client, server]) socket.on('error', end).on('close', end);
-    client.pipe(server);
-    server.pipe(client);
-  });
-  await new Promise((done) => listener.listen(0, '127.0.0.1', done));
-  const cut = () => {
-    for (const { client, server } of pairs) {
-      client.destroy();
-      server.destroy();
-    }
-  };
-  t.after(() => {
-    cut();
-    listener.close();
-  });
-  return {
-    url: `http://127.0.0.1:${listener.address().port}`,
-    /** Breaks all connections, and lets no new one through until `restore`. */
-    cut() {
-      refusing = true;
-      cut();
-    },
-    restore() {
-      refusing = false;
-    },
-    /** Breaks all connections; new ones are fine. */
-    break: cut,
-    /** Leaves connections open and passes nothing on any more, as a network does that just went away. */
-    freeze() {
-      for (const { client, server } of pairs) {
-        client.unpipe(server);
-        server.unpipe(client);
-        client.pause();
-        server.pause();
-      }
-    },
-  };
-}
-
-/** Starts a browser of its own and opens an empty page in it. */
+/** Starts a Chromium of its own and opens an empty page in it. */
 export async function openPage(t, { args = [], viewport, colorScheme } = {}) {
   const browser = await chromium.launch({
     executablePath: CHROMIUM,
@@ -138,12 +88,44 @@ export async function openPage(t, { args = [], viewport, colorScheme } = {}) {
   return page;
 }
 
+/**
+ * The same with Firefox, which Playwright cannot drive as Debian builds it. Of this page only what both drivers have
+ * works: `goto`, `evaluate`, `waitForSelector`, `$$eval`, `locator(..).fill` and `.click`, `close`, and what is below.
+ */
+export async function openFirefox(t) {
+  const browser = await puppeteer.launch({
+    browser: 'firefox',
+    executablePath: FIREFOX,
+    headless: true,
+    extraPrefsFirefox: {
+      'media.navigator.streams.fake': true,
+      'media.navigator.permission.disabled': true,
+      'media.peerconnection.ice.loopback': true,
+      // Without these it gathers no candidates on a machine that has no default route.
+      'permissions.default.camera': 1,
+      'permissions.default.microphone': 1,
+    },
+  });
+  t.after(() => browser.close());
+  const page = await browser.newPage();
+  await page.setViewport({ width: 1000, height: 700 });
+  page.setDefaultTimeout(20_000);
+  page.errors = [];
+  page.on('pageerror', (error) => page.errors.push(error.message));
+  page.on('console', (message) => {
+    if (process.env.DEBUG_PAGE) console.log(`[page] ${message.text()}`);
+  });
+  return page;
+}
+
+const at = (testId) => `[data-testid="${testId}"]`;
+
 /** Joins a room the way a person does. Resolves in the room. */
 export async function joinRoom(page, url, room, name) {
   await page.goto(`${url}/?room=${room}`);
-  await page.getByTestId('name-input').fill(name);
-  await page.getByTestId('join-button').click();
-  await page.getByTestId('local-tile').waitFor();
+  await page.locator(at('name-input')).fill(name);
+  await page.locator(at('join-button')).click();
+  await page.waitForSelector(at('local-tile'));
 }
 
 /** Waits until the page shows `count` members, all connected. */
@@ -156,7 +138,7 @@ export async function allConnected(page, count) {
 
 /** data-state of every member's tile. */
 export function tileStates(page) {
-  return page.getByTestId('member-tile').evaluateAll((tiles) => tiles.map((tile) => tile.dataset.state));
+  return page.$$eval(at('member-tile'), (tiles) => tiles.map((tile) => tile.dataset.state));
 }
 
 /** How many video frames were decoded from each member, in the order of the tiles. */
@@ -180,9 +162,38 @@ export async function videoFlows(page, more = 5) {
   });
 }
 
+/**
+ * Looks at the video of the one other member from now on, ten times a second, on the connection that there is now. The
+ * function that it returns ends that and tells how long it went on and how long at most no frame came, in milliseconds.
+ */
+export async function watchVideo(page) {
+  await page.evaluate(() => {
+    const [{ connection }] = window.signalboxDemo.mesh.peers.values();
+    const watch = { frames: -1, since: performance.now(), began: performance.now(), longest: 0 };
+    const look = async () => {
+      const stats = [...(await connection.getStats()).values()];
+      const frames = stats.find((stat) => stat.type === 'inbound-rtp' && stat.kind === 'video')?.framesDecoded ?? 0;
+      const now = performance.now();
+      watch.longest = Math.max(watch.longest, now - watch.since);
+      if (frames > watch.frames) Object.assign(watch, { frames, since: now });
+    };
+    const timer = setInterval(look, 100);
+    window.endVideoWatch = async () => {
+      clearInterval(timer);
+      await look();
+      const { began, longest } = watch;
+      return { watchedMs: Math.round(performance.now() - began), stalledMs: Math.round(longest) };
+    };
+  });
+  return () => page.evaluate(() => window.endVideoWatch());
+}
+
 /** Sends a line and waits until the others have it. */
 export async function chatReaches(from, others, text) {
-  await from.getByTestId('chat-input').fill(text);
-  await from.getByTestId('chat-send').click();
-  for (const page of others) await page.getByTestId('chat-log').getByText(text, { exact: true }).waitFor();
+  await from.locator(at('chat-input')).fill(text);
+  await from.locator(at('chat-send')).click();
+  for (const page of others) {
+    const lines = () => page.$$eval(`${at('chat-log')} .what`, (lines) => lines.map((line) => line.textContent));
+    await until(`the line "${text}"`, async () => (await lines()).includes(text));
+  }
 }
