@@ -11,6 +11,7 @@ import {
   tileStates,
   until,
   videoFlows,
+  watchVideo,
 } from './harness.mjs';
 
 const skip = missing();
@@ -99,6 +100,7 @@ test('a server that dies and comes back: members meet again, media has never sto
       return window.signalboxDemo.session.me.memberId;
     });
   const before = [await mark(ann), await mark(ben)];
+  const endWatch = await Promise.all([watchVideo(ann), watchVideo(ben)]);
   await server.stop('SIGKILL');
   await ann.getByTestId('banner').getByText('The connection to the server is lost').waitFor();
   await Promise.all([videoFlows(ann), videoFlows(ben)]);
@@ -116,6 +118,11 @@ test('a server that dies and comes back: members meet again, media has never sto
     assert.equal(state, 'connected');
   }
   await Promise.all([videoFlows(ann), videoFlows(ben)]);
+  for (const end of endWatch) {
+    const { watchedMs, stalledMs } = await end();
+    t.diagnostic(`video watched for ${watchedMs} ms, longest time without a frame ${stalledMs} ms`);
+    assert.ok(stalledMs < 2_000, `no frame for ${stalledMs} of ${watchedMs} ms`);
+  }
   await chatReaches(ann, [ben], 'still here');
   // Negotiating works under the new member_ids, too.
   const ufrag = (page, side) =>
