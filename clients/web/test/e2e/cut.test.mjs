@@ -24,7 +24,7 @@ const STALL_MS = 2_000;
 
 /**
  * To run in a page: notes which candidates are said and which arrive, and keeps those back that could connect the
- * call (all but TCP ones, which only browsers' servers could use) until `sayMore` lets them go.
+ * call (all but TCP ones, by which browsers do not reach each other) until `sayMore` lets them go.
  */
 function tapCandidates() {
   const tap = { said: [], arrived: [], described: 0, held: [], holding: true };

@@ -134,6 +134,12 @@ export function welcome(memberId: string, others: string[] = [], seq = 10n): Say
   };
 }
 
+/** A resumed that goes on where the welcome stood. */
+export function resumed(members: string[], replayed = 0): Say {
+  const present = members.map((memberId, index) => ({ memberId, displayName: memberId, joinOrder: BigInt(index + 1) }));
+  return { seq: 10n, ack: 99n, body: { case: 'resumed', value: { replayed: BigInt(replayed), members: present } } };
+}
+
 /** An error as it comes from the server, with google.rpc.ErrorInfo. */
 export function serverError(code: Code, reason: string, metadata: Record<string, string> = {}, domain = 'signalbox') {
   const entries = Object.entries(metadata).map(([key, value]) =>

@@ -8,7 +8,7 @@ import { Action, LeaveReason, type SendResponse, SendResponseSchema } from '../.
 import type { JoinOptions } from '../../src/options.js';
 import type { Outcome } from '../../src/outbox.js';
 import { join, type Session } from '../../src/session.js';
-import { accept, FakeServer, retryInfo, serverError, welcome } from './server.js';
+import { accept, FakeServer, resumed, retryInfo, serverError, welcome } from './server.js';
 
 /** A test with its own server and a clock that only `pass` moves. */
 function test(name: string, body: (server: FakeServer) => Promise<void>): void {
@@ -63,15 +63,6 @@ const goAway = (reason: string, action: Action, seconds = 0) => {
   const retryAfter = { seconds: BigInt(seconds), nanos: 0 };
   return { body: { case: 'goAway' as const, value: { reason, action, retryAfter } } };
 };
-const resumed = (members: string[], replayed = 0) => {
-  const present = members.map((memberId, index) => ({ memberId, displayName: memberId, joinOrder: BigInt(index + 1) }));
-  return {
-    seq: 10n,
-    ack: 99n,
-    body: { case: 'resumed' as const, value: { replayed: BigInt(replayed), members: present } },
-  };
-};
-
 test('join tells the server who this is, and gives what it welcomes with', async (server) => {
   const session = await joined(server, ['bob'], { displayName: 'Me', attributes: { a: '1' }, passcode: 'p' });
   const { open } = server.stream.request;
@@ -296,6 +287,39 @@ test('silence means lost', async (server) => {
   assert.deepEqual(told, ['suspended TIMEOUT']);
   const { open } = server.stream.request;
   assert.ok(open.case === 'resume' && open.value.afterSeq === 10n, 'where the welcome stood');
+});
+
+test('resumes after 0, 0.3, 1.2, 2.7, 4.8 and 7 s, counted from one attempt to the next, and a new loss starts over', async (server) => {
+  mock.method(Math, 'random', () => 0.5);
+  try {
+    const session = await joined(server);
+    const attempts: number[] = [];
+    server.opening = (stream) => {
+      attempts.push(Date.now());
+      stream.fail();
+    };
+    const waits = async () => {
+      attempts.splice(0, attempts.length, Date.now());
+      server.stream.fail();
+      await pass(24_000);
+      const [first, ...rest] = attempts.slice(1).map((at, index) => at - (attempts[index] ?? 0));
+      // "At once" is the next time that the clock moves, by 50 ms.
+      return [first === 50 ? 0 : first, ...rest];
+    };
+    assert.deepEqual(await waits(), [0, 300, 1_200, 2_700, 4_800, 7_000, 7_000]);
+    server.opening = (stream) => stream.say(resumed([]));
+    await pass(7_000);
+    assert.equal(session.state, 'connected');
+    // Once a connection has held for some time.
+    await pass(6_000);
+    server.opening = (stream) => {
+      attempts.push(Date.now());
+      stream.fail();
+    };
+    assert.deepEqual((await waits()).slice(0, 4), [0, 300, 1_200, 2_700]);
+  } finally {
+    mock.restoreAll();
+  }
 });
 
 test('a stream that breaks at once is not hammered', async (server) => {

@@ -1,0 +1,179 @@
+import assert from 'node:assert/strict';
+import { mock, test as nodeTest } from 'node:test';
+import { fromBinary } from '@bufbuild/protobuf';
+import { SendRequestSchema } from '../../src/gen/signalbox/v1/signal_pb.js';
+import { join, type Session } from '../../src/session.js';
+import { FakeServer, resumed, welcome } from './server.js';
+
+interface Request {
+  readonly url: string;
+  readonly init: RequestInit & { body: Uint8Array };
+}
+
+/** As much of a page as a session looks at. */
+class FakePage {
+  readonly window = new EventTarget();
+  readonly document = Object.assign(new EventTarget(), { visibilityState: 'visible' });
+  readonly connection = Object.assign(new EventTarget(), { type: 'wifi' });
+  /** What is fetched by hand. */
+  readonly requests: Request[] = [];
+
+  constructor() {
+    const fetch = async (url: string, init: Request['init']) => {
+      this.requests.push({ url, init });
+      throw new TypeError('the page has gone');
+    };
+    this.#globals({ window: this.window, document: this.document, fetch });
+    Object.defineProperty(globalThis, 'navigator', { value: { connection: this.connection }, configurable: true });
+  }
+
+  /** A page comes and goes, for good or (`persisted`) into the browser's cache. */
+  turn(type: 'pageshow' | 'pagehide', persisted: boolean): void {
+    this.window.dispatchEvent(Object.assign(new Event(type), { persisted }));
+  }
+
+  remove(): void {
+    this.#globals({ window: undefined, document: undefined, fetch: realFetch });
+    if (realNavigator) Object.defineProperty(globalThis, 'navigator', realNavigator);
+    else Reflect.deleteProperty(globalThis, 'navigator');
+  }
+
+  #globals(values: Record<string, unknown>): void {
+    Object.assign(globalThis, values);
+  }
+}
+
+const realFetch = globalThis.fetch;
+const realNavigator = Object.getOwnPropertyDescriptor(globalThis, 'navigator');
+
+function test(name: string, body: (page: FakePage, server: FakeServer) => Promise<void>): void {
+  nodeTest(name, async () => {
+    mock.timers.enable({ apis: ['setTimeout', 'Date'] });
+    const page = new FakePage();
+    try {
+      await body(page, new FakeServer());
+    } finally {
+      page.remove();
+      mock.timers.reset();
+    }
+  });
+}
+
+async function pass(ms = 0): Promise<void> {
+  for (let passed = 0; ; passed += 50) {
+    for (let i = 0; i < 12; i += 1) await new Promise((resolve) => setImmediate(resolve));
+    if (passed >= ms) return;
+    mock.timers.tick(50);
+  }
+}
+
+async function joined(server: FakeServer): Promise<Session> {
+  const joining = join('room', { transport: server.transport, url: 'https://signal.test/' });
+  await pass();
+  server.stream.say(welcome('me'));
+  return await joining;
+}
+
+/** Lets the connection be lost and a resume fail, and waits until the next is 4 s away. */
+async function loseConnection(server: FakeServer): Promise<void> {
+  server.opening = (stream) => stream.fail();
+  server.stream.fail();
+  await pass(5_000);
+  server.opening = undefined;
+}
+
+test('back online: resumes at once, whatever the schedule says', async (page, server) => {
+  const session = await joined(server);
+  await loseConnection(server);
+  const before = server.streams.length;
+  await pass(500);
+  assert.equal(server.streams.length, before, 'it waits');
+  page.window.dispatchEvent(new Event('online'));
+  await pass();
+  assert.equal(server.streams.length, before + 1);
+  server.stream.say(resumed([]));
+  await pass();
+  assert.equal(session.state, 'connected');
+});
+
+test('back online: a connection that looks fine is not trusted', async (page, server) => {
+  const session = await joined(server);
+  page.window.dispatchEvent(new Event('online'));
+  await pass(50);
+  assert.ok(server.streams[0]?.aborted);
+  assert.equal(server.stream.request.open.case, 'resume');
+  assert.equal(session.state, 'suspended');
+});
+
+test('a page from the back-forward cache resumes at once; a page that was just loaded does not', async (page, server) => {
+  await joined(server);
+  page.turn('pageshow', false);
+  await pass(50);
+  assert.equal(server.streams.length, 1);
+  page.turn('pagehide', true);
+  assert.deepEqual(page.requests, [], 'it may come back');
+  page.turn('pageshow', true);
+  await pass(50);
+  assert.equal(server.stream.request.open.case, 'resume');
+});
+
+test('another kind of network: resumes at once; another speed means nothing', async (page, server) => {
+  await joined(server);
+  page.connection.dispatchEvent(new Event('change'));
+  await pass(50);
+  assert.equal(server.streams.length, 1);
+  page.connection.type = 'cellular';
+  page.connection.dispatchEvent(new Event('change'));
+  await pass(50);
+  assert.equal(server.stream.request.open.case, 'resume');
+});
+
+test('in front again: resumes if a heartbeat is overdue', async (page, server) => {
+  await joined(server);
+  const shown = async () => {
+    page.document.dispatchEvent(new Event('visibilitychange'));
+    await pass(50);
+    return server.streams.length;
+  };
+  await pass(17_900);
+  assert.equal(await shown(), 1);
+  await pass(200);
+  page.document.visibilityState = 'hidden';
+  assert.equal(await shown(), 1);
+  page.document.visibilityState = 'visible';
+  assert.equal(await shown(), 2);
+  assert.equal(server.stream.request.open.case, 'resume');
+});
+
+test('a page that goes away says leave in a request that outlives it', async (page, server) => {
+  await joined(server);
+  page.turn('pagehide', false);
+  const [request, ...more] = page.requests;
+  assert.equal(more.length, 0);
+  assert.equal(request?.url, 'https://signal.test/signalbox.v1.Signal/Send');
+  assert.deepEqual([request.init.method, request.init.keepalive], ['POST', true]);
+  assert.equal(new Headers(request.init.headers).get('content-type'), 'application/grpc-web+proto');
+  // One message, uncompressed, of the length that it says.
+  const { body } = request.init;
+  assert.deepEqual([...body.subarray(0, 4)], [0, 0, 0, 0]);
+  assert.equal(body[4], body.length - 5);
+  const said = fromBinary(SendRequestSchema, body.subarray(5));
+  assert.equal(said.sessionToken, 'token-of-me');
+  assert.deepEqual(
+    said.messages.map(({ body, seq }) => [body.case, seq]),
+    [['leave', 0n]],
+  );
+});
+
+test('says leave while suspended, too, and not once it has left', async (page, server) => {
+  const session = await joined(server);
+  await loseConnection(server);
+  page.turn('pagehide', false);
+  assert.equal(page.requests.length, 1);
+  await session.leave();
+  page.turn('pagehide', false);
+  page.window.dispatchEvent(new Event('online'));
+  await pass(60_000);
+  assert.equal(page.requests.length, 1);
+  assert.equal(session.state, 'ended');
+});
