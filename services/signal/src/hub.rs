@@ -34,8 +34,9 @@ use crate::{
 const TICK: Duration = Duration::from_millis(250);
 /// How often records of rooms in use have their expiry put off.
 const BOOKKEEPING: Duration = Duration::from_secs(30);
-/// How long a room may take to open before the join is refused.
-const OPEN_TIMEOUT: Duration = Duration::from_millis(1500);
+/// How long somebody may wait for what needs the store, also behind others at the same room. A little longer than one
+/// call to it may take, so that who waits alone is told by the store itself.
+const STORE_TIMEOUT: Duration = Duration::from_millis(1700);
 /// How often the store is asked whether it is there.
 pub const STORE_CHECK: Duration = Duration::from_secs(2);
 /// Locks for what must not happen to one room at the same time; names share them by hash.
@@ -112,6 +113,11 @@ impl Hub {
         &self.store
     }
 
+    /// Does what needs the store, or says in time that it cannot be reached. What it was asked by then may be done.
+    pub async fn in_time<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        time::timeout(STORE_TIMEOUT, work).await.unwrap_or(Err(Error::StoreUnavailable))
+    }
+
     /// Keeps others from creating, opening or deleting the room meanwhile.
     pub async fn gate(&self, name: &RoomName) -> sync::MutexGuard<'_, ()> {
         let index = self.hasher.hash_one(name) as usize % GATES;
@@ -138,7 +144,7 @@ impl Hub {
         loop {
             let room = match self.find(name) {
                 Some(room) => room,
-                None => time::timeout(OPEN_TIMEOUT, self.open(name)).await.unwrap_or(Err(Error::StoreUnavailable))?,
+                None => self.in_time(self.open(name)).await?,
             };
             let newcomer = newcomer();
             let id = newcomer.id;

@@ -106,14 +106,17 @@ impl Rooms for RoomsService {
     async fn create_room(&self, request: Request<CreateRoomRequest>) -> Result<Response<Room>, Status> {
         let record = self.new_record(request.into_inner())?;
         let name = RoomName::parse(&record.name, "room.name")?;
-        let _gate = self.hub.gate(&name).await;
-        if self.hub.find(&name).is_some() {
-            return Err(Error::RoomExists.into());
-        }
-        match self.hub.store().create(record.clone()).await.map_err(Error::from)? {
-            Created::New => Ok(Response::new(self.describe(&record))),
-            Created::Exists(_) => Err(Error::RoomExists.into()),
-        }
+        let create = async {
+            let _gate = self.hub.gate(&name).await;
+            if self.hub.find(&name).is_some() {
+                return Err(Error::RoomExists);
+            }
+            match self.hub.store().create(record.clone()).await? {
+                Created::New => Ok(Response::new(self.describe(&record))),
+                Created::Exists(_) => Err(Error::RoomExists),
+            }
+        };
+        Ok(self.hub.in_time(create).await?)
     }
 
     async fn get_room(&self, request: Request<GetRoomRequest>) -> Result<Response<Room>, Status> {
@@ -155,16 +158,19 @@ impl Rooms for RoomsService {
 
     async fn delete_room(&self, request: Request<DeleteRoomRequest>) -> Result<Response<()>, Status> {
         let name = RoomName::parse(&request.into_inner().name, "name")?;
-        let _gate = self.hub.gate(&name).await;
-        let existed = self.hub.store().delete(&name).await.map_err(Error::from)?;
-        let live = self.hub.find(&name);
-        if !existed && live.is_none() {
-            return Err(Error::RoomNotFound.into());
-        }
-        if let Some(room) = live {
-            room.with(room::Room::close);
-        }
-        Ok(Response::new(()))
+        let delete = async {
+            let _gate = self.hub.gate(&name).await;
+            let existed = self.hub.store().delete(&name).await?;
+            let live = self.hub.find(&name);
+            if !existed && live.is_none() {
+                return Err(Error::RoomNotFound);
+            }
+            if let Some(room) = live {
+                room.with(room::Room::close);
+            }
+            Ok(Response::new(()))
+        };
+        Ok(self.hub.in_time(delete).await?)
     }
 
     async fn list_members(

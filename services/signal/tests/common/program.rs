@@ -1,0 +1,100 @@
+//! The `signalbox` program as a process of its own.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::Path,
+    process::{ExitStatus, Output, Stdio},
+};
+
+use http::{Method, StatusCode};
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, BufReader},
+    process::{Child, Command},
+    task::JoinHandle,
+};
+
+use super::{
+    DEADLINE,
+    raw::{Version, request},
+    within,
+};
+
+/// The program with these flags, in a folder.
+pub(crate) fn command(folder: &Path, flags: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_signalbox"));
+    // Settings of whoever runs the tests are not those of the tests.
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("SIGNALBOX_")) {
+        command.env_remove(name);
+    }
+    command.current_dir(folder).args(flags).stdin(Stdio::null()).kill_on_drop(true);
+    command
+}
+
+/// Runs the program to its end.
+pub(crate) async fn run(folder: &Path, flags: &[&str]) -> Output {
+    within(DEADLINE, command(folder, flags).output()).await.expect("the program starts")
+}
+
+/// A program that serves.
+pub(crate) struct Program {
+    pub(crate) addr: SocketAddr,
+    child: Child,
+    log: JoinHandle<String>,
+    folder: TempDir,
+}
+
+impl Program {
+    /// Starts the program and waits until it serves.
+    pub(crate) async fn start(flags: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let listen = if flags.contains(&"--listen") { &[][..] } else { &["--listen", "127.0.0.1:0"] };
+        let flags = [listen, &["--ready-file", "ready"], flags].concat();
+        let mut child = command(folder.path(), &flags)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let mut stderr = BufReader::new(child.stderr.take().expect("piped"));
+        let mut log = String::new();
+        let mut addr: SocketAddr = loop {
+            let start = log.len();
+            let read = within(DEADLINE, stderr.read_line(&mut log)).await.expect("a log");
+            assert!(read > 0, "the program ended: {log}");
+            if log[start..].contains("listening") {
+                // In either form of the log: address=127.0.0.1:1234, "address":"127.0.0.1:1234".
+                let words = log[start..].trim_end().split(['=', '"', ' ']);
+                break words.filter_map(|word| word.parse().ok()).next_back().expect("it says where it listens");
+            }
+        };
+        if addr.ip().is_unspecified() {
+            addr.set_ip(Ipv4Addr::LOCALHOST.into());
+        }
+        let log = tokio::spawn(async move {
+            stderr.read_to_string(&mut log).await.expect("a log of text");
+            log
+        });
+        // It accepts only once everything of its start is done.
+        let health = request(addr, Version::Http1, Method::GET, "/healthz", &[], "").await.expect("it serves");
+        assert_eq!(health.status(), StatusCode::OK);
+        Self { addr, child, log, folder }
+    }
+
+    /// The folder that the program was started in.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Sends a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = self.child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?)).expect("it runs");
+        kill_process(pid, signal).expect("it is a child of this process");
+    }
+
+    /// Waits until the program has ended; returns its log too.
+    pub(crate) async fn end(mut self) -> (ExitStatus, String) {
+        let status = within(DEADLINE, self.child.wait()).await.expect("a child");
+        (status, within(DEADLINE, self.log).await.expect("the log is read"))
+    }
+}
