@@ -5,6 +5,7 @@
 pub(crate) mod jwt;
 pub(crate) mod mongo;
 pub(crate) mod native;
+pub(crate) mod program;
 pub(crate) mod raw;
 pub(crate) mod say;
 pub(crate) mod web;

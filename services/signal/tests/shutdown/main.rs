@@ -7,6 +7,6 @@ mod common;
 
 mod drain;
 mod logs;
-mod program;
+use common::program;
 mod start;
 mod stop;

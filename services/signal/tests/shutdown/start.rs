@@ -71,6 +71,8 @@ async fn settings_that_make_no_sense_are_refused_before_anything_is_done() {
         (&["--heartbeat", "soon"], "--heartbeat"),
         (&["--listen", "nowhere"], "--listen"),
         (&["--store", "mysql://db"], "--store"),
+        (&["--store", "mongodb://"], "--store"),
+        (&["--store", "mongodb://db.example.org/?w=1"], "w=majority"),
         (&["--log", "a=b=c"], "--log"),
         (&["--log-format", "xml"], "--log-format"),
         (&["--max-members", "0"], "--max-members"),

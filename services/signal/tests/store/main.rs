@@ -7,6 +7,7 @@
 mod common;
 
 mod contract;
+mod credentials;
 mod embedded;
 mod mongodb;
 mod names;

@@ -1,0 +1,123 @@
+//! What the outside sees of a server whose database may be away.
+
+use std::{
+    net::SocketAddr,
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, Instant},
+};
+
+use http::Method;
+use serde_json::Value;
+use signalbox_proto::v1::{CreateRoomRequest, Room, rooms_client::RoomsClient};
+use tonic::{Code, Status, Streaming, transport::Channel};
+use tonic_health::pb::{
+    HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus, health_client::HealthClient,
+};
+use tonic_types::StatusExt;
+
+use crate::common::{
+    DEADLINE, assert_error, connect,
+    native::Member,
+    raw::{Version, request, text},
+    say, within,
+};
+
+/// How soon what needs the database is refused, and how soon all is well after its return.
+pub(crate) const REFUSED_WITHIN: Duration = Duration::from_secs(2);
+pub(crate) const BACK_WITHIN: Duration = Duration::from_secs(5);
+
+/// Watches a server.
+pub(crate) struct Watch {
+    addr: SocketAddr,
+    rooms: RoomsClient<Channel>,
+    health: Streaming<HealthCheckResponse>,
+    next: AtomicU64,
+}
+
+impl Watch {
+    pub(crate) async fn start(addr: SocketAddr) -> Self {
+        let request = HealthCheckRequest { service: "signalbox.v1.Rooms".to_owned() };
+        let health =
+            HealthClient::new(connect(addr).await).watch(request).await.expect("health is served").into_inner();
+        Self { addr, rooms: RoomsClient::new(connect(addr).await), health, next: AtomicU64::new(0) }
+    }
+
+    fn fresh(&self) -> String {
+        format!("fresh-{}", self.next.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Creates a room of that name.
+    pub(crate) async fn create(&self, name: &str) -> Result<Room, Status> {
+        let room = Room { name: name.to_owned(), ..Room::default() };
+        let create = CreateRoomRequest { room: Some(room), ..CreateRoomRequest::default() };
+        self.rooms.clone().create_room(create).await.map(tonic::Response::into_inner)
+    }
+
+    /// A create is refused; says how long that took.
+    pub(crate) async fn create_is_refused(&self) -> Duration {
+        let start = Instant::now();
+        let refused = self.create(&self.fresh()).await.expect_err("the database is away");
+        assert_refused(&refused, start.elapsed())
+    }
+
+    /// A first join is refused; says how long that took.
+    pub(crate) async fn join_is_refused(&self) -> Duration {
+        let start = Instant::now();
+        let refused = Member::try_join(self.addr, say::join(&self.fresh())).await;
+        assert_refused(&refused.err().expect("the database is away"), start.elapsed())
+    }
+
+    /// Both are refused in time.
+    pub(crate) async fn all_is_refused(&self) {
+        tokio::join!(self.create_is_refused(), self.join_is_refused());
+    }
+
+    /// Waits until the server tells that the database is away, in all the ways that it tells it.
+    pub(crate) async fn becomes_degraded(&mut self) {
+        self.becomes(ServingStatus::NotServing).await;
+        assert_eq!(self.healthz().await["status"], "degraded");
+        let request = HealthCheckRequest { service: "signalbox.v1.Signal".to_owned() };
+        let signal = HealthClient::new(connect(self.addr).await).check(request).await.expect("health is served");
+        assert_eq!(signal.into_inner().status(), ServingStatus::Serving);
+    }
+
+    /// All is well within 5 s of the database's return: the server says so, and rooms can be created and joined.
+    pub(crate) async fn recovers(&mut self, since: Instant) {
+        let mut refused = 0;
+        while let Err(status) = self.create(&self.fresh()).await {
+            assert_error(&status, Code::Unavailable, "STORE_UNAVAILABLE");
+            refused += 1;
+            assert!(since.elapsed() < BACK_WITHIN, "{refused} times refused since the database is back");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        self.becomes(ServingStatus::Serving).await;
+        assert!(since.elapsed() < BACK_WITHIN, "it took {:?}", since.elapsed());
+        assert_eq!(self.healthz().await["status"], "ok");
+        Member::try_join(self.addr, say::join(&self.fresh())).await.expect("rooms open again");
+    }
+
+    async fn becomes(&mut self, wanted: ServingStatus) {
+        let change = async {
+            loop {
+                let told = self.health.message().await.expect("the watch goes on").expect("the watch goes on");
+                if told.status() == wanted {
+                    return;
+                }
+            }
+        };
+        within(DEADLINE, change).await;
+    }
+
+    pub(crate) async fn healthz(&self) -> Value {
+        let response = request(self.addr, Version::Http1, Method::GET, "/healthz", &[], "").await.expect("it serves");
+        serde_json::from_str(&text(response).await).expect("JSON")
+    }
+}
+
+fn assert_refused(status: &Status, took: Duration) -> Duration {
+    assert_error(status, Code::Unavailable, "STORE_UNAVAILABLE");
+    let retry = status.get_details_retry_info().and_then(|info| info.retry_delay);
+    assert!(retry.is_some_and(|after| !after.is_zero()), "it says when to try again: {status:?}");
+    assert!(took < REFUSED_WITHIN, "it took {took:?}");
+    took
+}
