@@ -17,13 +17,14 @@ async fn a_member_that_does_not_read_is_ended_and_both_sides_are_told() {
     body!(a.next().await, MemberJoined);
     body!(slow.next().await, MemberJoined);
 
-    // 5 MB: the 2 MB that a client's own windows take, the mailbox, and more.
+    // 5 MB: the 2 MB that a client's own windows take, the mailbox, and more. Between them something for a bystander.
     let large = "x".repeat(63 * 1024);
-    for seq in 1..=80 {
+    let offers = || (1..160).step_by(2);
+    for seq in offers() {
         a.send(say::numbered(seq, &slow.id, say::offer(&format!("{seq} {large}")))).await;
+        a.send(say::numbered(seq + 1, &c.id, say::data(&seq.to_string()))).await;
+        assert_eq!(body!(c.event().await, Data).text, seq.to_string(), "bystanders are served, at once and in order");
     }
-    a.say(&c.id, say::data("bystanders are served")).await;
-    assert_eq!(body!(c.event().await, Data).text, "bystanders are served");
     let mut refused = BTreeSet::new();
     let left = loop {
         match a.event().await.body {
@@ -38,11 +39,14 @@ async fn a_member_that_does_not_read_is_ended_and_both_sides_are_told() {
     assert!(!refused.is_empty(), "5 MB were kept for one who does not read");
     assert_eq!((&left.member_id, left.reason()), (&slow.id, LeaveReason::SlowConsumer));
     assert_eq!(body!(c.event().await, MemberLeft), left);
+    a.send(say::numbered(161, &c.id, say::data("afterwards, too"))).await;
+    assert_eq!(body!(c.event().await, Data).text, "afterwards, too");
+    a.await_ack(161).await;
     let gone = Member::try_resume(server.addr, &slow.ticket()).await.err().expect("its session is over");
     assert_error(&gone, Code::NotFound, "SESSION_GONE");
 
     // When it reads again it finds a prefix of what was accepted, and why there is no more.
-    let accepted = (1..=80).filter(|seq| !refused.contains(seq));
+    let accepted = offers().filter(|seq| !refused.contains(seq));
     let mut accepted = accepted.map(|seq: u64| seq.to_string());
     let go_away = loop {
         match slow.next().await.body {
