@@ -118,8 +118,13 @@ impl MongoStore {
             Ok(Err(error)) => error.kind.to_string(),
             Err(_) => format!("no answer within {CALL_TIMEOUT:?}"),
         };
-        warn!(what, problem, "room store call failed");
-        if self.breaker().failed(Instant::now()) {
+        let (was_open, is_open) = self.breaker().failed(Instant::now());
+        if was_open {
+            debug!(what, problem, "room store call failed");
+        } else {
+            warn!(what, problem, "room store call failed");
+        }
+        if is_open && !was_open {
             warn!(store = %self.url, "room store does not answer: calls fail at once until it does");
         }
         Err(Unavailable)

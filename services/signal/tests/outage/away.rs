@@ -34,6 +34,15 @@ async fn live_rooms_outlive_a_database_that_is_killed() {
     server.stop().await;
 }
 
+#[tokio::test]
+async fn a_database_whose_name_is_not_known_is_one_that_is_away() {
+    let server = TestServer::start_on("mongodb+srv://cluster.invalid/", &[]).await;
+    let mut watch = Watch::start(server.addr).await;
+    watch.becomes_degraded().await;
+    watch.all_is_refused().await;
+    server.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_may_start_before_its_database() {
     let Some(mut mongo) = Mongo::standalone().await else { return };

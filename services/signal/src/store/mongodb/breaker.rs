@@ -35,14 +35,14 @@ impl Breaker {
         was_open
     }
 
-    /// The database did not answer. Says whether it has opened just now.
-    pub(super) fn failed(&mut self, now: Instant) -> bool {
+    /// The database did not answer. Says whether it was open before that, and is now.
+    pub(super) fn failed(&mut self, now: Instant) -> (bool, bool) {
+        let was_open = self.open_until.is_some();
         self.failures = self.failures.saturating_add(1);
-        let opens = self.failures >= THRESHOLD && self.open_until.is_none();
         if self.failures >= THRESHOLD {
             self.open_until = Some(now + PAUSE);
         }
-        opens
+        (was_open, self.open_until.is_some())
     }
 }
 
@@ -56,18 +56,18 @@ mod tests {
         let start = Instant::now();
         let later = |ms| start + Duration::from_millis(ms);
         for _ in 0..THRESHOLD - 1 {
-            assert!(!breaker.failed(start));
+            assert_eq!(breaker.failed(start), (false, false));
         }
         assert!(!breaker.answered() && breaker.admits(start), "not in a row");
         for n in 1..=THRESHOLD {
             assert!(breaker.admits(start));
-            assert_eq!(breaker.failed(start), n == THRESHOLD, "failure {n}");
+            assert_eq!(breaker.failed(start), (false, n == THRESHOLD), "failure {n}");
         }
         assert!(!breaker.admits(start) && !breaker.admits(later(1999)));
         // One call in each pause, whether it fails or never ends.
         assert!(breaker.admits(later(2000)));
         assert!(!breaker.admits(later(2001)));
-        assert!(!breaker.failed(later(3500)), "it was open before");
+        assert_eq!(breaker.failed(later(3500)), (true, true));
         assert!(!breaker.admits(later(5499)) && breaker.admits(later(5500)) && !breaker.admits(later(5501)));
         assert!(breaker.admits(later(7500)));
         assert!(breaker.answered());
