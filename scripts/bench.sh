@@ -5,13 +5,17 @@
 #   scripts/bench.sh slow-reader [FLAG...]   latency of a thousand who read, without and with one who has stopped
 #   scripts/bench.sh idle [FLAG...]          memory of members who do nothing
 #   scripts/bench.sh setup [FLAG...]         CPU and time of calls being set up
+#   scripts/bench.sh store-outage [FLAG...]  latency of a live room while its database hangs or is killed
 #
 # target/release/signalbox-bench help lists the flags of each.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-[ $# -gt 0 ] || fail "say what to measure: slow-reader, idle or setup"
+[ $# -gt 0 ] || fail "say what to measure: slow-reader, idle, setup or store-outage"
+if [ "$1" = store-outage ]; then
+    install_mongod || fail "mongod could not be installed: set MONGOD to one"
+fi
 need cargo "Install Rust from https://rustup.rs and open a new terminal."
 step "Building the server and the benchmarks"
 build_server

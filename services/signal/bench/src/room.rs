@@ -31,7 +31,7 @@ const TO_ONE_BYTES: usize = 200;
 /// Characters of an offer, which is like that of a browser with audio, video and a data channel.
 const OFFER_BYTES: usize = 8 * 1024;
 /// Load before the measuring begins.
-const WARM_UP: Duration = Duration::from_secs(2);
+pub(crate) const WARM_UP: Duration = Duration::from_secs(2);
 /// A timer is late by up to 1 ms, and that is not the server's. What is said later than this was held up, and counts
 /// from when it was due.
 const LATE: Duration = Duration::from_millis(2);

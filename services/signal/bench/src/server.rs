@@ -39,13 +39,22 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts it on a free port.
+    /// Starts it on a free port, with the embedded store.
     pub(crate) async fn start(binary: &Path) -> Result<Self> {
         let folder = tempfile::tempdir()?;
+        let store = format!("redb:{}", folder.path().join("data").display());
+        Self::start_in(binary, folder, &store).await
+    }
+
+    /// Starts it on a free port, with that store.
+    pub(crate) async fn start_on(binary: &Path, store: &str) -> Result<Self> {
+        Self::start_in(binary, tempfile::tempdir()?, store).await
+    }
+
+    async fn start_in(binary: &Path, folder: TempDir, store: &str) -> Result<Self> {
         let ready = folder.path().join("ready");
         let mut child = Command::new(binary)
-            .args(["serve", "--listen", "127.0.0.1:0", "--web-dir=/nonexistent", "--store"])
-            .arg(format!("redb:{}", folder.path().join("data").display()))
+            .args(["serve", "--listen", "127.0.0.1:0", "--web-dir=/nonexistent", "--store", store])
             .arg("--ready-file")
             .arg(&ready)
             .args(SETTINGS)

@@ -1,0 +1,180 @@
+//! A live room while the database hangs or is killed, beside runs in which it is well: what its members wait for, and
+//! what those wait for who need the database.
+
+use std::{
+    net::{Ipv4Addr, TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use clap::Args;
+use rustix::process::{Pid, Signal, kill_process};
+use signalbox_proto::v1::{CreateRoomRequest, Room as RoomSettings, rooms_client::RoomsClient};
+use tempfile::TempDir;
+use tokio::{
+    process::Child,
+    time::{Instant, sleep, sleep_until},
+};
+use tonic::Code;
+
+use crate::{
+    Result,
+    room::{Load, Room, WARM_UP},
+    server::Server,
+    table::{self, Times, ms},
+};
+
+/// What to run.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// The database's program
+    #[arg(long, env = "MONGOD", value_name = "PATH")]
+    mongod: PathBuf,
+    /// Members of the live room
+    #[arg(long, default_value = "100", value_parser = clap::value_parser!(u32).range(2..=50_000))]
+    members: u32,
+    /// Data of 200 bytes from one of them to another, a second
+    #[arg(long, default_value = "1000", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    to_one: u32,
+    /// Data of 1 KiB to all of them, a second
+    #[arg(long, default_value = "10", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    to_all: u32,
+    /// Rooms that somebody else creates, a second, each after the one before was answered
+    #[arg(long, default_value = "10", value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    creates: u32,
+    /// How long each run is measured; the database is away for all of it
+    #[arg(long, default_value = "20s", value_parser = humantime::parse_duration)]
+    time: Duration,
+    /// Runs of each kind, in turn
+    #[arg(long, default_value = "3", value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+}
+
+/// What happens to the database when measuring begins.
+const FAULTS: [(&str, Option<Signal>); 3] =
+    [("well", None), ("hangs", Some(Signal::STOP)), ("killed", Some(Signal::KILL))];
+
+/// How the creates were answered.
+#[derive(Default)]
+struct Creates {
+    made: u32,
+    refused: u32,
+    times: Times,
+}
+
+/// Runs it, and prints what it came to.
+pub(crate) async fn run(binary: &Path, options: &Options) -> Result<()> {
+    table::say(&format!(
+        "store-outage: {} members in a live room; a second {} data to one and {} to all of them, and {} rooms created by \
+         somebody else; the database is well, hangs (SIGSTOP) or is killed for the whole of it; {} runs of each, {} \
+         measured",
+        options.members,
+        options.to_one,
+        options.to_all,
+        options.creates,
+        options.rounds,
+        humantime::format_duration(options.time),
+    ));
+    let head = "run|database|to one p50|p99|p99.9|longest|to all p99|arrived|rooms made|refused|answered p50|longest";
+    let mut rows = vec![head.split('|').map(str::to_owned).collect::<Vec<_>>()];
+    for round in 1..=options.rounds {
+        for (name, fault) in FAULTS {
+            let mut row = vec![round.to_string(), name.to_owned()];
+            row.extend(measure(binary, options, fault).await?);
+            rows.push(row);
+        }
+    }
+    table::print(&rows);
+    table::say("no signal was lost: a run in which one does not arrive ends this with an error");
+    Ok(())
+}
+
+async fn measure(binary: &Path, options: &Options, fault: Option<Signal>) -> Result<Vec<String>> {
+    let mongod = Mongod::start(&options.mongod).await?;
+    let server = Server::start_on(binary, &format!("mongodb://{}/bench", mongod.addr)).await?;
+    let mut room = Room::fill(&server.url(), options.members, 10).await?;
+    let start = Instant::now();
+    let end = start + WARM_UP + options.time;
+    let load = Load { to_all: options.to_all, to_one: options.to_one, to_slow: 1, time: options.time };
+    let fault = async {
+        sleep_until(start + WARM_UP).await;
+        fault.map_or(Ok(()), |signal| mongod.signal(signal))
+    };
+    // Fails where a signal is lost.
+    let (loaded, hit, created) =
+        tokio::join!(room.load(&load), fault, create(server.url(), options.creates, start + WARM_UP, end));
+    loaded?;
+    hit?;
+    let mut created = created?;
+    let (mut to_all, mut to_one) = room.leave().await?;
+    server.stop().await?;
+    Ok(vec![
+        ms(to_one.quantile(0.5)),
+        ms(to_one.quantile(0.99)),
+        ms(to_one.quantile(0.999)),
+        ms(to_one.quantile(1.0)),
+        ms(to_all.quantile(0.99)),
+        (to_all.len() + to_one.len()).to_string(),
+        created.made.to_string(),
+        created.refused.to_string(),
+        ms(created.times.quantile(0.5)),
+        ms(created.times.quantile(1.0)),
+    ])
+}
+
+async fn create(url: String, rate: u32, start: Instant, end: Instant) -> Result<Creates> {
+    let mut rooms = RoomsClient::connect(url).await?;
+    let mut creates = Creates::default();
+    sleep_until(start).await;
+    while Instant::now() < end {
+        let name = format!("created-{}", creates.times.len());
+        let room = RoomSettings { name, ..RoomSettings::default() };
+        let asked = Instant::now();
+        match rooms.create_room(CreateRoomRequest { room: Some(room), ..CreateRoomRequest::default() }).await {
+            Ok(_) => creates.made += 1,
+            Err(status) if status.code() == Code::Unavailable => creates.refused += 1,
+            Err(status) => return Err(status.into()),
+        }
+        creates.times.add(asked.elapsed());
+        sleep_until(asked + Duration::from_secs(1) / rate).await;
+    }
+    Ok(creates)
+}
+
+/// A mongod on a port of its own.
+struct Mongod {
+    addr: String,
+    child: Child,
+    _folder: TempDir,
+}
+
+impl Mongod {
+    async fn start(binary: &Path) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let addr = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+        let mut child = tokio::process::Command::from(Command::new(binary))
+            .args(["--bind_ip=127.0.0.1", "--nounixsocket", "--wiredTigerCacheSizeGB=0.25", "--port"])
+            .arg(addr.port().to_string())
+            .arg("--dbpath")
+            .arg(folder.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|error| format!("{} could not be started: {error}", binary.display()))?;
+        while TcpStream::connect(addr).is_err() {
+            if let Some(status) = child.try_wait()? {
+                return Err(format!("the database did not start: {status}").into());
+            }
+            // That it takes connections is the only sign of it.
+            sleep(Duration::from_millis(20)).await;
+        }
+        Ok(Self { addr: addr.to_string(), child, _folder: folder })
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        let pid = self.child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?)).ok_or("the database has ended")?;
+        Ok(kill_process(pid, signal)?)
+    }
+}
