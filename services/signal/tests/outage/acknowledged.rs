@@ -54,7 +54,7 @@ async fn acknowledged_rooms_survive_the_loss_of_everything() {
     within(3 * DEADLINE, enough.notified()).await;
     let primary = mongo.primary().await;
     mongo.nodes[primary].kill();
-    let names = time::timeout(3 * DEADLINE, clients.join_all()).await;
+    let names = time::timeout(6 * DEADLINE, clients.join_all()).await;
 
     program.signal(Signal::KILL);
     let (status, log) = program.end().await;
