@@ -53,12 +53,24 @@ pub enum Error {
     /// A token that is not for this room.
     #[error("the token does not allow this")]
     RoomForbidden,
-    /// Too many attempts failed.
-    #[error("too many attempts have failed: wait before the next")]
+    /// Too many attempts, or too many that failed.
+    #[error("too many attempts: wait before the next")]
     RateLimited(Duration),
     /// The room is closed to newcomers.
     #[error("the room is locked: nobody new may join")]
     RoomLocked,
+    /// The room needs a passcode, and this was not it.
+    #[error("the room needs a passcode, and this is not it")]
+    PasscodeWrong,
+    /// The identity is banned from the room.
+    #[error("this identity may not join the room")]
+    Banned,
+    /// The room is watched enough.
+    #[error("the room has {0} watches already, which is the most")]
+    TooManyWatches(usize),
+    /// The settings are not what the change was based on.
+    #[error("the room has changed: get it again, and base the change on its etag")]
+    EtagMismatch,
     /// No such room, and joins do not create any.
     #[error("there is no such room")]
     RoomNotFound,
@@ -107,9 +119,6 @@ pub enum Error {
     /// The store cannot be reached.
     #[error("the room store cannot be reached: try again")]
     StoreUnavailable,
-    /// Not built yet.
-    #[error("{0} is not available in this version")]
-    Unimplemented(&'static str),
 }
 
 impl Error {
@@ -129,9 +138,12 @@ impl Error {
             Self::NotServedHere { .. } => (Code::PermissionDenied, reason::NOT_SERVED_HERE),
             Self::TokenInvalid(_) => (Code::Unauthenticated, reason::TOKEN_INVALID),
             Self::TokenExpired => (Code::Unauthenticated, reason::TOKEN_EXPIRED),
-            Self::RoomForbidden => (Code::PermissionDenied, reason::ROOM_FORBIDDEN),
+            Self::RoomForbidden | Self::Banned => (Code::PermissionDenied, reason::ROOM_FORBIDDEN),
             Self::RateLimited(_) => (Code::ResourceExhausted, reason::RATE_LIMITED),
             Self::RoomLocked => (Code::PermissionDenied, reason::ROOM_LOCKED),
+            Self::PasscodeWrong => (Code::Unauthenticated, reason::PASSCODE_WRONG),
+            Self::TooManyWatches(_) => (Code::ResourceExhausted, reason::TOO_MANY_WATCHES),
+            Self::EtagMismatch => (Code::Aborted, reason::ETAG_MISMATCH),
             Self::RoomNotFound => (Code::NotFound, reason::ROOM_NOT_FOUND),
             Self::RoomExists => (Code::AlreadyExists, reason::ROOM_EXISTS),
             Self::RoomFull(_) => (Code::ResourceExhausted, reason::ROOM_FULL),
@@ -147,7 +159,6 @@ impl Error {
             Self::HeartbeatTimeout => (Code::Unavailable, reason::HEARTBEAT_TIMEOUT),
             Self::Draining(_) => (Code::Unavailable, reason::DRAINING),
             Self::StoreUnavailable => (Code::Unavailable, reason::STORE_UNAVAILABLE),
-            Self::Unimplemented(_) => (Code::Unimplemented, "UNIMPLEMENTED"),
         }
     }
 

@@ -1,6 +1,9 @@
 //! All live rooms, and what connects them to the clock, the store and the streams.
 
+mod bookkeeping;
 mod live;
+mod look;
+mod open;
 
 use std::{
     collections::HashMap,
@@ -12,31 +15,35 @@ use std::{
     time::{Duration, Instant},
 };
 
-use signalbox_proto::v1::DuplicateIdentity;
 use tokio::{
-    sync::{self, watch},
+    sync::{self, Semaphore, watch},
     time,
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info};
+use tracing::debug;
 
-pub use self::live::{LiveRoom, Seat};
+use self::bookkeeping::Ledger;
+pub use self::{
+    live::{LiveRoom, Seat},
+    look::{Look, describe},
+};
 use crate::{
     error::Error,
     limit::Limits,
     metrics::{Figures, Refusals},
+    passcode::Passcodes,
     random::Random,
-    room::{Carrier, Newcomer, Opened, Policy, RETRY, Room, count::Counts, id::RoomName},
-    store::{Created, GRACE, Record, Settings, Store, now_ms},
+    room::{RETRY, Room, count::Counts, id::RoomName},
+    store::Store,
 };
 
 /// How often rooms look what is due; a window or a stall is found at most this much late.
 const TICK: Duration = Duration::from_millis(250);
-/// How often records of rooms in use have their expiry put off.
-const BOOKKEEPING: Duration = Duration::from_secs(30);
 /// How long somebody may wait for what needs the store, also behind others at the same room. A little longer than one
 /// call to it may take, so that who waits alone is told by the store itself.
 const STORE_TIMEOUT: Duration = Duration::from_millis(1700);
+/// Changes of records that may be under way; while the store hangs, further ones are refused.
+const MAX_CHANGES: usize = 256;
 /// How often the store is asked whether it is there.
 pub const STORE_CHECK: Duration = Duration::from_secs(2);
 /// Locks for what must not happen to one room at the same time; names share them by hash.
@@ -65,6 +72,10 @@ pub struct Hub {
     /// Held while a room is opened from its record, created or deleted. Awaited, but never on the path of a signal.
     gates: [sync::Mutex<()>; GATES],
     hasher: RandomState,
+    passcodes: Passcodes,
+    ledger: Ledger,
+    /// Changes of records that are under way.
+    changes: Arc<Semaphore>,
     store_is_well: AtomicBool,
     draining: CancellationToken,
     /// Streams that carry a session; a receiver for whoever waits for the last.
@@ -80,6 +91,9 @@ impl Hub {
         Arc::new(Self {
             rooms: RwLock::default(),
             store,
+            passcodes: Passcodes::new(random.clone()),
+            ledger: Ledger::default(),
+            changes: Arc::new(Semaphore::new(MAX_CHANGES)),
             random,
             limits,
             defaults,
@@ -118,6 +132,27 @@ impl Hub {
         time::timeout(STORE_TIMEOUT, work).await.unwrap_or(Err(Error::StoreUnavailable))
     }
 
+    /// Hashes and tries passcodes.
+    pub fn passcodes(&self) -> &Passcodes {
+        &self.passcodes
+    }
+
+    /// Changes something of a record, and then of its live room: to the end, even if the caller goes away or is told
+    /// after a while that the store does not answer, so that nothing stays half done.
+    pub async fn change<T: Send + 'static>(
+        &self,
+        change: impl Future<Output = Result<T, Error>> + Send + 'static,
+    ) -> Result<T, Error> {
+        let permit = self.changes.clone().try_acquire_owned().map_err(|_| Error::StoreUnavailable)?;
+        let change = tokio::spawn(async move {
+            let result = change.await;
+            drop(permit);
+            result
+        });
+        // Its task comes to no end only when the server stops.
+        self.in_time(async { change.await.unwrap_or(Err(Error::Draining(RETRY))) }).await
+    }
+
     /// Keeps others from creating, opening or deleting the room meanwhile.
     pub async fn gate(&self, name: &RoomName) -> sync::MutexGuard<'_, ()> {
         let index = self.hasher.hash_one(name) as usize % GATES;
@@ -132,80 +167,6 @@ impl Hub {
     /// All live rooms.
     pub fn all(&self) -> Vec<Arc<LiveRoom>> {
         self.rooms.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
-    }
-
-    /// Opens a session, and the room if need be.
-    pub async fn join(
-        self: &Arc<Self>,
-        name: &RoomName,
-        newcomer: impl Fn() -> Newcomer,
-        carrier: Carrier,
-    ) -> Result<(Seat, Opened, Record), Error> {
-        loop {
-            let room = match self.find(name) {
-                Some(room) => room,
-                None => self.in_time(self.open(name)).await?,
-            };
-            let newcomer = newcomer();
-            let id = newcomer.id;
-            // A room that was given up between the two lines is simply opened anew.
-            let joined = room.with(|r| (!r.is_retired()).then(|| r.join(now(), newcomer, carrier)));
-            if let Some(joined) = joined {
-                let opened = joined?;
-                let record = room.record().clone();
-                let seat = Seat::new(room, id, opened.generation);
-                return Ok((seat, opened, record));
-            }
-        }
-    }
-
-    /// Makes a room live from its record, creating that where the server does so.
-    async fn open(self: &Arc<Self>, name: &RoomName) -> Result<Arc<LiveRoom>, Error> {
-        let _gate = self.gate(name).await;
-        if let Some(room) = self.find(name) {
-            return Ok(room);
-        }
-        let record = match self.store.get(name).await? {
-            Some(record) => {
-                if record.settings.empty_timeout_ms.is_some() {
-                    self.store.keep(vec![name.clone()], GRACE).await?;
-                }
-                record
-            }
-            None if self.defaults.auto_create => self.create_for_join(name).await?,
-            None => return Err(Error::RoomNotFound),
-        };
-        let policy = Policy {
-            max_members: record.settings.max_members.unwrap_or(self.defaults.max_members),
-            locked: record.settings.locked,
-            duplicate_identity: DuplicateIdentity::try_from(record.settings.duplicate_identity)
-                .unwrap_or(DuplicateIdentity::Replace),
-        };
-        let room = Room::new(policy, self.limits.clone());
-        let room = Arc::new(LiveRoom::new(name.clone(), record, room, Arc::downgrade(self)));
-        let mut rooms = self.rooms.write().unwrap_or_else(PoisonError::into_inner);
-        // Under this lock: either draining is seen here, or the room is seen by whoever drains.
-        if self.is_draining() {
-            return Err(Error::Draining(RETRY));
-        }
-        rooms.insert(name.clone(), room.clone());
-        drop(rooms);
-        debug!(room = %name, "room opened");
-        Ok(room)
-    }
-
-    async fn create_for_join(&self, name: &RoomName) -> Result<Record, Error> {
-        let timeout = u64::try_from(self.defaults.empty_timeout.as_millis()).unwrap_or(u64::MAX);
-        let settings = Settings {
-            duplicate_identity: DuplicateIdentity::Replace.into(),
-            empty_timeout_ms: Some(timeout),
-            ..Settings::default()
-        };
-        let record = Record::new(name, settings, now_ms());
-        match self.store.create(record.clone()).await? {
-            Created::New => Ok(record),
-            Created::Exists(existing) => Ok(*existing),
-        }
     }
 
     /// Takes a room that was given up out of the map, unless another has taken its place.
@@ -227,23 +188,7 @@ impl Hub {
         loop {
             tick.tick().await;
             for room in self.all() {
-                room.with(|r| r.tick(now()));
-            }
-        }
-    }
-
-    /// Keeps the records of rooms in use, and lets the others expire, for as long as the server runs.
-    pub async fn run_bookkeeping(self: Arc<Self>) {
-        let mut tick = time::interval(BOOKKEEPING);
-        tick.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
-        loop {
-            tick.tick().await;
-            let in_use = self.all().iter().map(|room| room.name().clone()).collect();
-            // What fails now is done at the next tick; the store has logged it.
-            if let Ok(expired) = self.store.keep(in_use, GRACE).await
-                && expired > 0
-            {
-                info!(expired, "records of empty rooms expired");
+                room.tick();
             }
         }
     }
@@ -293,7 +238,7 @@ impl Hub {
 
     /// Sessions in all rooms.
     pub fn session_count(&self) -> usize {
-        self.all().iter().map(|room| room.with(|r| r.member_count())).sum()
+        self.all().iter().map(|room| room.peek(Room::member_count)).sum()
     }
 
     /// Ends every stream after what waits for it was read.

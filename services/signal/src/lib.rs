@@ -21,6 +21,7 @@ pub mod limit;
 pub mod listen;
 pub mod metrics;
 mod mutant;
+pub mod passcode;
 pub mod random;
 pub mod room;
 pub mod rpc;
@@ -128,11 +129,9 @@ impl<L: Network> Server<L> {
     /// Serves until `stop` is done; then sends everybody away and ends, within the drain timeout at the latest.
     pub async fn run(self, stop: impl Future<Output = ()>) {
         let Self { config, hub, health, public, admin } = self;
-        let background = [
-            tokio::spawn(hub.clone().run_clock()),
-            tokio::spawn(hub.clone().run_bookkeeping()),
-            tokio::spawn(health.clone().report_store(hub.clone())),
-        ];
+        let background =
+            [tokio::spawn(hub.clone().run_clock()), tokio::spawn(health.clone().report_store(hub.clone()))];
+        let bookkeeping = tokio::spawn(hub.clone().run_bookkeeping());
         let stopping = CancellationToken::new();
         let public = async {
             let connections = public.accept(stop).await;
@@ -164,7 +163,7 @@ impl<L: Network> Server<L> {
                 admin.finish().await;
             }
         };
-        let rest = time::timeout_at(linger, finish).await;
+        let (rest, _) = tokio::join!(time::timeout_at(linger, finish), time::timeout_at(linger, bookkeeping));
         match (seats, rest) {
             (Ok(()), Ok(())) => info!("stopped"),
             (Ok(()), Err(_)) => info!("stopped; some connections were cut that carried no session"),

@@ -10,27 +10,36 @@
 pub mod count;
 pub mod id;
 mod log;
+mod policy;
+pub mod relay;
+mod roster;
 mod say;
 mod session;
 mod stream;
+mod watch;
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
+    sync::Arc,
     task::Waker,
     time::{Duration, Instant},
 };
 
 use signalbox_proto::v1::{
-    DuplicateIdentity, LeaveReason, Member, MemberJoined, MemberLeft, MemberState, MemberUpdated, Undelivered,
-    server_message::Body,
+    LeaveReason, Member, MemberJoined, MemberLeft, MemberState, MemberUpdated, Undelivered, server_message::Body,
 };
 
-pub use self::session::{Carrier, Frame};
 use self::{
     count::Counts,
     id::{MemberId, Secret},
     log::{About, Cap, Log},
     session::Session,
+    watch::Watch,
+};
+pub use self::{
+    policy::Policy,
+    session::{Carrier, Frame},
+    watch::Seen,
 };
 use crate::{
     error::Error,
@@ -45,17 +54,6 @@ const MEMBERSHIP_RESERVE: Cap = Cap { entries: 256, bytes: 256 * 1024 };
 /// When to try again what a stopping server refuses; streams are told a time of their own.
 pub const RETRY: Duration = Duration::from_secs(1);
 
-/// The settings of a room that its live state goes by.
-#[derive(Debug, Clone)]
-pub struct Policy {
-    /// Seats; suspended members keep theirs.
-    pub max_members: u32,
-    /// Nobody new may join.
-    pub locked: bool,
-    /// What happens when an identity joins again.
-    pub duplicate_identity: DuplicateIdentity,
-}
-
 /// Somebody about to join.
 #[derive(Debug)]
 pub struct Newcomer {
@@ -65,6 +63,8 @@ pub struct Newcomer {
     pub secret: Secret,
     /// Identity, display name, attributes and time of joining; the room fills in the rest.
     pub member: Member,
+    /// The hash that its passcode was found to fit.
+    pub proven: Option<Arc<str>>,
 }
 
 /// A session that was opened or resumed, seen from its new stream.
@@ -156,6 +156,8 @@ pub struct Room {
     sessions: BTreeMap<MemberId, Session>,
     /// Why a session's or stream's end came, until its stream has asked or is gone.
     ended: BTreeMap<(MemberId, u64), Ended>,
+    watches: BTreeMap<u64, Watch>,
+    watches_begun: u64,
     wakes: Vec<Waker>,
 }
 
@@ -170,6 +172,8 @@ impl Room {
             counts: Counts::default(),
             sessions: BTreeMap::new(),
             ended: BTreeMap::new(),
+            watches: BTreeMap::new(),
+            watches_begun: 0,
             wakes: Vec::new(),
         }
     }
@@ -179,19 +183,11 @@ impl Room {
     /// Opens a session. The others see it join.
     pub fn join(&mut self, now: Instant, newcomer: Newcomer, carrier: Carrier) -> Result<Opened, Error> {
         self.check_open()?;
-        if self.policy.locked {
-            return Err(Error::RoomLocked);
-        }
-        let Newcomer { id, secret, mut member } = newcomer;
-        let replaced = self.find_replaced(&member.identity)?;
-        let seats_taken = self.sessions.len() - usize::from(replaced.is_some());
-        if seats_taken >= self.policy.max_members as usize {
-            return Err(Error::RoomFull(self.policy.max_members));
-        }
-        if let Some(replaced) = replaced {
+        if let Some(replaced) = self.admit(now, &newcomer)? {
             self.end(now, replaced, LeaveReason::Replaced, End::Fault(Error::Replaced));
         }
 
+        let Newcomer { id, secret, mut member, .. } = newcomer;
         self.counts.opened += 1;
         member.member_id = id.to_string();
         member.join_order = self.counts.opened;
@@ -207,17 +203,6 @@ impl Room {
         };
         self.sessions.insert(id, Session::new(now, member, secret, carrier));
         Ok(opened)
-    }
-
-    fn find_replaced(&self, identity: &str) -> Result<Option<MemberId>, Error> {
-        if identity.is_empty() || self.policy.duplicate_identity == DuplicateIdentity::Allow {
-            return Ok(None);
-        }
-        let same = self.sessions.iter().find(|(_, session)| session.member.identity == identity).map(|(id, _)| *id);
-        match same {
-            Some(_) if self.policy.duplicate_identity == DuplicateIdentity::Reject => Err(Error::IdentityTaken),
-            same => Ok(same),
-        }
     }
 
     /// Continues a session on a new stream, reading on after `after_seq`. A stream that still carries it is fenced.
@@ -269,15 +254,26 @@ impl Room {
         Ok(())
     }
 
-    /// Ends every session at once: the room is closed for good.
-    pub fn close(&mut self) {
+    /// Removes every member of that identity.
+    pub fn remove_identity(&mut self, now: Instant, identity: &str) {
+        let same = self.sessions.iter().filter(|(_, session)| session.member.identity == identity);
+        for id in same.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.end(now, id, LeaveReason::Removed, End::Fault(Error::Removed));
+        }
+    }
+
+    /// Ends every session and every watch at once: the room is closed for good.
+    pub fn close(&mut self, now: Instant) {
         for (id, mut session) in std::mem::take(&mut self.sessions) {
             self.counts.ended[LeaveReason::RoomClosed as usize] += 1;
             self.wakes.extend(session.take_waker());
             if session.is_connected() {
                 self.ended.insert((id, session.generation), End::Fault(Error::RoomClosed).into());
             }
+            let reason = LeaveReason::RoomClosed.into();
+            self.tell_news(now, 0, Body::MemberLeft(MemberLeft { member_id: id.to_string(), reason }));
         }
+        self.close_watches();
     }
 
     /// Lets every stream read what waits for it and end. Nothing is accepted any more.
@@ -286,11 +282,12 @@ impl Room {
         for session in self.sessions.values_mut() {
             self.wakes.extend(session.take_waker());
         }
+        self.wake_watches();
     }
 
-    /// Gives the room up if nobody is in it; a newcomer then finds it retired.
+    /// Gives the room up if nobody is in it or watches it; a newcomer then finds it retired.
     pub fn retire_if_empty(&mut self) -> bool {
-        if self.sessions.is_empty() && self.phase == Phase::Open {
+        if self.sessions.is_empty() && !self.is_watched() && self.phase == Phase::Open {
             self.phase = Phase::Retired;
         }
         self.is_retired()
@@ -309,6 +306,7 @@ impl Room {
             let Some(mut session) = self.sessions.remove(&id) else { continue };
             self.counts.ended[reason as usize] += 1;
             self.wakes.extend(session.take_waker());
+            self.sessions.values_mut().for_each(|other| _ = other.met.remove(&id));
             if session.is_connected() {
                 // Whoever says goodbye has everything answered; other ends cut in at once.
                 let farewell = if end == End::Left { session.farewell() } else { VecDeque::new() };
@@ -336,8 +334,12 @@ impl Room {
     /// Appends an entry addressed to all but the member it is about; says for whom it no longer fits.
     fn append_for_others(&mut self, now: Instant, about: About, news: Body) -> Vec<MemberId> {
         let (About::Joined(id) | About::Updated(id) | About::Left(id) | About::SignalOf(id)) = about;
+        let told = (!self.watches.is_empty()).then(|| news.clone());
         let entry = self.log.draft(about, 0, news);
         self.log.commit(&entry);
+        if let Some(news) = told {
+            self.tell_news(now, entry.seq, news);
+        }
         let cap = Cap {
             entries: self.limits.mailbox_entries + MEMBERSHIP_RESERVE.entries,
             bytes: self.limits.mailbox_bytes + MEMBERSHIP_RESERVE.bytes,
@@ -374,45 +376,6 @@ impl Room {
     /// Checks that a session is there and that the caller owns it.
     pub fn authenticate(&mut self, id: MemberId, secret: &Secret) -> Result<(), Error> {
         self.session(id, secret).map(drop)
-    }
-
-    // === what operators see ===
-
-    /// The members, in join order.
-    pub fn members(&self) -> Vec<Member> {
-        self.roster(|_| true)
-    }
-
-    /// How many members there are.
-    pub fn member_count(&self) -> usize {
-        self.sessions.len()
-    }
-
-    /// How many members have a stream, and how many are suspended.
-    pub fn presence(&self) -> (usize, usize) {
-        let connected = self.sessions.values().filter(|session| session.is_connected()).count();
-        (connected, self.sessions.len() - connected)
-    }
-
-    /// What happened since the room was opened.
-    pub fn counts(&self) -> &Counts {
-        &self.counts
-    }
-
-    /// Bytes that wait for or are kept for the member's streams.
-    pub fn kept_bytes(&self, id: MemberId) -> Option<usize> {
-        self.sessions.get(&id).map(Session::kept_bytes)
-    }
-
-    fn others(&self, id: MemberId) -> Vec<Member> {
-        self.roster(|other| other != id)
-    }
-
-    fn roster(&self, include: impl Fn(MemberId) -> bool) -> Vec<Member> {
-        let included = self.sessions.iter().filter(|(id, _)| include(**id));
-        let mut members: Vec<_> = included.map(|(_, session)| session.member.clone()).collect();
-        members.sort_unstable_by_key(|member| member.join_order);
-        members
     }
 
     /// The streams that have something to do; to be woken without the lock.

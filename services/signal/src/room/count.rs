@@ -27,6 +27,8 @@ pub struct Counts {
     pub ended: [u64; LeaveReason::ServerLost as usize + 1],
     /// Sessions continued on another stream.
     pub resumed: u64,
+    /// Pairs of sessions that reported a connection between them.
+    pub calls: u64,
     /// Most entries that ever waited for one session.
     pub most_entries: u64,
     /// Most bytes that ever waited for one session.
@@ -55,6 +57,7 @@ impl Counts {
         sum(&mut self.ended, &other.ended);
         self.opened += other.opened;
         self.resumed += other.resumed;
+        self.calls += other.calls;
         self.most_entries = self.most_entries.max(other.most_entries);
         self.most_bytes = self.most_bytes.max(other.most_bytes);
     }

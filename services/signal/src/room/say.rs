@@ -16,6 +16,7 @@ use super::{
     id::MemberId,
     log::{self, About, Cap},
     map_fits,
+    relay::{self, NotRelay},
     session::Admission,
 };
 use crate::{
@@ -23,6 +24,12 @@ use crate::{
     limit::Limits,
     mutant::{self, Mutant},
 };
+
+/// Characters of what a client wrote as addressee that are told back: no id is longer.
+pub(super) const ECHOED: usize = 64;
+/// Bytes of the texts of a report, and of its error.
+const REPORT_WORD: usize = 64;
+const REPORT_ERROR: usize = 256;
 
 impl Room {
     /// Handles one message of a session. An error is one of the stream (or call), the session stays.
@@ -62,10 +69,15 @@ impl Room {
             return Ok(Handled { ack, left: true, ..Handled::default() });
         }
 
+        let summary = self.summarise(id, &to, negotiation, &body);
         let mut undelivered = match self.refuse(now, id, &body, size) {
             Some((reason, retry_after)) => vec![failure(&to, reason, retry_after)],
             None => self.apply(now, id, &to, negotiation, body),
         };
+        if let Some(summary) = summary {
+            let logged = if self.log.head() > head { self.log.head() } else { 0 };
+            self.tell_signal(now, logged, summary, &undelivered);
+        }
         for failed in &mut undelivered {
             failed.client_seq = seq;
             self.counts.refused(&failed.reason);
@@ -118,17 +130,24 @@ impl Room {
                 self.update(now, id, update);
                 return Vec::new();
             }
-            Said::Heartbeat(_) | Said::Report(_) | Said::Leave(_) | Said::Join(_) | Said::Resume(_) => {
+            Said::Report(report) => {
+                self.report(now, id, report);
                 return Vec::new();
             }
+            Said::Heartbeat(_) | Said::Leave(_) | Said::Join(_) | Said::Resume(_) => return Vec::new(),
         };
-        match self.find_addressee(id, to) {
-            Ok(addressee) => self.append_signal(now, id, &[addressee], negotiation, signal),
-            Err(reason) => vec![failure(to, reason, None)],
+        let addressee = match self.find_addressee(id, to) {
+            Ok(addressee) => addressee,
+            Err(reason) => return vec![failure(to, reason, None)],
+        };
+        let signal = if self.policy.relay_only { relay::filter(signal) } else { Ok(signal) };
+        match signal {
+            Ok(signal) => self.append_signal(now, id, &[addressee], negotiation, signal),
+            Err(NotRelay) => vec![failure(&addressee.to_string(), undelivered::FORBIDDEN, None)],
         }
     }
 
-    fn find_addressee(&self, from: MemberId, to: &str) -> Result<MemberId, &'static str> {
+    pub(super) fn find_addressee(&self, from: MemberId, to: &str) -> Result<MemberId, &'static str> {
         if to.is_empty() {
             let mut others = self.sessions.keys().filter(|id| **id != from);
             return match (others.next(), others.next()) {
@@ -209,7 +228,7 @@ fn kind(signal: &Body) -> usize {
 fn failure(to: &str, reason: &str, retry_after: Option<Duration>) -> Undelivered {
     Undelivered {
         client_seq: 0,
-        to: to.chars().take(64).collect(),
+        to: to.chars().take(ECHOED).collect(),
         reason: reason.to_owned(),
         retry_after: retry_after.and_then(|after| after.try_into().ok()),
     }
@@ -229,6 +248,11 @@ fn fits(body: &Said, limits: &Limits) -> bool {
             update.display_name.as_ref().is_none_or(|name| name.len() <= limits.name_bytes)
                 && map_fits(&update.attributes, limits)
         }
-        Said::Heartbeat(_) | Said::Report(_) | Said::Leave(_) | Said::Join(_) | Said::Resume(_) => true,
+        Said::Report(report) => {
+            let words = [&report.ice_state, &report.connection_state, &report.local_candidate_type];
+            let more = [&report.peer, &report.remote_candidate_type, &report.protocol];
+            words.into_iter().chain(more).all(|word| word.len() <= REPORT_WORD) && report.error.len() <= REPORT_ERROR
+        }
+        Said::Heartbeat(_) | Said::Leave(_) | Said::Join(_) | Said::Resume(_) => true,
     }
 }

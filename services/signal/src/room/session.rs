@@ -1,7 +1,7 @@
 //! One member's session: who it is, which stream carries it, what it has read of the log, what became of what it said.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     task::Waker,
     time::{Duration, Instant},
 };
@@ -11,7 +11,7 @@ use prost::Message;
 use signalbox_proto::v1::{Member, MemberState, ServerMessage, Undelivered, server_message::Body};
 
 use super::{
-    id::Secret,
+    id::{MemberId, Secret},
     log::{Cap, Entry, Full, View},
 };
 use crate::{
@@ -80,6 +80,9 @@ pub(super) struct Session {
     pub(super) generation: u64,
     pub(super) presence: Presence,
     pub(super) bucket: Bucket,
+    pub(super) joined: Instant,
+    /// Members to whom this one reported a connection before they did.
+    pub(super) met: BTreeSet<MemberId>,
     view: View,
     /// Highest client message that was handled.
     handled: u64,
@@ -108,6 +111,8 @@ impl Session {
             generation: 1,
             presence: Presence::Connected(carrier),
             bucket: Bucket::full(now),
+            joined: now,
+            met: BTreeSet::new(),
             view: View::default(),
             handled: 0,
             outcomes: VecDeque::new(),

@@ -1,10 +1,6 @@
 //! How a stream gets its session: checks a join or resume, opens the session, and makes the first message.
 
-use std::{
-    collections::HashMap,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{collections::HashMap, sync::Arc, time::SystemTime};
 
 use prost_types::Timestamp;
 use signalbox_proto::v1::{
@@ -15,7 +11,7 @@ use tonic::Status;
 
 use crate::{
     error::Error,
-    hub::{Hub, Seat, now},
+    hub::{Hub, Seat, describe, now},
     ice::IceConfig,
     limit::Limits,
     room::{
@@ -23,7 +19,6 @@ use crate::{
         id::{MemberId, RoomName, Secret},
         map_fits,
     },
-    store::Record,
     token::SessionToken,
 };
 
@@ -77,8 +72,9 @@ impl Reception {
                 joined_at: Some(SystemTime::now().into()),
                 ..Member::default()
             },
+            proven: None,
         };
-        let (seat, opened, record) = self.hub.join(&name, newcomer, carrier).await?;
+        let (seat, opened, record) = self.hub.join(&name, &join.passcode, newcomer, carrier).await?;
 
         let (ice_servers, ice_expires_at) = self.ice_servers(id);
         let token = SessionToken { room: name, member: id, secret };
@@ -86,7 +82,7 @@ impl Reception {
         let welcome = Welcome {
             session_token: token.encode(),
             you: Some(opened.you),
-            room: Some(describe(&record, self.hub.defaults().max_members, member_count)),
+            room: Some(describe(&record, member_count, self.hub.defaults())),
             members: opened.members,
             ice_servers,
             ice_expires_at,
@@ -144,31 +140,6 @@ pub(super) fn check_map(field: &'static str, map: &HashMap<String, String>, limi
     }
     let (bytes, entries) = (limits.attributes_bytes, limits.attributes);
     Err(Error::invalid(field, format!("must be at most {bytes} bytes, keys and values together, in {entries} entries")))
-}
-
-/// The room as clients see it.
-pub(super) fn describe(record: &Record, default_max_members: u32, member_count: usize) -> v1::Room {
-    let timestamp = |ms: u64| Timestamp {
-        seconds: i64::try_from(ms / 1000).unwrap_or(i64::MAX),
-        nanos: i32::try_from(ms % 1000 * 1_000_000).unwrap_or(0),
-    };
-    let settings = &record.settings;
-    v1::Room {
-        name: record.name.clone(),
-        display_name: settings.display_name.clone(),
-        max_members: settings.max_members.unwrap_or(default_max_members),
-        passcode_required: false,
-        locked: settings.locked,
-        created_at: Some(timestamp(record.created_at_ms)),
-        // While somebody is in the room it is in use, and its expiry is put off.
-        expires_at: record.expires_at_ms.filter(|_| member_count == 0).map(timestamp),
-        empty_timeout: settings.empty_timeout_ms.and_then(|ms| Duration::from_millis(ms).try_into().ok()),
-        labels: settings.labels.clone().into_iter().collect(),
-        member_count: u32::try_from(member_count).unwrap_or(u32::MAX),
-        duplicate_identity: settings.duplicate_identity,
-        relay_only: false,
-        etag: record.version.to_string(),
-    }
 }
 
 /// The limits that clients are told.

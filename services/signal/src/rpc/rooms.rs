@@ -1,29 +1,31 @@
 //! The Rooms service: what an application's back end and operators do with rooms.
 
-use std::{pin::Pin, sync::Arc};
+mod settings;
+mod watching;
 
-use futures_core::Stream;
+use std::{sync::Arc, time::Duration};
+
 use signalbox_proto::v1::{
-    CreateRoomRequest, DeleteRoomRequest, DuplicateIdentity, GetRoomRequest, ListMembersRequest, ListMembersResponse,
-    ListRoomsRequest, ListRoomsResponse, RemoveMemberRequest, Room, RoomEvent, UpdateRoomRequest, WatchRoomRequest,
-    rooms_server::Rooms,
+    CreateRoomRequest, DeleteRoomRequest, GetRoomRequest, ListMembersRequest, ListMembersResponse, ListRoomsRequest,
+    ListRoomsResponse, RemoveMemberRequest, Room, UpdateRoomRequest, WatchRoomRequest, rooms_server::Rooms,
 };
 use tonic::{Request, Response, Status};
 
-use super::join::{check_map, describe};
+use self::{settings::Change, watching::Watching};
 use crate::{
     error::Error,
-    hub::{Hub, now},
-    room::{
-        self,
-        id::{MemberId, RoomName},
-    },
-    store::{Created, Filter, Record, Settings, now_ms},
+    hub::{Hub, LiveRoom, Look, now},
+    room::id::{MemberId, RoomName},
+    store::{Created, Filter, Record, Settings, Updated, now_ms},
 };
 
 /// Rooms in one page of a list: the most, and what is given when nothing is asked.
 const MAX_PAGE: u32 = 1000;
 const DEFAULT_PAGE: u32 = 100;
+/// Identities that may be banned from one room: they are part of its record, which is read and written as a whole.
+const MAX_BANS: usize = 1000;
+/// How often a change is tried again that another one overtook. Only another server that shares the store can do that.
+const TRIES: usize = 5;
 
 /// `signalbox.v1.Rooms`.
 #[derive(Clone)]
@@ -37,95 +39,101 @@ impl RoomsService {
         Self { hub }
     }
 
-    fn describe(&self, record: &Record) -> Room {
-        let live = RoomName::parse(&record.name, "name").ok().and_then(|name| self.hub.find(&name));
-        let member_count = live.map_or(0, |room| room.with(|r| r.member_count()));
-        describe(record, self.hub.defaults().max_members, member_count)
+    /// The live room, unless it is kept only for those who watch it: then its record is what counts.
+    fn find(&self, name: &RoomName) -> Option<Arc<LiveRoom>> {
+        self.hub.find(name).filter(|room| !room.is_dormant())
     }
 
-    async fn record(&self, name: &str) -> Result<Record, Error> {
-        let name = RoomName::parse(name, "name")?;
-        if let Some(room) = self.hub.find(&name) {
-            return Ok(room.record().clone());
+    async fn look(&self, name: &RoomName) -> Result<Look, Error> {
+        match self.find(name) {
+            Some(room) => Ok(room.look()),
+            None => {
+                let record = self.hub.in_time(async { Ok(self.hub.store().get(name).await?) }).await?;
+                let record = record.ok_or(Error::RoomNotFound)?;
+                Ok(Look { record, member_count: 0 })
+            }
         }
-        self.hub.store().get(&name).await?.ok_or(Error::RoomNotFound)
     }
 
-    /// Checks a room's settings and makes a record of them.
-    fn new_record(&self, request: CreateRoomRequest) -> Result<Record, Status> {
-        let room = request.room.unwrap_or_default();
-        let limits = self.hub.limits();
-        // What this version does not enforce must not look as if it were.
-        if !request.passcode.is_empty() || room.passcode_required {
-            return Err(Error::Unimplemented("a passcode").into());
+    /// A room whose record was just read.
+    fn look_at(&self, record: Record) -> Look {
+        let live = RoomName::parse(&record.name, "name").ok().and_then(|name| self.find(&name));
+        live.map_or(Look { record, member_count: 0 }, |room| room.look())
+    }
+
+    /// Changes a room's settings, on record and where it is live. `etag`: only if they are still those.
+    async fn update(
+        &self,
+        name: &RoomName,
+        etag: &str,
+        change: impl Fn(Settings) -> Result<Settings, Error>,
+    ) -> Result<Look, Error> {
+        let _gate = self.hub.gate(name).await;
+        let mut record = self.look(name).await?.record;
+        for _ in 0..TRIES {
+            if !etag.is_empty() && etag != record.version.to_string() {
+                return Err(Error::EtagMismatch);
+            }
+            let settings = change(record.settings)?;
+            let updated = self.hub.store().update(name, Some(record.version), settings).await?;
+            record = match updated {
+                Updated::Done(record) => {
+                    self.hub.find(name).inspect(|room| self.hub.adopt(room, Record::clone(&record)));
+                    return Ok(self.look_at(*record));
+                }
+                Updated::Conflict(record) => {
+                    self.hub.find(name).inspect(|room| self.hub.adopt(room, Record::clone(&record)));
+                    *record
+                }
+                Updated::Missing => return Err(Error::RoomNotFound),
+            };
         }
-        if room.relay_only {
-            return Err(Error::Unimplemented("relay_only").into());
-        }
-        let name = match room.name.as_str() {
-            "" => RoomName::generate(self.hub.random().bits()),
-            name => RoomName::parse(name, "room.name")?,
-        };
-        if room.display_name.len() > limits.name_bytes {
-            let problem = format!("must be at most {} bytes", limits.name_bytes);
-            return Err(Error::invalid("room.display_name", problem).into());
-        }
-        let most = self.hub.defaults().max_room_members;
-        if room.max_members > most {
-            return Err(Error::invalid("room.max_members", format!("must be at most {most}")).into());
-        }
-        check_map("room.labels", &room.labels, limits)?;
-        let duplicate_identity = DuplicateIdentity::try_from(room.duplicate_identity)
-            .map_err(|_| Error::invalid("room.duplicate_identity", "must be REPLACE, REJECT or ALLOW"))?;
-        let empty_timeout_ms = room
-            .empty_timeout
-            .map(|timeout| std::time::Duration::try_from(timeout).map(|t| t.as_millis()))
-            .transpose()
-            .map_err(|_| Error::invalid("room.empty_timeout", "must not be negative"))?
-            .map(|ms| u64::try_from(ms).unwrap_or(u64::MAX));
-        let settings = Settings {
-            display_name: room.display_name,
-            max_members: (room.max_members > 0).then_some(room.max_members),
-            locked: room.locked,
-            duplicate_identity: match duplicate_identity {
-                DuplicateIdentity::Unspecified => DuplicateIdentity::Replace.into(),
-                chosen => chosen.into(),
-            },
-            empty_timeout_ms,
-            labels: room.labels.into_iter().collect(),
-            ..Settings::default()
-        };
-        Ok(Record::new(&name, settings, now_ms()))
+        Err(Error::EtagMismatch)
+    }
+
+    fn answer(&self, look: &Look) -> Response<Room> {
+        Response::new(look.for_operators(self.hub.defaults()))
     }
 }
 
 #[tonic::async_trait]
 impl Rooms for RoomsService {
-    type WatchRoomStream = Pin<Box<dyn Stream<Item = Result<RoomEvent, Status>> + Send>>;
+    type WatchRoomStream = Watching;
 
     async fn create_room(&self, request: Request<CreateRoomRequest>) -> Result<Response<Room>, Status> {
-        let record = self.new_record(request.into_inner())?;
-        let name = RoomName::parse(&record.name, "room.name")?;
-        let create = async {
-            let _gate = self.hub.gate(&name).await;
-            if self.hub.find(&name).is_some() {
+        let CreateRoomRequest { room, passcode } = request.into_inner();
+        let room = room.unwrap_or_default();
+        let name = match room.name.as_str() {
+            "" => RoomName::generate(self.hub.random().bits()),
+            name => RoomName::parse(name, "room.name")?,
+        };
+        let change = Change::whole(&self.hub, room, &passcode).await?;
+        let this = self.clone();
+        let created = self.hub.change(async move {
+            let _gate = this.hub.gate(&name).await;
+            if this.find(&name).is_some() {
                 return Err(Error::RoomExists);
             }
-            match self.hub.store().create(record.clone()).await? {
-                Created::New => Ok(Response::new(self.describe(&record))),
+            let record = Record::new(&name, change.apply(&this.hub, Settings::default())?, now_ms());
+            match this.hub.store().create(record.clone()).await? {
+                Created::New => {
+                    // Whoever watches an earlier room of that name, which ended meanwhile, does not watch this one.
+                    this.hub.find(&name).inspect(|earlier| earlier.close());
+                    Ok(Look { record, member_count: 0 })
+                }
                 Created::Exists(_) => Err(Error::RoomExists),
             }
-        };
-        Ok(self.hub.in_time(create).await?)
+        });
+        Ok(self.answer(&created.await?))
     }
 
     async fn get_room(&self, request: Request<GetRoomRequest>) -> Result<Response<Room>, Status> {
-        let record = self.record(&request.into_inner().name).await?;
-        Ok(Response::new(self.describe(&record)))
+        let name = RoomName::parse(&request.into_inner().name, "name")?;
+        Ok(self.answer(&self.look(&name).await?))
     }
 
     async fn list_rooms(&self, request: Request<ListRoomsRequest>) -> Result<Response<ListRoomsResponse>, Status> {
-        let ListRoomsRequest { page_size, mut page_token, live_only, labels } = request.into_inner();
+        let ListRoomsRequest { page_size, page_token, live_only, labels } = request.into_inner();
         if page_size > MAX_PAGE {
             return Err(Error::invalid("page_size", format!("must be at most {MAX_PAGE}")).into());
         }
@@ -133,44 +141,58 @@ impl Rooms for RoomsService {
             return Err(Error::invalid("page_token", "must be next_page_token of the page before").into());
         }
         let page_size = if page_size == 0 { DEFAULT_PAGE } else { page_size } as usize;
-        let wanted = |room: &Room| !live_only || room.member_count > 0;
-        // One look at the store a call: a page may be short of what was asked for, or empty, with more to come.
-        let after = (!page_token.is_empty()).then(|| page_token.clone());
-        let filter = Filter { after, labels: labels.into_iter().collect(), limit: MAX_PAGE as usize };
-        let records = self.hub.store().list(filter).await.map_err(Error::from)?;
-        let mut more = records.len() == MAX_PAGE as usize;
-        let mut rooms: Vec<Room> = Vec::new();
-        for record in records {
-            if rooms.len() == page_size {
-                more = true;
-                break;
-            }
-            page_token.clone_from(&record.name);
-            rooms.extend(Some(self.describe(&record)).filter(wanted));
-        }
-        let next_page_token = if more { page_token } else { String::new() };
-        Ok(Response::new(ListRoomsResponse { rooms, next_page_token }))
+        let labels = labels.into_iter().collect();
+        // One more than asked for says whether there are more.
+        let mut looks: Vec<_> = if live_only {
+            let live = self.hub.all().into_iter().filter(|room| room.name().as_str() > page_token.as_str());
+            let looks = live.map(|room| room.look());
+            let mut wanted: Vec<_> =
+                looks.filter(|look| look.member_count > 0 && look.record.has_labels(&labels)).collect();
+            wanted.sort_unstable_by(|a, b| a.record.name.cmp(&b.record.name));
+            wanted.truncate(page_size + 1);
+            wanted
+        } else {
+            let after = (!page_token.is_empty()).then_some(page_token);
+            let filter = Filter { after, labels, limit: page_size + 1 };
+            let records = self.hub.in_time(async { Ok(self.hub.store().list(filter).await?) }).await?;
+            records.into_iter().map(|record| self.look_at(record)).collect()
+        };
+        let has_more = looks.len() > page_size;
+        looks.truncate(page_size);
+        let last = looks.last().filter(|_| has_more);
+        Ok(Response::new(ListRoomsResponse {
+            next_page_token: last.map(|look| look.record.name.clone()).unwrap_or_default(),
+            rooms: looks.iter().map(|look| look.for_operators(self.hub.defaults())).collect(),
+        }))
     }
 
-    async fn update_room(&self, _: Request<UpdateRoomRequest>) -> Result<Response<Room>, Status> {
-        Err(Error::Unimplemented("UpdateRoom").into())
+    async fn update_room(&self, request: Request<UpdateRoomRequest>) -> Result<Response<Room>, Status> {
+        let UpdateRoomRequest { room, update_mask, passcode } = request.into_inner();
+        let room = room.unwrap_or_default();
+        let (name, etag) = (RoomName::parse(&room.name, "room.name")?, room.etag.clone());
+        let change = Change::masked(&self.hub, room, update_mask, &passcode).await?;
+        let this = self.clone();
+        let updated = self
+            .hub
+            .change(async move { this.update(&name, &etag, |settings| change.apply(&this.hub, settings)).await });
+        Ok(self.answer(&updated.await?))
     }
 
     async fn delete_room(&self, request: Request<DeleteRoomRequest>) -> Result<Response<()>, Status> {
         let name = RoomName::parse(&request.into_inner().name, "name")?;
-        let delete = async {
-            let _gate = self.hub.gate(&name).await;
-            let existed = self.hub.store().delete(&name).await?;
-            let live = self.hub.find(&name);
-            if !existed && live.is_none() {
-                return Err(Error::RoomNotFound);
+        let this = self.clone();
+        let deleted = self.hub.change(async move {
+            let _gate = this.hub.gate(&name).await;
+            let existed = this.hub.store().delete(&name).await?;
+            match this.hub.find(&name) {
+                Some(room) => this.hub.close(&room),
+                None if !existed => return Err(Error::RoomNotFound),
+                None => {}
             }
-            if let Some(room) = live {
-                room.with(room::Room::close);
-            }
-            Ok(Response::new(()))
-        };
-        Ok(self.hub.in_time(delete).await?)
+            Ok(())
+        });
+        deleted.await?;
+        Ok(Response::new(()))
     }
 
     async fn list_members(
@@ -178,23 +200,58 @@ impl Rooms for RoomsService {
         request: Request<ListMembersRequest>,
     ) -> Result<Response<ListMembersResponse>, Status> {
         let name = RoomName::parse(&request.into_inner().room, "room")?;
-        let members = match self.hub.find(&name) {
-            Some(room) => room.with(|r| r.members()),
-            None => self.record(name.as_str()).await.map(|_| Vec::new())?,
+        let members = match self.find(&name) {
+            Some(room) => room.peek(|r| r.members()),
+            None => self.look(&name).await.map(|_| Vec::new())?,
         };
         Ok(Response::new(ListMembersResponse { members }))
     }
 
     async fn remove_member(&self, request: Request<RemoveMemberRequest>) -> Result<Response<()>, Status> {
-        let RemoveMemberRequest { room, member_id } = request.into_inner();
+        let RemoveMemberRequest { room, member_id, ban } = request.into_inner();
         let name = RoomName::parse(&room, "room")?;
         let id = MemberId::parse(&member_id).ok_or(Error::NoSuchMember)?;
         let room = self.hub.find(&name).ok_or(Error::NoSuchMember)?;
-        room.with(|r| r.remove(now(), id))?;
+        let Some(ban) = ban else {
+            room.with(|r| r.remove(now(), id))?;
+            return Ok(Response::new(()));
+        };
+        let ban = Duration::try_from(ban).ok().filter(|ban| !ban.is_zero());
+        let ban = ban.ok_or_else(|| Error::invalid("ban", "must be positive; leave it out to remove only"))?;
+        let identity = room.peek(|r| r.member(id).map(|member| member.identity.clone())).ok_or(Error::NoSuchMember)?;
+        if identity.is_empty() {
+            let problem = "the member has no identity that could be banned; leave it out to remove only";
+            return Err(Error::invalid("ban", problem).into());
+        }
+        let this = self.clone();
+        // On record first: a removed member who comes back must find the ban.
+        let banned = self.hub.change(async move {
+            this.update(&name, "", |settings| Ok(with_ban(settings, &identity, ban))).await?;
+            room.with(|r| r.remove_identity(now(), &identity));
+            Ok(())
+        });
+        banned.await?;
         Ok(Response::new(()))
     }
 
-    async fn watch_room(&self, _: Request<WatchRoomRequest>) -> Result<Response<Self::WatchRoomStream>, Status> {
-        Err(Error::Unimplemented("WatchRoom").into())
+    async fn watch_room(&self, request: Request<WatchRoomRequest>) -> Result<Response<Watching>, Status> {
+        let name = RoomName::parse(&request.into_inner().room, "room")?;
+        let (room, watch, there) = self.hub.watch(&name).await?;
+        Ok(Response::new(Watching::new(room, watch, there)))
     }
+}
+
+/// The settings with an identity banned. Bans that are over are dropped, then those that end first.
+fn with_ban(mut settings: Settings, identity: &str, ban: Duration) -> Settings {
+    let now_ms = now_ms();
+    let until_ms = now_ms.saturating_add(u64::try_from(ban.as_millis()).unwrap_or(u64::MAX));
+    let bans = &mut settings.bans;
+    bans.retain(|_, until_ms| *until_ms > now_ms);
+    bans.remove(identity);
+    while bans.len() >= MAX_BANS {
+        let first = bans.iter().min_by_key(|(_, until_ms)| **until_ms).map(|(identity, _)| identity.clone());
+        first.and_then(|first| bans.remove(&first));
+    }
+    bans.insert(identity.to_owned(), until_ms);
+    settings
 }

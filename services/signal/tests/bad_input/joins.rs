@@ -92,7 +92,8 @@ async fn names_that_are_no_room_names() {
             assert_field_error(&deleted.unwrap_err(), "INVALID_ROOM_NAME", "name");
             let listed = rooms.list_members(ListMembersRequest { room: name.clone() }).await;
             assert_field_error(&listed.unwrap_err(), "INVALID_ROOM_NAME", "room");
-            let removed = rooms.remove_member(RemoveMemberRequest { room: name, member_id: "x".to_owned() }).await;
+            let removed =
+                rooms.remove_member(RemoveMemberRequest { room: name, member_id: "x".to_owned(), ban: None }).await;
             assert_field_error(&removed.unwrap_err(), "INVALID_ROOM_NAME", "room");
         }
         for good in ["a", "-", "_", "A-z_09", &"a".repeat(64)] {

@@ -14,6 +14,7 @@ use std::{
     future::Future,
     net::{Ipv4Addr, SocketAddr},
     path::Path,
+    sync::Arc,
     time::Duration,
 };
 
@@ -22,7 +23,13 @@ use signalbox_proto::{
     ERROR_DOMAIN,
     v1::{rooms_client::RoomsClient, signal_client::SignalClient},
 };
-use signalbox_server::{Server, config::Cli};
+use signalbox_server::{
+    Server,
+    config::{Cli, Config},
+    listen::Tcp,
+    random::Random,
+    store::Store,
+};
 use tempfile::TempDir;
 use tokio::{sync::oneshot, task::JoinHandle, time::timeout};
 use tonic::{
@@ -76,13 +83,18 @@ impl TestServer {
 
     /// Starts a server with that store.
     pub(crate) async fn start_on(store: &str, flags: &[&str]) -> Self {
-        let mut args = vec!["signalbox", "--store", store];
-        if !flags.contains(&"--listen") {
-            args.extend(["--listen", "127.0.0.1:0"]);
-        }
-        let config = Cli::try_parse_from(args.iter().chain(flags)).expect("valid flags").serve;
-        config.check().expect("flags that fit together");
-        let server = Server::bind(config).await.expect("a server");
+        let config = configuration(&[&["--store", store], flags].concat());
+        Self::run(Server::bind(config).await.expect("a server"))
+    }
+
+    /// Starts a server with a store of the test's.
+    pub(crate) async fn start_with(store: Arc<dyn Store>, flags: &[&str]) -> Self {
+        let config = configuration(flags);
+        let listener = Tcp::bind(config.listen).await.expect("a port");
+        Self::run(Server::new(config, store, Random::system(), listener).await)
+    }
+
+    fn run(server: Server) -> Self {
         let mut addr = server.local_addr().expect("an address");
         if addr.ip().is_unspecified() {
             addr.set_ip(Ipv4Addr::LOCALHOST.into());
@@ -113,6 +125,17 @@ impl TestServer {
     pub(crate) async fn rooms(&self) -> RoomsClient<Channel> {
         RoomsClient::new(connect(self.addr).await)
     }
+}
+
+/// The configuration of these flags, with a free port.
+fn configuration(flags: &[&str]) -> Config {
+    let mut args = vec!["signalbox"];
+    if !flags.contains(&"--listen") {
+        args.extend(["--listen", "127.0.0.1:0"]);
+    }
+    let config = Cli::try_parse_from(args.iter().chain(flags)).expect("valid flags").serve;
+    config.check().expect("flags that fit together");
+    config
 }
 
 /// An HTTP/2 connection.

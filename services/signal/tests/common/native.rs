@@ -201,6 +201,12 @@ impl Member {
         self.stream.half_close();
     }
 
+    /// Leaves, and waits until that is done.
+    pub(crate) async fn leave(mut self) {
+        self.say("", say::leave()).await;
+        while self.try_next().await.expect("a leave ends well").is_some() {}
+    }
+
     /// What resuming needs.
     pub(crate) fn ticket(&self) -> Ticket {
         Ticket { id: self.id.clone(), token: self.token.clone(), seq: self.seq }

@@ -7,9 +7,10 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod model;
+mod policy;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     task::Waker,
     time::{Duration, Instant},
 };
@@ -25,13 +26,16 @@ use signalbox_server::{
     error::Error,
     limit::Limits,
     room::{
-        Carrier, End, Frame, Newcomer, Next, Policy, Room, Via,
+        Carrier, End, Frame, Newcomer, Next, Policy, Room, Seen, Via,
         count::{Counts, REASONS},
         id::{MemberId, Secret},
     },
 };
 
-use crate::model::{News, Session, roster};
+use crate::{
+    model::{News, Session, roster},
+    policy::{hash, name},
+};
 
 const SEATS: u32 = 4;
 const MAILBOX: usize = 6;
@@ -39,7 +43,7 @@ const RESERVE: usize = 256;
 
 #[derive(Debug, Clone)]
 enum Op {
-    Join { identity: u8 },
+    Join { identity: u8, passcode: Option<u8> },
     Signal { from: usize, to: To, numbering: Numbering },
     DataToAll { from: usize },
     Read { who: usize, most: usize },
@@ -52,6 +56,9 @@ enum Op {
     Kick { who: usize },
     Pass { seconds: u64 },
     Close,
+    SetPolicy { seats: u32, locked: bool, duplicate: DuplicateIdentity, passcode: u8 },
+    Ban { identity: u8, seconds: u64 },
+    Report { who: usize, peer: usize },
 }
 
 #[derive(Debug, Clone)]
@@ -75,8 +82,12 @@ fn op() -> impl Strategy<Value = Op> {
     let numbering = prop_oneof![
         6 => Just(Numbering::Next), 1 => Just(Numbering::Again), 1 => Just(Numbering::Gap), 2 => Just(Numbering::None)
     ];
+    let duplicate = prop_oneof![
+        3 => Just(DuplicateIdentity::Replace), 1 => Just(DuplicateIdentity::Reject), 1 => Just(DuplicateIdentity::Allow)
+    ];
     prop_oneof![
-        6 => (0u8..4).prop_map(|identity| Op::Join { identity }),
+        6 => (0u8..4, prop_oneof![9 => Just(None), 1 => (0u8..3).prop_map(Some)])
+            .prop_map(|(identity, passcode)| Op::Join { identity, passcode }),
         20 => (who(), to, numbering).prop_map(|(from, to, numbering)| Op::Signal { from, to, numbering }),
         3 => who().prop_map(|from| Op::DataToAll { from }),
         10 => (who(), 0usize..6).prop_map(|(who, most)| Op::Read { who, most }),
@@ -89,11 +100,22 @@ fn op() -> impl Strategy<Value = Op> {
         1 => who().prop_map(|who| Op::Kick { who }),
         3 => prop_oneof![0u64..40, 60u64..120].prop_map(|seconds| Op::Pass { seconds }),
         1 => Just(Op::Close),
+        2 => (1u32..7, prop::bool::weighted(0.2), duplicate, prop_oneof![2 => Just(0u8), 1 => 1u8..3]).prop_map(
+            |(seats, locked, duplicate, passcode)| Op::SetPolicy { seats, locked, duplicate, passcode }
+        ),
+        1 => (0u8..4, 0u64..90).prop_map(|(identity, seconds)| Op::Ban { identity, seconds }),
+        3 => (who(), who()).prop_map(|(who, peer)| Op::Report { who, peer }),
     ]
 }
 
 struct World {
     room: Room,
+    policy: Policy,
+    /// A watch, and who is in the room by what it told.
+    watch: u64,
+    watched: BTreeMap<String, MemberState>,
+    /// Pairs that reported a connection.
+    met: BTreeSet<BTreeSet<MemberId>>,
     limits: Limits,
     now: Instant,
     head: u64,
@@ -108,9 +130,16 @@ impl World {
         let limits =
             Limits { mailbox_entries: MAILBOX, signal_burst: u32::MAX, signals_per_second: 1, ..Limits::default() };
         let limits = Limits { signals_per_second: 1_000_000, signal_burst: 1_000_000, ..limits };
-        let policy = Policy { max_members: SEATS, locked: false, duplicate_identity: DuplicateIdentity::Replace };
+        let policy = Policy { max_members: SEATS, ..Policy::default() };
+        let mut room = Room::new(policy.clone(), limits.clone());
+        let (watch, there) = room.watch().unwrap();
+        assert!(there.is_empty());
         Self {
-            room: Room::new(policy, limits.clone()),
+            room,
+            policy,
+            watch,
+            watched: BTreeMap::new(),
+            met: BTreeSet::new(),
             limits,
             now: Instant::now(),
             head: 0,
@@ -171,7 +200,7 @@ impl World {
 
     fn apply(&mut self, op: &Op) {
         match *op {
-            Op::Join { identity } => self.join(identity),
+            Op::Join { identity, passcode } => self.join(identity, passcode),
             Op::Signal { from, ref to, numbering } => self.signal(from, to, numbering),
             Op::DataToAll { from } => self.data_to_all(from),
             Op::Read { who, most } => {
@@ -205,8 +234,16 @@ impl World {
                 }
             }
             Op::Pass { seconds } => self.pass(Duration::from_secs(seconds)),
+            Op::SetPolicy { seats, locked, duplicate, passcode } => self.set_policy(seats, locked, duplicate, passcode),
+            Op::Ban { identity, seconds } => self.ban(identity, Duration::from_secs(seconds)),
+            Op::Report { who, peer } => self.report(who, peer),
             Op::Close => {
-                self.room.close();
+                self.room.close(self.now);
+                self.see();
+                assert!(self.watched.is_empty());
+                assert!(matches!(self.room.poll_watch(self.watch, Waker::noop()), Seen::End(Error::RoomClosed)));
+                self.room.unwatch(self.watch);
+                (self.watch, _) = self.room.watch().unwrap();
                 for gone in std::mem::take(&mut self.live) {
                     self.counts.ended[LeaveReason::RoomClosed as usize] += 1;
                     if gone.is_connected() {
@@ -219,22 +256,51 @@ impl World {
         }
     }
 
-    fn join(&mut self, identity: u8) {
-        // 0 is anonymous, which never collides.
-        let identity = if identity == 0 { String::new() } else { format!("user-{identity}") };
+    /// A passcode was proven to fit the hash of that number; `None`: the one that is asked for.
+    fn join(&mut self, identity: u8, passcode: Option<u8>) {
+        let identity = name(identity);
+        let asked = self.policy.passcode_hash.clone();
+        let proven = passcode.map_or_else(|| asked.clone(), hash);
+        let to_prove = self.room.passcode_to_prove(proven.as_ref());
         let number = (self.joins + self.texts * 1000 + 1).to_be_bytes();
         let mut bits = [7; 12];
         bits[..8].copy_from_slice(&number);
         let (id, secret) = (MemberId::new(bits), Secret::new([1; 32]));
-        let newcomer = Newcomer { id, secret, member: Member { identity: identity.clone(), ..Member::default() } };
+        let member = Member { identity: identity.clone(), ..Member::default() };
+        let newcomer = Newcomer { id, secret, member, proven: proven.clone() };
         let result = self.room.join(self.now, newcomer, Carrier::Exchange);
 
-        let same = self.live.iter().position(|s| !identity.is_empty() && s.identity == identity);
-        if self.live.len() - usize::from(same.is_some()) >= SEATS as usize {
-            assert_eq!(result.err(), Some(Error::RoomFull(SEATS)));
+        let Policy { max_members, locked, duplicate_identity, .. } = self.policy;
+        // Any member of that identity: the one with the lowest id is replaced.
+        let named = |s: &&Session| !identity.is_empty() && s.identity == identity;
+        let same = self
+            .live
+            .iter()
+            .filter(named)
+            .map(|s| s.id)
+            .min()
+            .filter(|_| duplicate_identity != DuplicateIdentity::Allow);
+        let refused = if locked {
+            Some(Error::RoomLocked)
+        } else if asked.is_some() && asked != proven {
+            assert_eq!(to_prove, asked);
+            Some(Error::PasscodeWrong)
+        } else if self.policy.bans.get(&identity).is_some_and(|until| *until > self.now) {
+            Some(Error::Banned)
+        } else if same.is_some() && duplicate_identity == DuplicateIdentity::Reject {
+            Some(Error::IdentityTaken)
+        } else if self.live.len() - usize::from(same.is_some()) >= max_members as usize {
+            Some(Error::RoomFull(max_members))
+        } else {
+            None
+        };
+        if let Some(refused) = refused {
+            assert_eq!(result.err(), Some(refused));
             self.texts += 1;
             return;
         }
+        assert_eq!(to_prove, None);
+        let same = same.map(|id| self.live.iter().position(|s| s.id == id).unwrap());
         if let Some(replaced) = same {
             self.end(replaced, LeaveReason::Replaced, Some(Error::Replaced));
         }
@@ -450,6 +516,9 @@ impl World {
     // === what holds after every operation ===
 
     fn check(&mut self) {
+        self.see();
+        let states = self.live.iter().map(|s| (s.id.to_string(), s.state()));
+        assert_eq!(self.watched, states.collect(), "what the watch tells");
         assert_eq!(self.room.member_count(), self.live.len());
         self.counts.most_bytes = self.room.counts().most_bytes;
         assert_eq!(self.room.counts(), &self.counts);
@@ -463,10 +532,7 @@ impl World {
 
     fn check_roster_of(&self, index: usize) {
         let own = self.live[index].id;
-        let present = self.live.iter().filter(|s| s.id != own).map(|s| {
-            let state = if s.suspended_since.is_some() { MemberState::Suspended } else { MemberState::Connected };
-            (s.id.to_string(), state)
-        });
+        let present = self.live.iter().filter(|s| s.id != own).map(|s| (s.id.to_string(), s.state()));
         assert_eq!(self.live[index].roster, present.collect());
     }
 
@@ -488,6 +554,8 @@ impl World {
             self.leave(0);
         }
         assert_eq!(self.room.member_count(), 0);
+        assert!(!self.room.retire_if_empty(), "somebody watches");
+        self.room.unwatch(self.watch);
         assert!(self.room.retire_if_empty());
     }
 }

@@ -70,6 +70,10 @@ impl Session {
         self.suspended_since.is_none()
     }
 
+    pub(crate) fn state(&self) -> MemberState {
+        if self.is_connected() { MemberState::Connected } else { MemberState::Suspended }
+    }
+
     /// Whether another entry may wait.
     pub(crate) fn fits(&self, cap: usize) -> bool {
         self.inbox.len() - self.cursor < cap

@@ -67,7 +67,7 @@ async fn a_removed_member_is_out_at_once() {
     body!(live.next().await, MemberJoined);
     body!(live.next().await, MemberUpdated);
     let mut remove = async |room: &str, id: &str| {
-        rooms.remove_member(RemoveMemberRequest { room: room.to_owned(), member_id: id.to_owned() }).await
+        rooms.remove_member(RemoveMemberRequest { room: room.to_owned(), member_id: id.to_owned(), ban: None }).await
     };
 
     for id in [&live.id, &lost.id] {

@@ -97,7 +97,7 @@ async fn what_happens_is_counted() {
         body!(b.event().await, Offer);
     }
     body!(b.event().await, Data);
-    let kick = RemoveMemberRequest { room: "secret-room".to_owned(), member_id: b.id.clone() };
+    let kick = RemoveMemberRequest { room: "secret-room".to_owned(), member_id: b.id.clone(), ban: None };
     server.rooms().await.remove_member(kick).await.expect("it is removed");
     b.sent_away().await;
     a.say("", say::leave()).await;

@@ -93,7 +93,7 @@ async fn operators_rule_the_same_rooms_from_a_port_of_their_own() {
     let mut member = Member::join(&server, "demo").await;
     let room = rooms.get_room(GetRoomRequest { name: "demo".to_owned() }).await.expect("it is there").into_inner();
     assert_eq!(room.member_count, 1);
-    let remove = RemoveMemberRequest { room: "demo".to_owned(), member_id: member.id.clone() };
+    let remove = RemoveMemberRequest { room: "demo".to_owned(), member_id: member.id.clone(), ban: None };
     rooms.remove_member(remove).await.expect("it is there");
     assert_eq!(member.sent_away().await.0.reason, "REMOVED");
 

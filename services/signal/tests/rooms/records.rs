@@ -1,11 +1,8 @@
-//! Room records: created, found, listed, kept, and what this version does not do yet.
+//! Room records: created, found, listed, kept.
 
 use std::time::Duration;
 
-use signalbox_proto::v1::{
-    CreateRoomRequest, DeleteRoomRequest, DuplicateIdentity, GetRoomRequest, ListRoomsRequest, Room, UpdateRoomRequest,
-    WatchRoomRequest,
-};
+use signalbox_proto::v1::{CreateRoomRequest, DeleteRoomRequest, DuplicateIdentity, ListRoomsRequest, Room};
 use signalbox_server::{
     room::id::RoomName,
     store::{EmbeddedStore, Record, Settings, Store, now_ms},
@@ -14,12 +11,8 @@ use tonic::Code;
 
 use crate::{
     common::{TestServer, assert_error, native::Member, say, web::Web},
-    create, named,
+    create, get, named,
 };
-
-fn get(name: &str) -> GetRoomRequest {
-    GetRoomRequest { name: name.to_owned() }
-}
 
 #[tokio::test]
 async fn a_room_is_as_it_was_created() {
@@ -36,7 +29,8 @@ async fn a_room_is_as_it_was_created() {
     };
     let created = rooms.create_room(create(asked.clone())).await.expect("a room").into_inner();
     assert!(created.created_at.is_some() && created.expires_at.is_some() && !created.etag.is_empty());
-    let told = Room { created_at: None, expires_at: None, etag: String::new(), ..created.clone() };
+    assert_eq!((created.updated_at, created.last_active_at), (created.created_at, None));
+    let told = Room { created_at: None, updated_at: None, expires_at: None, etag: String::new(), ..created.clone() };
     assert_eq!(told, asked);
     assert_eq!(rooms.get_room(get("demo")).await.unwrap().into_inner(), created);
 
@@ -73,7 +67,10 @@ async fn a_room_made_by_a_join_has_the_servers_settings() {
 
     let mut member = Member::join(&server, "demo").await;
     let room = rooms.get_room(get("demo")).await.unwrap().into_inner();
-    assert_eq!(Some(&room), member.welcome().room.as_ref(), "a welcome tells the same");
+    let on_record = Room { updated_at: None, last_active_at: None, join_count: 0, call_count: 0, ..room.clone() };
+    assert_eq!(Some(&on_record), member.welcome().room.as_ref(), "a welcome tells the same, but not what is on record");
+    assert_eq!((room.join_count, room.call_count), (1, 0));
+    assert!(room.last_active_at.is_some(), "now");
     assert_eq!((room.max_members, room.member_count, room.expires_at), (5, 1, None));
     assert_eq!(room.empty_timeout.map(|timeout| timeout.seconds), Some(90));
 
@@ -167,8 +164,11 @@ async fn rooms_are_listed_by_name_in_pages() {
     assert_eq!(pages(&server, live.clone()).await, [["d", "new"]]);
     let red = of(&[("team", "red")], 0);
     assert_eq!(pages(&server, ListRoomsRequest { live_only: true, ..red }).await, [[""; 0]]);
-    let listed = rooms.list_rooms(live).await.unwrap().into_inner().rooms;
-    assert_eq!(listed[0], rooms.get_room(get("d")).await.unwrap().into_inner());
+    let listed = rooms.list_rooms(live.clone()).await.unwrap().into_inner().rooms;
+    let got = rooms.get_room(get("d")).await.unwrap().into_inner();
+    // It is active now, that is, a little later.
+    assert_eq!(listed[0], Room { last_active_at: listed[0].last_active_at, ..got });
+    assert_eq!(pages(&server, ListRoomsRequest { page_size: 1, ..live }).await, [["d"], ["new"]]);
 }
 
 #[tokio::test]
@@ -188,31 +188,15 @@ async fn records_survive_a_restart_and_sessions_do_not() {
 
     let server = TestServer::start_in(folder.path(), &[]).await;
     let mut rooms = server.rooms().await;
-    assert_eq!(rooms.get_room(get("kept")).await.unwrap().into_inner(), kept);
+    let now = rooms.get_room(get("kept")).await.unwrap().into_inner();
+    assert_eq!(now.join_count, 1, "what was counted is written down before the server ends");
+    assert!(now.last_active_at.is_some());
+    assert_eq!(Room { join_count: 0, last_active_at: None, ..now }, kept);
     assert_eq!(pages(&server, ListRoomsRequest::default()).await, [["joined", "kept"]]);
     let gone = Member::try_resume(server.addr, &ticket).await.err().expect("live state was in memory");
     assert_error(&gone, Code::NotFound, "SESSION_GONE");
     let member = Member::join(&server, "kept").await;
     assert_eq!(member.welcome().room.as_ref().unwrap().max_members, 2);
-}
-
-#[tokio::test]
-async fn what_is_not_built_yet_says_so() {
-    let server = TestServer::start(&[]).await;
-    let mut rooms = server.rooms().await;
-    let update = rooms.update_room(UpdateRoomRequest::default()).await.unwrap_err();
-    let watch = rooms.watch_room(WatchRoomRequest { room: "demo".to_owned() }).await.unwrap_err();
-    let passcode = CreateRoomRequest { passcode: "secret".to_owned(), ..create(named("demo")) };
-    let passcode = rooms.create_room(passcode).await.unwrap_err();
-    let relay_only = rooms.create_room(create(Room { relay_only: true, ..named("demo") })).await.unwrap_err();
-    for (status, what) in
-        [(update, "UpdateRoom"), (watch, "WatchRoom"), (passcode, "passcode"), (relay_only, "relay_only")]
-    {
-        assert_eq!(status.code(), Code::Unimplemented);
-        assert!(status.message().contains(what), "{}", status.message());
-    }
-    // What is not enforced is not made either.
-    assert_error(&rooms.get_room(get("demo")).await.unwrap_err(), Code::NotFound, "ROOM_NOT_FOUND");
 }
 
 #[tokio::test]

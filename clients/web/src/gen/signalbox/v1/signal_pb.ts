@@ -69,7 +69,7 @@
 //   NOT_FOUND            ROOM_NOT_FOUND, SESSION_GONE (join again), NO_SUCH_MEMBER
 //   ALREADY_EXISTS       IDENTITY_TAKEN, ROOM_EXISTS
 //   FAILED_PRECONDITION  SEQ_GAP (metadata expected_seq; the session is kept)
-//   RESOURCE_EXHAUSTED   ROOM_FULL, RATE_LIMITED, SLOW_CONSUMER
+//   RESOURCE_EXHAUSTED   ROOM_FULL, RATE_LIMITED, SLOW_CONSUMER, TOO_MANY_WATCHES
 //   OUT_OF_RANGE         a frame larger than the server reads
 //   ABORTED              FENCED, REPLACED, REMOVED, ROOM_CLOSED, ETAG_MISMATCH
 //   DEADLINE_EXCEEDED    JOIN_TIMEOUT
@@ -90,7 +90,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file signalbox/v1/signal.proto.
  */
 export const file_signalbox_v1_signal: GenFile = /*@__PURE__*/
-  fileDesc("ChlzaWduYWxib3gvdjEvc2lnbmFsLnByb3RvEgxzaWduYWxib3gudjEijgQKDUNsaWVudE1lc3NhZ2USCwoDc2VxGAEgASgEEgsKA2FjaxgCIAEoBBIKCgJ0bxgDIAEoCRITCgtuZWdvdGlhdGlvbhgEIAEoBBIiCgRqb2luGAogASgLMhIuc2lnbmFsYm94LnYxLkpvaW5IABImCgZyZXN1bWUYCyABKAsyFC5zaWduYWxib3gudjEuUmVzdW1lSAASJAoFbGVhdmUYDCABKAsyEy5zaWduYWxib3gudjEuTGVhdmVIABIxCgVvZmZlchgNIAEoCzIgLnNpZ25hbGJveC52MS5TZXNzaW9uRGVzY3JpcHRpb25IABIyCgZhbnN3ZXIYDiABKAsyIC5zaWduYWxib3gudjEuU2Vzc2lvbkRlc2NyaXB0aW9uSAASLwoJY2FuZGlkYXRlGA8gASgLMhouc2lnbmFsYm94LnYxLkljZUNhbmRpZGF0ZUgAEiIKBGRhdGEYECABKAsyEi5zaWduYWxib3gudjEuRGF0YUgAEiwKBnVwZGF0ZRgRIAEoCzIaLnNpZ25hbGJveC52MS5NZW1iZXJVcGRhdGVIABIsCgloZWFydGJlYXQYEiABKAsyFy5zaWduYWxib3gudjEuSGVhcnRiZWF0SAASMAoGcmVwb3J0GBMgASgLMh4uc2lnbmFsYm94LnYxLkNvbm5lY3Rpb25SZXBvcnRIAEIGCgRib2R5IrsFCg1TZXJ2ZXJNZXNzYWdlEgsKA3NlcRgBIAEoBBILCgNhY2sYAiABKAQSDAoEZnJvbRgDIAEoCRITCgtuZWdvdGlhdGlvbhgEIAEoBBIoCgd3ZWxjb21lGAogASgLMhUuc2lnbmFsYm94LnYxLldlbGNvbWVIABIoCgdyZXN1bWVkGAsgASgLMhUuc2lnbmFsYm94LnYxLlJlc3VtZWRIABIzCg1tZW1iZXJfam9pbmVkGAwgASgLMhouc2lnbmFsYm94LnYxLk1lbWJlckpvaW5lZEgAEjUKDm1lbWJlcl91cGRhdGVkGBYgASgLMhsuc2lnbmFsYm94LnYxLk1lbWJlclVwZGF0ZWRIABIxCgVvZmZlchgNIAEoCzIgLnNpZ25hbGJveC52MS5TZXNzaW9uRGVzY3JpcHRpb25IABIyCgZhbnN3ZXIYDiABKAsyIC5zaWduYWxib3gudjEuU2Vzc2lvbkRlc2NyaXB0aW9uSAASLwoJY2FuZGlkYXRlGA8gASgLMhouc2lnbmFsYm94LnYxLkljZUNhbmRpZGF0ZUgAEiIKBGRhdGEYECABKAsyEi5zaWduYWxib3gudjEuRGF0YUgAEi8KC21lbWJlcl9sZWZ0GBEgASgLMhguc2lnbmFsYm94LnYxLk1lbWJlckxlZnRIABIsCgloZWFydGJlYXQYEiABKAsyFy5zaWduYWxib3gudjEuSGVhcnRiZWF0SAASMAoLdW5kZWxpdmVyZWQYEyABKAsyGS5zaWduYWxib3gudjEuVW5kZWxpdmVyZWRIABIvCgtpY2Vfc2VydmVycxgUIAEoCzIYLnNpZ25hbGJveC52MS5JY2VTZXJ2ZXJzSAASJwoHZ29fYXdheRgVIAEoCzIULnNpZ25hbGJveC52MS5Hb0F3YXlIAEIGCgRib2R5IrkBCgRKb2luEgwKBHJvb20YASABKAkSEAoIaWRlbnRpdHkYAiABKAkSFAoMZGlzcGxheV9uYW1lGAMgASgJEjYKCmF0dHJpYnV0ZXMYBCADKAsyIi5zaWduYWxib3gudjEuSm9pbi5BdHRyaWJ1dGVzRW50cnkSEAoIcGFzc2NvZGUYBSABKAkaMQoPQXR0cmlidXRlc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiMgoGUmVzdW1lEhUKDXNlc3Npb25fdG9rZW4YASABKAkSEQoJYWZ0ZXJfc2VxGAIgASgEIhcKBUxlYXZlEg4KBnJlYXNvbhgBIAEoCSIhChJTZXNzaW9uRGVzY3JpcHRpb24SCwoDc2RwGAEgASgJIq0BCgxJY2VDYW5kaWRhdGUSEQoJY2FuZGlkYXRlGAEgASgJEhQKB3NkcF9taWQYAiABKAlIAIgBARIdChBzZHBfbV9saW5lX2luZGV4GAMgASgNSAGIAQESHgoRdXNlcm5hbWVfZnJhZ21lbnQYBCABKAlIAogBAUIKCghfc2RwX21pZEITChFfc2RwX21fbGluZV9pbmRleEIUChJfdXNlcm5hbWVfZnJhZ21lbnQiNAoERGF0YRINCgV0b3BpYxgBIAEoCRIPCgdwYXlsb2FkGAIgASgMEgwKBHRleHQYAyABKAkixwEKDE1lbWJlclVwZGF0ZRIZCgxkaXNwbGF5X25hbWUYASABKAlIAIgBARI+CgphdHRyaWJ1dGVzGAIgAygLMiouc2lnbmFsYm94LnYxLk1lbWJlclVwZGF0ZS5BdHRyaWJ1dGVzRW50cnkSGAoQY2xlYXJfYXR0cmlidXRlcxgDIAEoCBoxCg9BdHRyaWJ1dGVzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4AUIPCg1fZGlzcGxheV9uYW1lIgsKCUhlYXJ0YmVhdCK/AQoQQ29ubmVjdGlvblJlcG9ydBIMCgRwZWVyGAEgASgJEhEKCWljZV9zdGF0ZRgCIAEoCRIYChBjb25uZWN0aW9uX3N0YXRlGAMgASgJEhwKFGxvY2FsX2NhbmRpZGF0ZV90eXBlGAQgASgJEh0KFXJlbW90ZV9jYW5kaWRhdGVfdHlwZRgFIAEoCRIQCghwcm90b2NvbBgGIAEoCRISCgplbGFwc2VkX21zGAcgASgNEg0KBWVycm9yGAggASgJIqwCCgdXZWxjb21lEhUKDXNlc3Npb25fdG9rZW4YASABKAkSIQoDeW91GAIgASgLMhQuc2lnbmFsYm94LnYxLk1lbWJlchIgCgRyb29tGAMgASgLMhIuc2lnbmFsYm94LnYxLlJvb20SJQoHbWVtYmVycxgEIAMoCzIULnNpZ25hbGJveC52MS5NZW1iZXISLAoLaWNlX3NlcnZlcnMYBSADKAsyFy5zaWduYWxib3gudjEuSWNlU2VydmVyEjIKDmljZV9leHBpcmVzX2F0GAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIkCgZsaW1pdHMYByABKAsyFC5zaWduYWxib3gudjEuTGltaXRzEhYKDnNlcnZlcl92ZXJzaW9uGAggASgJIqQBCgdSZXN1bWVkEhAKCHJlcGxheWVkGAEgASgEEiUKB21lbWJlcnMYAiADKAsyFC5zaWduYWxib3gudjEuTWVtYmVyEiwKC2ljZV9zZXJ2ZXJzGAMgAygLMhcuc2lnbmFsYm94LnYxLkljZVNlcnZlchIyCg5pY2VfZXhwaXJlc19hdBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAinQIKBk1lbWJlchIRCgltZW1iZXJfaWQYASABKAkSEAoIaWRlbnRpdHkYAiABKAkSFAoMZGlzcGxheV9uYW1lGAMgASgJEjgKCmF0dHJpYnV0ZXMYBCADKAsyJC5zaWduYWxib3gudjEuTWVtYmVyLkF0dHJpYnV0ZXNFbnRyeRISCgpqb2luX29yZGVyGAUgASgEEigKBXN0YXRlGAYgASgOMhkuc2lnbmFsYm94LnYxLk1lbWJlclN0YXRlEi0KCWpvaW5lZF9hdBgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAaMQoPQXR0cmlidXRlc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiNAoMTWVtYmVySm9pbmVkEiQKBm1lbWJlchgBIAEoCzIULnNpZ25hbGJveC52MS5NZW1iZXIiNQoNTWVtYmVyVXBkYXRlZBIkCgZtZW1iZXIYASABKAsyFC5zaWduYWxib3gudjEuTWVtYmVyIkoKCk1lbWJlckxlZnQSEQoJbWVtYmVyX2lkGAEgASgJEikKBnJlYXNvbhgCIAEoDjIZLnNpZ25hbGJveC52MS5MZWF2ZVJlYXNvbiJtCgtVbmRlbGl2ZXJlZBISCgpjbGllbnRfc2VxGAEgASgEEgoKAnRvGAIgASgJEg4KBnJlYXNvbhgDIAEoCRIuCgtyZXRyeV9hZnRlchgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiJqCgpJY2VTZXJ2ZXJzEiwKC2ljZV9zZXJ2ZXJzGAEgAygLMhcuc2lnbmFsYm94LnYxLkljZVNlcnZlchIuCgpleHBpcmVzX2F0GAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCI/CglJY2VTZXJ2ZXISDAoEdXJscxgBIAMoCRIQCgh1c2VybmFtZRgCIAEoCRISCgpjcmVkZW50aWFsGAMgASgJIm4KBkdvQXdheRIOCgZyZWFzb24YASABKAkSJAoGYWN0aW9uGAIgASgOMhQuc2lnbmFsYm94LnYxLkFjdGlvbhIuCgtyZXRyeV9hZnRlchgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiLBAQoGTGltaXRzEhkKEW1heF9tZXNzYWdlX2J5dGVzGAEgASgNEh4KFm1heF9zaWduYWxzX3Blcl9zZWNvbmQYAiABKA0SMAoNcmVzdW1lX3dpbmRvdxgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhI1ChJoZWFydGJlYXRfaW50ZXJ2YWwYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SEwoLbWF4X3VuYWNrZWQYBSABKA0iZgoQU3Vic2NyaWJlUmVxdWVzdBIiCgRqb2luGAEgASgLMhIuc2lnbmFsYm94LnYxLkpvaW5IABImCgZyZXN1bWUYAiABKAsyFC5zaWduYWxib3gudjEuUmVzdW1lSABCBgoEb3BlbiJTCgtTZW5kUmVxdWVzdBIVCg1zZXNzaW9uX3Rva2VuGAEgASgJEi0KCG1lc3NhZ2VzGAIgAygLMhsuc2lnbmFsYm94LnYxLkNsaWVudE1lc3NhZ2UiSwoMU2VuZFJlc3BvbnNlEgsKA2FjaxgBIAEoBBIuCgt1bmRlbGl2ZXJlZBgCIAMoCzIZLnNpZ25hbGJveC52MS5VbmRlbGl2ZXJlZCLQAwoEUm9vbRIMCgRuYW1lGAEgASgJEhQKDGRpc3BsYXlfbmFtZRgCIAEoCRITCgttYXhfbWVtYmVycxgDIAEoDRIZChFwYXNzY29kZV9yZXF1aXJlZBgEIAEoCBIOCgZsb2NrZWQYBSABKAgSLgoKY3JlYXRlZF9hdBgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKZXhwaXJlc19hdBgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMAoNZW1wdHlfdGltZW91dBgIIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIuCgZsYWJlbHMYCSADKAsyHi5zaWduYWxib3gudjEuUm9vbS5MYWJlbHNFbnRyeRIUCgxtZW1iZXJfY291bnQYCiABKA0SOwoSZHVwbGljYXRlX2lkZW50aXR5GAsgASgOMh8uc2lnbmFsYm94LnYxLkR1cGxpY2F0ZUlkZW50aXR5EhIKCnJlbGF5X29ubHkYDCABKAgSDAoEZXRhZxgNIAEoCRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBKmMKC01lbWJlclN0YXRlEhwKGE1FTUJFUl9TVEFURV9VTlNQRUNJRklFRBAAEhoKFk1FTUJFUl9TVEFURV9DT05ORUNURUQQARIaChZNRU1CRVJfU1RBVEVfU1VTUEVOREVEEAIq7wEKC0xlYXZlUmVhc29uEhwKGExFQVZFX1JFQVNPTl9VTlNQRUNJRklFRBAAEhUKEUxFQVZFX1JFQVNPTl9MRUZUEAESGgoWTEVBVkVfUkVBU09OX1RJTUVEX09VVBACEhgKFExFQVZFX1JFQVNPTl9SRU1PVkVEEAMSGQoVTEVBVkVfUkVBU09OX1JFUExBQ0VEEAQSHAoYTEVBVkVfUkVBU09OX1JPT01fQ0xPU0VEEAUSHgoaTEVBVkVfUkVBU09OX1NMT1dfQ09OU1VNRVIQBhIcChhMRUFWRV9SRUFTT05fU0VSVkVSX0xPU1QQBypXCgZBY3Rpb24SFgoSQUNUSU9OX1VOU1BFQ0lGSUVEEAASEQoNQUNUSU9OX1JFU1VNRRABEhEKDUFDVElPTl9SRUpPSU4QAhIPCgtBQ1RJT05fU1RPUBADKpQBChFEdXBsaWNhdGVJZGVudGl0eRIiCh5EVVBMSUNBVEVfSURFTlRJVFlfVU5TUEVDSUZJRUQQABIeChpEVVBMSUNBVEVfSURFTlRJVFlfUkVQTEFDRRABEh0KGURVUExJQ0FURV9JREVOVElUWV9SRUpFQ1QQAhIcChhEVVBMSUNBVEVfSURFTlRJVFlfQUxMT1cQAzLdAQoGU2lnbmFsEkgKCEV4Y2hhbmdlEhsuc2lnbmFsYm94LnYxLkNsaWVudE1lc3NhZ2UaGy5zaWduYWxib3gudjEuU2VydmVyTWVzc2FnZSgBMAESSgoJU3Vic2NyaWJlEh4uc2lnbmFsYm94LnYxLlN1YnNjcmliZVJlcXVlc3QaGy5zaWduYWxib3gudjEuU2VydmVyTWVzc2FnZTABEj0KBFNlbmQSGS5zaWduYWxib3gudjEuU2VuZFJlcXVlc3QaGi5zaWduYWxib3gudjEuU2VuZFJlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("ChlzaWduYWxib3gvdjEvc2lnbmFsLnByb3RvEgxzaWduYWxib3gudjEijgQKDUNsaWVudE1lc3NhZ2USCwoDc2VxGAEgASgEEgsKA2FjaxgCIAEoBBIKCgJ0bxgDIAEoCRITCgtuZWdvdGlhdGlvbhgEIAEoBBIiCgRqb2luGAogASgLMhIuc2lnbmFsYm94LnYxLkpvaW5IABImCgZyZXN1bWUYCyABKAsyFC5zaWduYWxib3gudjEuUmVzdW1lSAASJAoFbGVhdmUYDCABKAsyEy5zaWduYWxib3gudjEuTGVhdmVIABIxCgVvZmZlchgNIAEoCzIgLnNpZ25hbGJveC52MS5TZXNzaW9uRGVzY3JpcHRpb25IABIyCgZhbnN3ZXIYDiABKAsyIC5zaWduYWxib3gudjEuU2Vzc2lvbkRlc2NyaXB0aW9uSAASLwoJY2FuZGlkYXRlGA8gASgLMhouc2lnbmFsYm94LnYxLkljZUNhbmRpZGF0ZUgAEiIKBGRhdGEYECABKAsyEi5zaWduYWxib3gudjEuRGF0YUgAEiwKBnVwZGF0ZRgRIAEoCzIaLnNpZ25hbGJveC52MS5NZW1iZXJVcGRhdGVIABIsCgloZWFydGJlYXQYEiABKAsyFy5zaWduYWxib3gudjEuSGVhcnRiZWF0SAASMAoGcmVwb3J0GBMgASgLMh4uc2lnbmFsYm94LnYxLkNvbm5lY3Rpb25SZXBvcnRIAEIGCgRib2R5IrsFCg1TZXJ2ZXJNZXNzYWdlEgsKA3NlcRgBIAEoBBILCgNhY2sYAiABKAQSDAoEZnJvbRgDIAEoCRITCgtuZWdvdGlhdGlvbhgEIAEoBBIoCgd3ZWxjb21lGAogASgLMhUuc2lnbmFsYm94LnYxLldlbGNvbWVIABIoCgdyZXN1bWVkGAsgASgLMhUuc2lnbmFsYm94LnYxLlJlc3VtZWRIABIzCg1tZW1iZXJfam9pbmVkGAwgASgLMhouc2lnbmFsYm94LnYxLk1lbWJlckpvaW5lZEgAEjUKDm1lbWJlcl91cGRhdGVkGBYgASgLMhsuc2lnbmFsYm94LnYxLk1lbWJlclVwZGF0ZWRIABIxCgVvZmZlchgNIAEoCzIgLnNpZ25hbGJveC52MS5TZXNzaW9uRGVzY3JpcHRpb25IABIyCgZhbnN3ZXIYDiABKAsyIC5zaWduYWxib3gudjEuU2Vzc2lvbkRlc2NyaXB0aW9uSAASLwoJY2FuZGlkYXRlGA8gASgLMhouc2lnbmFsYm94LnYxLkljZUNhbmRpZGF0ZUgAEiIKBGRhdGEYECABKAsyEi5zaWduYWxib3gudjEuRGF0YUgAEi8KC21lbWJlcl9sZWZ0GBEgASgLMhguc2lnbmFsYm94LnYxLk1lbWJlckxlZnRIABIsCgloZWFydGJlYXQYEiABKAsyFy5zaWduYWxib3gudjEuSGVhcnRiZWF0SAASMAoLdW5kZWxpdmVyZWQYEyABKAsyGS5zaWduYWxib3gudjEuVW5kZWxpdmVyZWRIABIvCgtpY2Vfc2VydmVycxgUIAEoCzIYLnNpZ25hbGJveC52MS5JY2VTZXJ2ZXJzSAASJwoHZ29fYXdheRgVIAEoCzIULnNpZ25hbGJveC52MS5Hb0F3YXlIAEIGCgRib2R5IrkBCgRKb2luEgwKBHJvb20YASABKAkSEAoIaWRlbnRpdHkYAiABKAkSFAoMZGlzcGxheV9uYW1lGAMgASgJEjYKCmF0dHJpYnV0ZXMYBCADKAsyIi5zaWduYWxib3gudjEuSm9pbi5BdHRyaWJ1dGVzRW50cnkSEAoIcGFzc2NvZGUYBSABKAkaMQoPQXR0cmlidXRlc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiMgoGUmVzdW1lEhUKDXNlc3Npb25fdG9rZW4YASABKAkSEQoJYWZ0ZXJfc2VxGAIgASgEIhcKBUxlYXZlEg4KBnJlYXNvbhgBIAEoCSIhChJTZXNzaW9uRGVzY3JpcHRpb24SCwoDc2RwGAEgASgJIq0BCgxJY2VDYW5kaWRhdGUSEQoJY2FuZGlkYXRlGAEgASgJEhQKB3NkcF9taWQYAiABKAlIAIgBARIdChBzZHBfbV9saW5lX2luZGV4GAMgASgNSAGIAQESHgoRdXNlcm5hbWVfZnJhZ21lbnQYBCABKAlIAogBAUIKCghfc2RwX21pZEITChFfc2RwX21fbGluZV9pbmRleEIUChJfdXNlcm5hbWVfZnJhZ21lbnQiNAoERGF0YRINCgV0b3BpYxgBIAEoCRIPCgdwYXlsb2FkGAIgASgMEgwKBHRleHQYAyABKAkixwEKDE1lbWJlclVwZGF0ZRIZCgxkaXNwbGF5X25hbWUYASABKAlIAIgBARI+CgphdHRyaWJ1dGVzGAIgAygLMiouc2lnbmFsYm94LnYxLk1lbWJlclVwZGF0ZS5BdHRyaWJ1dGVzRW50cnkSGAoQY2xlYXJfYXR0cmlidXRlcxgDIAEoCBoxCg9BdHRyaWJ1dGVzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4AUIPCg1fZGlzcGxheV9uYW1lIgsKCUhlYXJ0YmVhdCK/AQoQQ29ubmVjdGlvblJlcG9ydBIMCgRwZWVyGAEgASgJEhEKCWljZV9zdGF0ZRgCIAEoCRIYChBjb25uZWN0aW9uX3N0YXRlGAMgASgJEhwKFGxvY2FsX2NhbmRpZGF0ZV90eXBlGAQgASgJEh0KFXJlbW90ZV9jYW5kaWRhdGVfdHlwZRgFIAEoCRIQCghwcm90b2NvbBgGIAEoCRISCgplbGFwc2VkX21zGAcgASgNEg0KBWVycm9yGAggASgJIqwCCgdXZWxjb21lEhUKDXNlc3Npb25fdG9rZW4YASABKAkSIQoDeW91GAIgASgLMhQuc2lnbmFsYm94LnYxLk1lbWJlchIgCgRyb29tGAMgASgLMhIuc2lnbmFsYm94LnYxLlJvb20SJQoHbWVtYmVycxgEIAMoCzIULnNpZ25hbGJveC52MS5NZW1iZXISLAoLaWNlX3NlcnZlcnMYBSADKAsyFy5zaWduYWxib3gudjEuSWNlU2VydmVyEjIKDmljZV9leHBpcmVzX2F0GAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIkCgZsaW1pdHMYByABKAsyFC5zaWduYWxib3gudjEuTGltaXRzEhYKDnNlcnZlcl92ZXJzaW9uGAggASgJIqQBCgdSZXN1bWVkEhAKCHJlcGxheWVkGAEgASgEEiUKB21lbWJlcnMYAiADKAsyFC5zaWduYWxib3gudjEuTWVtYmVyEiwKC2ljZV9zZXJ2ZXJzGAMgAygLMhcuc2lnbmFsYm94LnYxLkljZVNlcnZlchIyCg5pY2VfZXhwaXJlc19hdBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAinQIKBk1lbWJlchIRCgltZW1iZXJfaWQYASABKAkSEAoIaWRlbnRpdHkYAiABKAkSFAoMZGlzcGxheV9uYW1lGAMgASgJEjgKCmF0dHJpYnV0ZXMYBCADKAsyJC5zaWduYWxib3gudjEuTWVtYmVyLkF0dHJpYnV0ZXNFbnRyeRISCgpqb2luX29yZGVyGAUgASgEEigKBXN0YXRlGAYgASgOMhkuc2lnbmFsYm94LnYxLk1lbWJlclN0YXRlEi0KCWpvaW5lZF9hdBgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAaMQoPQXR0cmlidXRlc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiNAoMTWVtYmVySm9pbmVkEiQKBm1lbWJlchgBIAEoCzIULnNpZ25hbGJveC52MS5NZW1iZXIiNQoNTWVtYmVyVXBkYXRlZBIkCgZtZW1iZXIYASABKAsyFC5zaWduYWxib3gudjEuTWVtYmVyIkoKCk1lbWJlckxlZnQSEQoJbWVtYmVyX2lkGAEgASgJEikKBnJlYXNvbhgCIAEoDjIZLnNpZ25hbGJveC52MS5MZWF2ZVJlYXNvbiJtCgtVbmRlbGl2ZXJlZBISCgpjbGllbnRfc2VxGAEgASgEEgoKAnRvGAIgASgJEg4KBnJlYXNvbhgDIAEoCRIuCgtyZXRyeV9hZnRlchgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiJqCgpJY2VTZXJ2ZXJzEiwKC2ljZV9zZXJ2ZXJzGAEgAygLMhcuc2lnbmFsYm94LnYxLkljZVNlcnZlchIuCgpleHBpcmVzX2F0GAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCI/CglJY2VTZXJ2ZXISDAoEdXJscxgBIAMoCRIQCgh1c2VybmFtZRgCIAEoCRISCgpjcmVkZW50aWFsGAMgASgJIm4KBkdvQXdheRIOCgZyZWFzb24YASABKAkSJAoGYWN0aW9uGAIgASgOMhQuc2lnbmFsYm94LnYxLkFjdGlvbhIuCgtyZXRyeV9hZnRlchgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiLBAQoGTGltaXRzEhkKEW1heF9tZXNzYWdlX2J5dGVzGAEgASgNEh4KFm1heF9zaWduYWxzX3Blcl9zZWNvbmQYAiABKA0SMAoNcmVzdW1lX3dpbmRvdxgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhI1ChJoZWFydGJlYXRfaW50ZXJ2YWwYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SEwoLbWF4X3VuYWNrZWQYBSABKA0iZgoQU3Vic2NyaWJlUmVxdWVzdBIiCgRqb2luGAEgASgLMhIuc2lnbmFsYm94LnYxLkpvaW5IABImCgZyZXN1bWUYAiABKAsyFC5zaWduYWxib3gudjEuUmVzdW1lSABCBgoEb3BlbiJTCgtTZW5kUmVxdWVzdBIVCg1zZXNzaW9uX3Rva2VuGAEgASgJEi0KCG1lc3NhZ2VzGAIgAygLMhsuc2lnbmFsYm94LnYxLkNsaWVudE1lc3NhZ2UiSwoMU2VuZFJlc3BvbnNlEgsKA2FjaxgBIAEoBBIuCgt1bmRlbGl2ZXJlZBgCIAMoCzIZLnNpZ25hbGJveC52MS5VbmRlbGl2ZXJlZCLcBAoEUm9vbRIMCgRuYW1lGAEgASgJEhQKDGRpc3BsYXlfbmFtZRgCIAEoCRITCgttYXhfbWVtYmVycxgDIAEoDRIZChFwYXNzY29kZV9yZXF1aXJlZBgEIAEoCBIOCgZsb2NrZWQYBSABKAgSLgoKY3JlYXRlZF9hdBgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKZXhwaXJlc19hdBgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMAoNZW1wdHlfdGltZW91dBgIIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIuCgZsYWJlbHMYCSADKAsyHi5zaWduYWxib3gudjEuUm9vbS5MYWJlbHNFbnRyeRIUCgxtZW1iZXJfY291bnQYCiABKA0SOwoSZHVwbGljYXRlX2lkZW50aXR5GAsgASgOMh8uc2lnbmFsYm94LnYxLkR1cGxpY2F0ZUlkZW50aXR5EhIKCnJlbGF5X29ubHkYDCABKAgSDAoEZXRhZxgNIAEoCRIuCgp1cGRhdGVkX2F0GA4gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIyCg5sYXN0X2FjdGl2ZV9hdBgPIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEgoKam9pbl9jb3VudBgQIAEoBBISCgpjYWxsX2NvdW50GBEgASgEGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEqYwoLTWVtYmVyU3RhdGUSHAoYTUVNQkVSX1NUQVRFX1VOU1BFQ0lGSUVEEAASGgoWTUVNQkVSX1NUQVRFX0NPTk5FQ1RFRBABEhoKFk1FTUJFUl9TVEFURV9TVVNQRU5ERUQQAirvAQoLTGVhdmVSZWFzb24SHAoYTEVBVkVfUkVBU09OX1VOU1BFQ0lGSUVEEAASFQoRTEVBVkVfUkVBU09OX0xFRlQQARIaChZMRUFWRV9SRUFTT05fVElNRURfT1VUEAISGAoUTEVBVkVfUkVBU09OX1JFTU9WRUQQAxIZChVMRUFWRV9SRUFTT05fUkVQTEFDRUQQBBIcChhMRUFWRV9SRUFTT05fUk9PTV9DTE9TRUQQBRIeChpMRUFWRV9SRUFTT05fU0xPV19DT05TVU1FUhAGEhwKGExFQVZFX1JFQVNPTl9TRVJWRVJfTE9TVBAHKlcKBkFjdGlvbhIWChJBQ1RJT05fVU5TUEVDSUZJRUQQABIRCg1BQ1RJT05fUkVTVU1FEAESEQoNQUNUSU9OX1JFSk9JThACEg8KC0FDVElPTl9TVE9QEAMqlAEKEUR1cGxpY2F0ZUlkZW50aXR5EiIKHkRVUExJQ0FURV9JREVOVElUWV9VTlNQRUNJRklFRBAAEh4KGkRVUExJQ0FURV9JREVOVElUWV9SRVBMQUNFEAESHQoZRFVQTElDQVRFX0lERU5USVRZX1JFSkVDVBACEhwKGERVUExJQ0FURV9JREVOVElUWV9BTExPVxADMt0BCgZTaWduYWwSSAoIRXhjaGFuZ2USGy5zaWduYWxib3gudjEuQ2xpZW50TWVzc2FnZRobLnNpZ25hbGJveC52MS5TZXJ2ZXJNZXNzYWdlKAEwARJKCglTdWJzY3JpYmUSHi5zaWduYWxib3gudjEuU3Vic2NyaWJlUmVxdWVzdBobLnNpZ25hbGJveC52MS5TZXJ2ZXJNZXNzYWdlMAESPQoEU2VuZBIZLnNpZ25hbGJveC52MS5TZW5kUmVxdWVzdBoaLnNpZ25hbGJveC52MS5TZW5kUmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * What a client says.
@@ -421,7 +421,10 @@ export type Join = Message<"signalbox.v1.Join"> & {
   attributes: { [key: string]: string };
 
   /**
-   * Where the room has one.
+   * Where the room has one. A wrong or missing one is UNAUTHENTICATED / PASSCODE_WRONG. Rooms are guarded against
+   * guessing: after 10 failures further attempts, right or wrong, are tried one at a time, after pauses that grow to
+   * 4 s. An attempt that had no turn within 5 s is refused with RESOURCE_EXHAUSTED / RATE_LIMITED and RetryInfo, which
+   * says nothing about the passcode. Resuming needs none.
    *
    * @generated from field: string passcode = 5;
    */
@@ -496,7 +499,7 @@ export const LeaveSchema: GenMessage<Leave> = /*@__PURE__*/
  */
 export type SessionDescription = Message<"signalbox.v1.SessionDescription"> & {
   /**
-   * The SDP, at most 64 KiB. Not read by the server.
+   * The SDP, at most 64 KiB. Not read by the server, unless the room is `relay_only`.
    *
    * @generated from field: string sdp = 1;
    */
@@ -646,14 +649,15 @@ export const HeartbeatSchema: GenMessage<Heartbeat> = /*@__PURE__*/
  */
 export type ConnectionReport = Message<"signalbox.v1.ConnectionReport"> & {
   /**
-   * The other's `member_id`.
+   * The other's `member_id`, at most 64 bytes as the other texts here. A report with longer ones is undelivered with
+   * TOO_LARGE.
    *
    * @generated from field: string peer = 1;
    */
   peer: string;
 
   /**
-   * RTCIceConnectionState (WebRTC 1.0, section 5.6.4), at most 64 bytes, as the other texts here.
+   * RTCIceConnectionState (WebRTC 1.0, section 5.6.4).
    *
    * @generated from field: string ice_state = 2;
    */
@@ -980,7 +984,7 @@ export type Undelivered = Message<"signalbox.v1.Undelivered"> & {
    * MAILBOX_FULL: the addressee has too much unread.
    * RATE_LIMITED: too many signals; `retry_after` says when to go on.
    * TOO_LARGE: the message or one of its fields is over its limit.
-   * FORBIDDEN: the room does not allow it (a candidate that is not a relay in a `relay_only` room).
+   * FORBIDDEN: the room does not allow it (a candidate that is not a relay's in a `relay_only` room).
    *
    * @generated from field: string reason = 3;
    */
@@ -1243,7 +1247,8 @@ export const SendResponseSchema: GenMessage<SendResponse> = /*@__PURE__*/
   messageDesc(file_signalbox_v1_signal, 24);
 
 /**
- * A room's settings, and how many are in it.
+ * A room's settings, and how many are in it. Settings can be given to CreateRoom and changed by UpdateRoom; what is
+ * marked as output only is ignored there.
  *
  * @generated from message signalbox.v1.Room
  */
@@ -1264,42 +1269,46 @@ export type Room = Message<"signalbox.v1.Room"> & {
 
   /**
    * How many may be in it at once, 1,000 at the most unless the server says otherwise. 0 in a request = the server's
-   * default, 64 unless set.
+   * default, 64 unless set. Suspended members keep their seats, so that a resume never finds the room full.
    *
    * @generated from field: uint32 max_members = 3;
    */
   maxMembers: number;
 
   /**
-   * Output only. Whether a join needs a passcode.
+   * Output only. Whether a join needs a passcode. The passcode itself is a field of CreateRoomRequest and
+   * UpdateRoomRequest.
    *
    * @generated from field: bool passcode_required = 4;
    */
   passcodeRequired: boolean;
 
   /**
-   * Nobody new may join; members stay, and may resume.
+   * Nobody new may join (PERMISSION_DENIED / ROOM_LOCKED); members stay, and may resume.
    *
    * @generated from field: bool locked = 5;
    */
   locked: boolean;
 
   /**
-   * Output only.
+   * Output only. When the room was created.
    *
    * @generated from field: google.protobuf.Timestamp created_at = 6;
    */
   createdAt?: Timestamp | undefined;
 
   /**
-   * When the room's record ends unless it is used. Absent: it is kept until deleted.
+   * When the room ends. In a request: whoever is in it then is sent away with ROOM_CLOSED and STOP; must be in the
+   * future; absent = never. In an answer: the same or, while nobody is in the room, the end of its `empty_timeout` if
+   * that is earlier. The room may outlive its `empty_timeout` by up to a minute. A room that has ended is not there.
    *
    * @generated from field: google.protobuf.Timestamp expires_at = 7;
    */
   expiresAt?: Timestamp | undefined;
 
   /**
-   * How long the room is kept when nobody is in it. Absent: until deleted. Rooms made by a join have the server's
+   * How long the room is kept when nobody is in it, counted from when the last member left, or from the creation or
+   * last change of a room that nobody has been in since. Absent: until deleted. Rooms made by a join have the server's
    * default, 5 minutes unless set.
    *
    * @generated from field: google.protobuf.Duration empty_timeout = 8;
@@ -1328,18 +1337,59 @@ export type Room = Message<"signalbox.v1.Room"> & {
   duplicateIdentity: DuplicateIdentity;
 
   /**
-   * Candidates that are not relays are not passed on.
+   * Keeps the members' addresses from each other: only candidates of a TURN server are let through. The server goes by
+   * what clients write, so this protects members from each other, not from themselves.
+   *
+   * A `candidate` whose type is not `relay`, or that is not of the form of RFC 8839, section 5.1, is undelivered with
+   * FORBIDDEN; an empty one (end of candidates) passes. In offers and answers such candidates are left out, together
+   * with `a=remote-candidates` and `a=source-filter`; the addresses in `o=`, `c=` and `a=rtcp` become 0.0.0.0 (or ::)
+   * and the ports of `m=` and `a=rtcp` become 9, as before any candidate is known, and whatever looks like an address
+   * in another line is blanked in the same way. Candidates that pass lose their related address (`raddr` 0.0.0.0 or ::,
+   * `rport` 9) and extensions other than generation, network-cost, network-id, tcptype and ufrag. `data` is not looked
+   * at.
+   *
+   * Members should set `iceTransportPolicy: "relay"`, and the server needs a TURN server to tell them of.
    *
    * @generated from field: bool relay_only = 12;
    */
   relayOnly: boolean;
 
   /**
-   * Output only. Changes with every change of the settings; in an update, what the change is based on.
+   * Output only. Changes with every change of the settings and with every ban; in an update, what the change is based
+   * on.
    *
    * @generated from field: string etag = 13;
    */
   etag: string;
+
+  /**
+   * When the settings changed last.
+   *
+   * @generated from field: google.protobuf.Timestamp updated_at = 14;
+   */
+  updatedAt?: Timestamp | undefined;
+
+  /**
+   * When somebody was in the room last: now, while somebody is. Absent: never.
+   *
+   * @generated from field: google.protobuf.Timestamp last_active_at = 15;
+   */
+  lastActiveAt?: Timestamp | undefined;
+
+  /**
+   * How many sessions were opened in it.
+   *
+   * @generated from field: uint64 join_count = 16;
+   */
+  joinCount: bigint;
+
+  /**
+   * How many pairs of sessions had a connection, as one of the two reported (ConnectionReport with `connection_state`
+   * "connected"); each pair counts once.
+   *
+   * @generated from field: uint64 call_count = 17;
+   */
+  callCount: bigint;
 };
 
 /**

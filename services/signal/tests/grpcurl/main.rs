@@ -3,7 +3,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+#[path = "../common/mod.rs"]
 mod common;
+mod rooms;
 
 use std::{
     env,

@@ -1,0 +1,85 @@
+//! SDP and candidates as nobody writes them, with addresses in all places.
+
+use proptest::prelude::*;
+use signalbox_server::room::relay::{filter_candidate, filter_sdp};
+
+/// An address, as it may be written. None of them contains another one's text.
+fn address() -> impl Strategy<Value = String> {
+    prop_oneof![
+        any::<[u8; 3]>().prop_map(|[b, c, d]| format!("10.{b}.{c}.{d}")),
+        any::<[u8; 3]>().prop_map(|[b, c, d]| format!("::ffff:10.{b}.{c}.{d}")),
+        any::<[u16; 6]>().prop_map(|[a, b, c, d, e, f]| format!("fd00:{a:x}:{b:x}:{c:x}:{d:x}:{e:x}:{f:x}:1")),
+        any::<[u16; 2]>().prop_map(|[a, b]| format!("fe80::{a:x}:{b:x}")),
+        any::<[u16; 2]>().prop_map(|[a, b]| format!("FE80::{a:X}:{b:X}")),
+        any::<[u8; 2]>().prop_map(|[c, d]| format!("2001:db8:1:2:3:4:192.168.{c}.{d}")),
+    ]
+}
+
+/// A line that says an address, in one of the ways of RFC 8866, RFC 8839, RFC 3605 and RFC 4570, or in one of its own.
+fn line(address: &str) -> impl Strategy<Value = String> + use<> {
+    let family = if address.contains(':') { "IP6" } else { "IP4" };
+    let places = [
+        format!("o=- 1 2 IN {family} {address}"),
+        format!("o={address} 1 2 IN {family} {address}"),
+        format!("o=- {address}"),
+        format!("c=IN {family} {address}"),
+        format!("c=IN {family} {address}/127"),
+        format!("c={address}"),
+        format!("m=audio 4000 RTP/AVP 0 {address}"),
+        format!("m=audio {address}"),
+        format!("a=rtcp:4001 IN {family} {address}"),
+        format!("a=candidate:1 1 udp 1 {address} 4000 typ host"),
+        format!("a=candidate:1 1 udp 1 {address} 4000 typ srflx raddr {address} rport 4000"),
+        format!("a=candidate:1 1 udp 1 198.51.100.7 4000 typ relay raddr {address} rport 4000"),
+        format!("a=candidate:1 1 udp 1 198.51.100.7 4000 typ relay x {address} ufrag {address}"),
+        format!("a=candidate:{address} 1 udp 1 198.51.100.7 4000 typ relay"),
+        format!("A=CANDIDATE:1 1 udp 1 {address} 4000 typ host"),
+        format!("a=Candidate:1 1 udp 1 {address} 4000 typ host"),
+        format!("a=remote-candidates:1 {address} 4000"),
+        format!("a=source-filter: incl IN {family} * {address}"),
+        format!("a=ssrc:1 cname:user@{address}"),
+        format!("a=ssrc:1 cname:{address}"),
+        format!("a=x-host:{address}"),
+        format!("a=x-host:[{address}]:4000"),
+        format!("a=x {address}, {address};{address}"),
+        format!("u=http://{address}/"),
+        format!("u=http://[{address}]:4000/"),
+        format!("s={address}"),
+        format!("i=({address})"),
+        format!("b={address}."),
+        format!("k=clear:{address}"),
+        address.to_owned(),
+        format!("={address}"),
+        format!("{address}={address}"),
+    ];
+    prop::sample::select(places.to_vec())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 20_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_address_gets_through_wherever_it_stands(
+        said in prop::collection::vec(address().prop_flat_map(|a| (Just(a.clone()), line(&a))), 1..8),
+        end in prop::sample::select(vec!["\r\n", "\n", "\r", "\n\n"]),
+    ) {
+        let sdp: String = said.iter().map(|(_, line)| format!("{line}{end}")).collect();
+        let filtered = filter_sdp(&sdp);
+        for (address, line) in &said {
+            prop_assert!(!filtered.contains(address.as_str()), "{} of {:?} is in {:?}", address, line, filtered);
+            // Nor what is left of it when only a part was seen.
+            let tail = address.rsplit([':']).next().filter(|tail| tail.matches('.').count() == 3);
+            prop_assert!(tail.is_none_or(|tail| !filtered.contains(tail)), "{:?} of {:?} is in {:?}", tail, line, filtered);
+        }
+    }
+
+    #[test]
+    fn whatever_is_written_only_relay_candidates_are_left(text in "\\PC{0,200}", sdp in any::<String>()) {
+        if let Ok(candidate) = filter_candidate(&format!("candidate:{text}")) {
+            prop_assert!(candidate.contains(" typ relay"));
+        }
+        for line in filter_sdp(&sdp).split("\r\n").filter(|line| line.starts_with("a=candidate:")) {
+            prop_assert!(line.contains(" typ relay"), "{:?}", line);
+        }
+    }
+}

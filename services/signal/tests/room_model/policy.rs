@@ -1,0 +1,97 @@
+//! The operations of the application's back end and of operators, and what a watch tells them.
+
+use std::{sync::Arc, task::Waker, time::Duration};
+
+use signalbox_proto::v1::{
+    ClientMessage, ConnectionReport, DuplicateIdentity, LeaveReason, MemberJoined, MemberUpdated,
+    client_message::Body as Said, room_event::Event,
+};
+use signalbox_server::{
+    error::Error,
+    room::{Policy, Seen, Via},
+};
+
+use crate::World;
+
+impl World {
+    /// Whoever is in the room stays.
+    pub(crate) fn set_policy(&mut self, seats: u32, locked: bool, duplicate: DuplicateIdentity, passcode: u8) {
+        self.policy = Policy {
+            max_members: seats,
+            locked,
+            duplicate_identity: duplicate,
+            passcode_hash: hash(passcode),
+            ..self.policy.clone()
+        };
+        self.room.set_policy(self.policy.clone());
+    }
+
+    /// What the server does for an identity: all of its sessions are removed too.
+    pub(crate) fn ban(&mut self, identity: u8, time: Duration) {
+        let identity = name(identity);
+        if identity.is_empty() {
+            return;
+        }
+        self.policy.bans.insert(identity.clone(), self.now + time);
+        self.room.set_policy(self.policy.clone());
+        self.room.remove_identity(self.now, &identity);
+        let mut named: Vec<_> = self.live.iter().filter(|s| s.identity == identity).map(|s| s.id).collect();
+        named.sort_unstable();
+        for id in named {
+            let index = self.live.iter().position(|s| s.id == id).unwrap();
+            self.end(index, LeaveReason::Removed, Some(Error::Removed));
+        }
+    }
+
+    pub(crate) fn report(&mut self, who: usize, peer: usize) {
+        let (Some(who), Some(peer)) = (self.pick(who), self.pick(peer)) else { return };
+        let (id, peer) = (self.live[who].id, self.live[peer].id);
+        let report = ConnectionReport {
+            peer: peer.to_string(),
+            connection_state: "connected".to_owned(),
+            ..ConnectionReport::default()
+        };
+        let message = ClientMessage { body: Some(Said::Report(report)), ..ClientMessage::default() };
+        assert!(self.room.handle(self.now, id, Via::Unary, message).unwrap().undelivered.is_empty());
+        if id != peer && self.met.insert([id, peer].into()) {
+            self.counts.calls += 1;
+        }
+    }
+
+    /// Takes what the watch has to tell.
+    pub(crate) fn see(&mut self) {
+        loop {
+            let event = match self.room.poll_watch(self.watch, Waker::noop()) {
+                Seen::Event(_, event) => event,
+                Seen::Wait | Seen::End(Error::RoomClosed) => return,
+                end => panic!("{end:?}"),
+            };
+            match event.event.clone().unwrap() {
+                Event::MemberJoined(MemberJoined { member: Some(member) }) => {
+                    let state = member.state();
+                    assert!(self.watched.insert(member.member_id, state).is_none());
+                }
+                Event::MemberUpdated(MemberUpdated { member: Some(member) }) => {
+                    let state = member.state();
+                    assert!(self.watched.insert(member.member_id, state).is_some());
+                }
+                Event::MemberLeft(left) => assert!(self.watched.remove(&left.member_id).is_some()),
+                Event::Signal(signal) => {
+                    assert_eq!(event.seq > 0, signal.undelivered_reason.is_empty() && self.live.len() > 1, "{event:?}");
+                }
+                Event::Connection(_) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}
+
+/// 0 is anonymous, which never collides.
+pub(crate) fn name(identity: u8) -> String {
+    if identity == 0 { String::new() } else { format!("user-{identity}") }
+}
+
+/// The hash of a passcode; 0 = none.
+pub(crate) fn hash(passcode: u8) -> Option<Arc<str>> {
+    (passcode > 0).then(|| format!("hash {passcode}").into())
+}
