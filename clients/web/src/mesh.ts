@@ -13,7 +13,10 @@ const INSTANCE = 'instance';
 export interface MeshOptions extends JoinOptions {
   /** Sent to everybody. Without it members still have the data channel, and what the others send. */
   stream?: MediaStream | undefined;
-  /** Further settings of every RTCPeerConnection; `iceServers` come from the server unless they stand here. */
+  /**
+   * Further settings of every RTCPeerConnection. Unless they stand here, `iceServers` come from the server, and
+   * `iceTransportPolicy` is `relay` in rooms that were `relayOnly` when the connection was made.
+   */
   rtcConfiguration?: RTCConfiguration;
 }
 
@@ -107,7 +110,10 @@ export class Mesh extends Emitter<MeshEvents> {
 
   #connect(): RTCPeerConnection {
     const { rtcConfiguration, stream } = this.#options;
-    const connection = new RTCPeerConnection({ iceServers: this.session.iceServers, ...rtcConfiguration });
+    const { iceServers, room } = this.session;
+    // The server lets nothing else through; this also keeps the browser from trying its own addresses.
+    const policy = room.relayOnly ? ({ iceTransportPolicy: 'relay' } as const) : {};
+    const connection = new RTCPeerConnection({ iceServers, ...policy, ...rtcConfiguration });
     for (const track of stream?.getTracks() ?? []) connection.addTrack(track, stream as MediaStream);
     return connection;
   }

@@ -1,0 +1,165 @@
+// Calls in a relay_only room: through a TURN server (coturn), and without any other address being told.
+
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { connect, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import {
+  allConnected,
+  FIREFOX,
+  joinRoom,
+  missing,
+  openFirefox,
+  openPage,
+  startServer,
+  until,
+  videoFlows,
+} from './harness.mjs';
+
+const TURN = process.env.TURNSERVER_BIN ?? '/usr/bin/turnserver';
+const SECRET = 'secret-of-the-test';
+
+/** Starts a TURN server on the loopback interface; resolves to its URL. */
+async function startTurn(t) {
+  const port = await new Promise((found) => {
+    const probe = createServer().listen(0, '127.0.0.1', () => {
+      const { port } = probe.address();
+      probe.close(() => found(port));
+    });
+  });
+  const folder = mkdtempSync(join(tmpdir(), 'signalbox-turn-'));
+  const options = {
+    'listening-ip': '127.0.0.1',
+    'relay-ip': '127.0.0.1',
+    'listening-port': port,
+    realm: 'test',
+    'static-auth-secret': SECRET,
+    pidfile: join(folder, 'pid'),
+    userdb: join(folder, 'users'),
+    'log-file': join(folder, 'log'),
+  };
+  const flags = ['-n', '--use-auth-secret', '--fingerprint', '--allow-loopback-peers', '--no-cli', '--no-tls'];
+  flags.push('--no-dtls', '--simple-log');
+  const args = [...flags, ...Object.entries(options).map(([name, value]) => `--${name}=${value}`)];
+  const child = spawn(TURN, args, { stdio: 'ignore' });
+  const kill = () => child.kill('SIGKILL');
+  process.once('exit', kill);
+  t.after(() => {
+    kill();
+    process.off('exit', kill);
+    rmSync(folder, { recursive: true, force: true });
+  });
+  // It listens on TCP and UDP.
+  await until('the TURN server to listen', () => {
+    if (child.exitCode !== null) throw new Error(`the TURN server exited with ${child.exitCode}`);
+    return new Promise((is) => {
+      const socket = connect(port, '127.0.0.1', () => socket.destroy() && is(true));
+      socket.on('error', () => is(false));
+    });
+  });
+  return `turn:127.0.0.1:${port}?transport=udp`;
+}
+
+/** Makes a relay_only room: CreateRoomRequest { room: { name, relay_only: true } } over gRPC-Web. */
+async function createRelayOnly(url, name) {
+  const room = Buffer.concat([Buffer.from([0x0a, name.length]), Buffer.from(name), Buffer.from([0x60, 1])]);
+  const message = Buffer.concat([Buffer.from([0x0a, room.length]), room]);
+  const body = Buffer.concat([Buffer.from([0, 0, 0, 0, message.length]), message]);
+  const headers = { 'content-type': 'application/grpc-web+proto', 'x-grpc-web': '1' };
+  const response = await fetch(`${url}/signalbox.v1.Rooms/CreateRoom`, { method: 'POST', headers, body });
+  const answer = Buffer.from(await response.arrayBuffer()).toString('latin1');
+  assert.match(answer, /grpc-status: ?0/);
+}
+
+/** Notes everything that a page hears of others. To be run in the page before it joins. */
+function listen() {
+  window.heard = [];
+  const { addIceCandidate, setRemoteDescription } = RTCPeerConnection.prototype;
+  RTCPeerConnection.prototype.addIceCandidate = function (init) {
+    window.heard.push(init?.candidate ?? '');
+    return addIceCandidate.call(this, init);
+  };
+  RTCPeerConnection.prototype.setRemoteDescription = function (description) {
+    window.heard.push(description.sdp);
+    return setRemoteDescription.call(this, description);
+  };
+}
+
+/** Makes every connection of a page gather all candidates, whatever it is told. */
+function gatherAll() {
+  window.RTCPeerConnection = class extends RTCPeerConnection {
+    constructor(configuration) {
+      super({ ...configuration, iceTransportPolicy: 'all' });
+    }
+  };
+}
+
+/** Types of the candidates of the pair in use. */
+function pairInUse(page) {
+  return page.evaluate(async () => {
+    const [{ connection }] = window.signalboxDemo.mesh.peers.values();
+    const stats = await connection.getStats();
+    const { selectedCandidatePairId } = [...stats.values()].find(({ type }) => type === 'transport') ?? {};
+    const chosen = [...stats.values()].find(({ type, selected }) => type === 'candidate-pair' && selected);
+    const pair = stats.get(selectedCandidatePairId) ?? chosen;
+    return [stats.get(pair.localCandidateId).candidateType, stats.get(pair.remoteCandidateId).candidateType];
+  });
+}
+
+/** What a page heard: candidates, in lines of SDP or trickled, and SDP. */
+async function checkHeard(page, who) {
+  const heard = await page.evaluate(() => window.heard);
+  const lines = heard.flatMap((text) => text.split('\r\n'));
+  const candidates = lines.map((line) => line.replace(/^a=/, '')).filter((line) => line.startsWith('candidate:'));
+  assert.ok(candidates.length > 0, `${who} heard no candidate`);
+  for (const candidate of candidates) assert.match(candidate, / typ relay raddr (0\.0\.0\.0|::) rport 9( |$)/, who);
+  assert.ok(lines.filter((line) => line.startsWith('m=')).length > 0, `${who} heard no SDP`);
+  for (const line of lines.filter((line) => /^([co]=|a=rtcp:)/.test(line)))
+    assert.match(line, /[ =]IN IP4 0\.0\.0\.0$/, who);
+}
+
+async function call(t, names, pages) {
+  const turn = await startTurn(t);
+  const server = await startServer(t, { args: ['--turn-url', turn, '--turn-secret', SECRET] });
+  await createRelayOnly(server.url, 'relayed');
+  const [ann, ben] = pages;
+  await joinRoom(ann, server.url, 'relayed', names[0]);
+  await joinRoom(ben, server.url, 'relayed', names[1]);
+  await Promise.all([allConnected(ann, 1), allConnected(ben, 1)]);
+  await Promise.all([videoFlows(ann), videoFlows(ben)]);
+  return [ann, ben];
+}
+
+test('two browsers meet at the relay', { skip: missing(TURN) }, async (t) => {
+  const pages = await Promise.all([openPage(t), openPage(t)]);
+  for (const page of pages) await page.addInitScript(listen);
+  const [ann, ben] = await call(t, ['Ann', 'Ben'], pages);
+  assert.deepEqual(await pairInUse(ann), ['relay', 'relay']);
+  assert.deepEqual(await pairInUse(ben), ['relay', 'relay']);
+  await checkHeard(ann, 'Ann');
+  await checkHeard(ben, 'Ben');
+  assert.deepEqual([...ann.errors, ...ben.errors], []);
+});
+
+test('a browser that gathers all its addresses tells none of them', { skip: missing(TURN) }, async (t) => {
+  const pages = await Promise.all([openPage(t), openPage(t)]);
+  await pages[0].addInitScript(gatherAll);
+  for (const page of pages) await page.addInitScript(listen);
+  const [ann, ben] = await call(t, ['Ann', 'Ben'], pages);
+  await checkHeard(ann, 'Ann');
+  await checkHeard(ben, 'Ben');
+  assert.equal((await pairInUse(ben))[0], 'relay');
+});
+
+test('Chromium and Firefox meet at the relay', { skip: missing(TURN, FIREFOX) }, async (t) => {
+  const pages = await Promise.all([openPage(t), openFirefox(t)]);
+  await pages[0].addInitScript(listen);
+  await pages[1].evaluateOnNewDocument(listen);
+  const [ann, fox] = await call(t, ['Ann', 'Fox'], pages);
+  assert.deepEqual(await pairInUse(ann), ['relay', 'relay']);
+  await checkHeard(ann, 'Ann');
+  await checkHeard(fox, 'Fox');
+});
