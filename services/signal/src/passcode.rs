@@ -15,6 +15,9 @@
 //! passcode one lot: it gets its turn with a chance of 1 in `n + 1` at every pause, and whoever has waited for
 //! [`PATIENCE`] is told when to try again. Members who are in the room are not concerned: to resume needs no passcode.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},

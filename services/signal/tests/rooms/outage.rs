@@ -2,14 +2,19 @@
 
 use std::{
     sync::Arc,
+    task::Waker,
     time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
 use signalbox_proto::v1::{DeleteRoomRequest, ListMembersRequest, ListRoomsRequest, RemoveMemberRequest, Room};
 use signalbox_server::{
-    room::id::RoomName,
-    store::{Created, EmbeddedStore, Filter, Record, Settings, Store, Tally, Unavailable, Updated},
+    error::Error,
+    hub::{Hub, RoomDefaults},
+    limit::Limits,
+    random::Random,
+    room::{Seen, id::RoomName},
+    store::{Created, EmbeddedStore, Filter, Record, Settings, Store, Tally, Unavailable, Updated, now_ms},
 };
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -18,7 +23,7 @@ use tonic_types::StatusExt;
 
 use crate::{
     self as test, change,
-    common::{TestServer, assert_error, body, native::Member, say},
+    common::{DEADLINE, TestServer, assert_error, body, native::Member, say, within},
     create, get, named, update,
 };
 
@@ -203,4 +208,39 @@ async fn a_watch_of_a_room_whose_record_ended_does_not_go_on_in_the_next_of_that
         let status = watching.message().await.expect_err("it is over");
         assert_error(&status, Code::Aborted, "ROOM_CLOSED");
     }
+}
+
+#[tokio::test]
+async fn a_room_that_is_only_watched_expires_like_any_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Breakable::open(&folder).await;
+    let defaults = RoomDefaults {
+        auto_create: true,
+        max_members: 64,
+        max_room_members: 64,
+        empty_timeout: Duration::from_secs(60),
+    };
+    let hub = Hub::new(store.clone(), Random::system(), Limits::default(), defaults);
+    let mut watched = Vec::new();
+    for name in ["kept", "expired"] {
+        let name = RoomName::parse(name, "name").unwrap();
+        let ends_at_ms = (name.as_str() == "expired").then(|| now_ms() + 100);
+        let settings = Settings { ends_at_ms, ..Settings::default() };
+        store.create(Record::new(&name, settings, now_ms())).await.unwrap();
+        let (room, watch, there) = hub.watch(&name).await.expect("the room is there");
+        assert!(there.is_empty());
+        watched.push((room, watch));
+    }
+    tokio::time::sleep(Duration::from_millis(110)).await;
+    let bookkeeping = tokio::spawn(hub.clone().run_bookkeeping());
+    let seen = || watched.iter().map(|(room, watch)| room.poll_watch(*watch, Waker::noop())).collect::<Vec<_>>();
+    let mut tries = 0;
+    while !matches!(seen()[..], [Seen::Wait, Seen::End(Error::RoomClosed)]) {
+        tries += 1;
+        assert!(tries < 500, "{:?}", seen());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    hub.drain();
+    within(DEADLINE, bookkeeping).await.unwrap();
+    assert!(matches!(seen()[..], [Seen::End(Error::Draining(_)), Seen::End(Error::RoomClosed)]));
 }
