@@ -11,9 +11,17 @@
 //! waits for one pause at the most.
 //!
 //! During an attack it is not the fastest who is tried next, or an attacker who polls would always be first, but one
-//! drawn by lot among all who wait. Of `n` attackers' streams that wait all the time each costs somebody with the right
-//! passcode one lot: it gets its turn with a chance of 1 in `n + 1` at every pause, and whoever has waited for
-//! [`PATIENCE`] is told when to try again. Members who are in the room are not concerned: to resume needs no passcode.
+//! drawn by lot among all who have waited for the pause to end: against `n` attempts that wait all the time, somebody with
+//! the right passcode has a chance of 1 in `n + 1` at every pause. [`MAX_WAITING_FOR_ONE`] may wait; who finds no place, or
+//! has waited for [`PATIENCE`], is told when to try again. So an attack makes newcomers wait while it lasts, and an
+//! attacker with many streams makes them wait long, but nothing of it stays. Members who are in the room are not
+//! concerned: to resume needs no passcode.
+//!
+//! # Everybody at once
+//!
+//! Hashing is meant to be dear, and after a restart everybody comes back at the same time. So what was right once is
+//! remembered while the process runs, as a MAC under a key that the process made up: from then on a room's passcode is
+//! tried by that, right or wrong, and its hash guards the record only.
 
 #[cfg(test)]
 mod tests;
@@ -25,6 +33,7 @@ use std::{
 };
 
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version};
+use ring::hmac;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     task::spawn_blocking,
@@ -59,11 +68,12 @@ const FREE: u32 = 10;
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(4);
-/// After a pause, those who wait draw a moment within this time: the earliest is tried.
+/// After a pause, those who have waited draw a moment within this time: the earliest is tried.
 const LOTS: Duration = Duration::from_millis(200);
 /// Without a failure for so long, a room's failures are forgotten.
 const FORGET: Duration = Duration::from_secs(600);
-/// Rooms whose failures are remembered; beyond that the room whose last failure is oldest is forgotten.
+/// Rooms whose failures are remembered; beyond that the room whose last failure is oldest is forgotten. And rooms whose
+/// passcodes are; beyond that all are forgotten, and found again by their hashes.
 const MAX_ROOMS: usize = 10_000;
 
 /// Hashes passcodes, and tries them.
@@ -72,6 +82,15 @@ pub struct Passcodes {
     places: Semaphore,
     at_work: Arc<Semaphore>,
     guessed: Mutex<HashMap<RoomName, Guessed>>,
+    known: Mutex<HashMap<RoomName, Known>>,
+    key: hmac::Key,
+}
+
+/// A passcode that was right.
+struct Known {
+    /// The hash that it fits.
+    hash: Arc<str>,
+    mac: hmac::Tag,
 }
 
 /// A room whose passcode is being tried, or was tried in vain.
@@ -123,6 +142,8 @@ impl Passcodes {
     /// Nothing was guessed yet.
     pub fn new(random: Random) -> Self {
         Self {
+            key: hmac::Key::new(hmac::HMAC_SHA256, &random.bits::<32>()),
+            known: Mutex::default(),
             random,
             places: Semaphore::new(MAX_WAITING),
             at_work: Arc::new(Semaphore::new(PARALLEL)),
@@ -150,21 +171,48 @@ impl Passcodes {
         }
         let turn = time::timeout(PATIENCE, self.turn(room)).await;
         let at_work = turn.unwrap_or_else(|_| Err(self.try_later(self.pause_left(room))))?;
-        let (passcode, hash) = (passcode.to_owned(), hash.clone());
+        let is_right = match self.recall(room, hash, passcode) {
+            Some(is_right) => is_right,
+            None => self.try_hash(room, hash, passcode, at_work).await?,
+        };
+        if !is_right {
+            debug!(%room, "wrong passcode");
+            return Err(Error::PasscodeWrong);
+        }
+        self.forgive(room);
+        Ok(())
+    }
+
+    /// Tries a passcode by what is remembered of the right one, in constant time; `None`: nothing is.
+    fn recall(&self, room: &RoomName, hash: &Arc<str>, passcode: &str) -> Option<bool> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = known.get(room).filter(|known| known.hash == *hash)?;
+        Some(hmac::verify(&self.key, passcode.as_bytes(), known.mac.as_ref()).is_ok())
+    }
+
+    async fn try_hash(
+        &self,
+        room: &RoomName,
+        hash: &Arc<str>,
+        passcode: &str,
+        at_work: OwnedSemaphorePermit,
+    ) -> Result<bool, Error> {
+        let (tried, against) = (passcode.to_owned(), hash.clone());
         // The hash says with which parameters it was made. Compared in constant time.
-        let tried = run(at_work, move || argon2().verify_password(passcode.as_bytes(), &*hash)).await?;
-        match tried {
+        match run(at_work, move || argon2().verify_password(tried.as_bytes(), &*against)).await? {
             Ok(()) => {
-                self.forgive(room);
-                Ok(())
+                let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+                if known.len() >= MAX_ROOMS {
+                    known.clear();
+                }
+                let mac = hmac::sign(&self.key, passcode.as_bytes());
+                known.insert(room.clone(), Known { hash: hash.clone(), mac });
+                Ok(true)
             }
-            Err(argon2::password_hash::Error::PasswordInvalid) => {
-                debug!(%room, "wrong passcode");
-                Err(Error::PasscodeWrong)
-            }
+            Err(argon2::password_hash::Error::PasswordInvalid) => Ok(false),
             Err(error) => {
                 error!(%room, %error, "the stored hash of a passcode is unusable: nobody can join until it is set anew");
-                Err(Error::PasscodeWrong)
+                Ok(false)
             }
         }
     }
@@ -193,7 +241,8 @@ impl Passcodes {
                     guessed.waiting += 1;
                     waiting = Some(Waiting(self, room));
                 }
-                guessed.next.max(now)
+                // Who comes after the pause comes after all who have waited, and so gains nothing by asking again.
+                if guessed.next > now { guessed.next } else { now + LOTS }
             };
             drop(at_work);
             time::sleep_until((next + LOTS.mul_f64(self.random.unit())).into()).await;

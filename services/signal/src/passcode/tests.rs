@@ -100,6 +100,32 @@ async fn whoever_is_right_has_its_turn_while_others_guess() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn asking_more_often_helps_nobody() {
+    let passcodes = Arc::new(Passcodes::new(dice()));
+    for _ in 0..FREE {
+        drop(passcodes.turn(&room()).await.expect("its turn"));
+    }
+    // These are back a millisecond after each attempt, and first whenever a pause is over.
+    let mut attack = JoinSet::new();
+    for _ in 0..7 {
+        let passcodes = passcodes.clone();
+        attack.spawn(async move {
+            loop {
+                let turn = time::timeout(Duration::from_millis(1), passcodes.turn(&room())).await;
+                assert!(turn.is_err(), "who does not wait for its lot has no turn");
+            }
+        });
+    }
+    for _ in 0..20 {
+        drop(time::timeout(PATIENCE, passcodes.turn(&room())).await.expect("it has waited").expect("its turn"));
+    }
+    attack.abort_all();
+    while let Some(end) = attack.join_next().await {
+        assert!(end.is_err_and(|end| end.is_cancelled()), "one of them had a turn");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn many_who_are_right_wait_for_nothing_and_leave_nothing() {
     let passcodes = Passcodes::new(dice());
     let start = Instant::now();
@@ -135,6 +161,14 @@ async fn a_hash_fits_its_passcode_only() {
             assert_eq!(passcodes.prove(&room(), &hash, wrong).await, Err(Error::PasscodeWrong));
         }
     }
+    // What is remembered of one is not taken for another.
+    let other = Arc::from(passcodes.hash("other").await.expect("a hash"));
+    assert_eq!(passcodes.prove(&room(), &other, "secret").await, Err(Error::PasscodeWrong));
+    assert_eq!(passcodes.prove(&room(), &other, "other").await, Ok(()));
+    assert_eq!(passcodes.recall(&room(), &other, "other"), Some(true));
+    assert_eq!(passcodes.recall(&room(), &other, "secret"), Some(false));
+    let elsewhere = RoomName::parse("elsewhere", "room").expect("a name");
+    assert_eq!(passcodes.recall(&elsewhere, &other, "other"), None);
     // One that is damaged lets nobody in.
     assert_eq!(passcodes.prove(&room(), &Arc::from("$argon2id$"), "secret").await, Err(Error::PasscodeWrong));
 }

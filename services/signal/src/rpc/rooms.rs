@@ -144,13 +144,14 @@ impl Rooms for RoomsService {
         let labels = labels.into_iter().collect();
         // One more than asked for says whether there are more.
         let mut looks: Vec<_> = if live_only {
-            let live = self.hub.all().into_iter().filter(|room| room.name().as_str() > page_token.as_str());
-            let looks = live.map(|room| room.look());
-            let mut wanted: Vec<_> =
-                looks.filter(|look| look.member_count > 0 && look.record.has_labels(&labels)).collect();
-            wanted.sort_unstable_by(|a, b| a.record.name.cmp(&b.record.name));
-            wanted.truncate(page_size + 1);
-            wanted
+            let mut live = self.hub.all();
+            live.retain(|room| {
+                room.name().as_str() > page_token.as_str()
+                    && room.record().has_labels(&labels)
+                    && room.peek(|r| r.member_count() > 0)
+            });
+            live.sort_unstable_by(|a, b| a.name().cmp(b.name()));
+            live.into_iter().take(page_size + 1).map(|room| room.look()).collect()
         } else {
             let after = (!page_token.is_empty()).then_some(page_token);
             let filter = Filter { after, labels, limit: page_size + 1 };
