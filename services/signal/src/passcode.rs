@@ -4,16 +4,16 @@
 //! # Guessing
 //!
 //! The server does not know who is guessing: addresses are worth little behind proxies and tunnels, and identities are
-//! free. So attempts are counted per room. The first [`FREE`] failures cost nothing, since people mistype. After that a
-//! room tries one attempt at a time, with a pause before each that doubles up to [`LONGEST_PAUSE`]: some 900 guesses an
+//! free. So attempts are counted per room. The first `FREE` failures cost nothing, since people mistype. After that a
+//! room tries one attempt at a time, with a pause before each that doubles up to `LONGEST_PAUSE`: some 900 guesses an
 //! hour and room at the most, however many guess. A passcode of six random digits holds for weeks, one of ten random
-//! letters for good. Failures are forgotten once there was none for [`FORGET`]; so after an attack a right passcode
+//! letters for good. Failures are forgotten once there was none for `FORGET`; so after an attack a right passcode
 //! waits for one pause at the most.
 //!
 //! During an attack it is not the fastest who is tried next, or an attacker who polls would always be first, but one
 //! drawn by lot among all who have waited for the pause to end: against `n` attempts that wait all the time, somebody with
-//! the right passcode has a chance of 1 in `n + 1` at every pause. [`MAX_WAITING_FOR_ONE`] may wait; who finds no place, or
-//! has waited for [`PATIENCE`], is told when to try again. So an attack makes newcomers wait while it lasts, and an
+//! the right passcode has a chance of 1 in `n + 1` at every pause. `MAX_WAITING_FOR_ONE` may wait; who finds no place, or
+//! has waited for `PATIENCE`, is told when to try again. So an attack makes newcomers wait while it lasts, and an
 //! attacker with many streams makes them wait long, but nothing of it stays. Members who are in the room are not
 //! concerned: to resume needs no passcode.
 //!
