@@ -43,7 +43,7 @@ fn main() {
     for room in 0..ROOMS {
         for member in 0..MEMBERS {
             let roster = (0..member).map(|other| name(room, other)).collect();
-            note(What::Opened { session: name(room, member), room: format!("room{room}"), roster });
+            note(What::Opened { session: name(room, member), room: format!("room{room}"), roster, page: false });
             for other in 0..member {
                 note(What::SawJoin { session: name(room, other), member: name(room, member) });
             }

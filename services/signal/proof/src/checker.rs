@@ -4,11 +4,14 @@
 //! all is known yet. What depends on notes that may come later (the outcome of a skipped signal, who was told of an
 //! end) is judged at the end, so the order of unrelated notes does not matter.
 //!
+//! A signal to all counts as one for each whom its sender had in the roster. Others may have joined by the time it
+//! reached the server, and get it or not; what they get must be right and in its place.
+//!
 //! What it relies on: notes come in the order of time; notes of one client stand in the order in which things happened
-//! to it; `Sent` is noted before the message leaves; `ServerLost` before the server's next start; every client that is
-//! alive at the quiet end notes its `Final` roster (one without `Over` and `Final` is taken for gone without a word; its
-//! `Suspended` dates that); a client whose reading is stopped on purpose for longer than
-//! [`Bounds::tell`] is noted as `Suspended` and `Resumed` around it, since it cannot be told anything.
+//! to it; `Sent` is noted before the message leaves; `Ended` after the server has answered; `ServerLost` before the
+//! server's next start; every client that is alive at the quiet end notes its `Final` roster (one without `Over` and
+//! `Final` is taken for gone without a word; its `Suspended` dates that); a client whose reading is stopped on purpose
+//! for longer than [`Bounds::tell`] is noted as `Suspended` and `Resumed` around it, since it cannot be told anything.
 
 mod finish;
 mod pair;
@@ -83,6 +86,8 @@ pub struct Checker {
     faults: BTreeMap<String, Faults>,
     peaks: BTreeMap<String, Peak>,
     found: Findings,
+    /// What is a breach for certain, and is named only at the end.
+    suspected: Option<Violation>,
 }
 
 impl Checker {
@@ -125,7 +130,7 @@ impl Checker {
                     window: *resume_window,
                 });
             }
-            What::Opened { session, room, roster } => self.opened(at, session, room, roster),
+            What::Opened { session, room, roster, page } => self.opened(at, session, room, roster, *page),
             What::Over { session, reason } => self.over(at, session, reason),
             What::Sent { session, to, number, hash } => self.sent(at, session, to, *number, *hash),
             What::Settled { session, to, number, outcome } => self.settled(at, session, to, *number, outcome.into()),
@@ -187,8 +192,13 @@ impl Checker {
             What::ServerLost => {
                 self.counts.server_losses += 1;
                 for session in self.live.drain() {
-                    self.sessions[session as usize].lost = Some(at);
+                    self.sessions[session as usize].ended.get_or_insert(at);
                 }
+            }
+            What::Ended { session, .. } => {
+                let session = self.session(session);
+                self.live.remove(&session);
+                self.sessions[session as usize].ended.get_or_insert(at);
             }
             What::Gauge { name, value, limit } => {
                 let peak = entry(&mut self.peaks, name);
@@ -204,7 +214,7 @@ impl Checker {
         }
     }
 
-    fn opened(&mut self, at: u64, name: &str, room: &str, roster: &[String]) {
+    fn opened(&mut self, at: u64, name: &str, room: &str, roster: &[String], page: bool) {
         let count = u32::try_from(self.rooms.len()).unwrap_or(u32::MAX);
         let room = *self.rooms.entry(room.to_owned()).or_insert(count);
         let id = self.session(name);
@@ -213,6 +223,7 @@ impl Checker {
             return self.odd(at, "opens a session again");
         }
         session.room = Some(room);
+        session.page = page;
         (session.opened, session.heard, session.noted) = (at, at, at);
         self.counts.sessions += 1;
         self.live.insert(id);
@@ -324,11 +335,26 @@ impl Checker {
     fn violate(&mut self, check: Check, at: u64, whom: (Option<u32>, Option<u32>, Option<u64>), text: String) {
         *self.found.counts.entry(check).or_default() += 1;
         if self.found.kept.len() < KEPT {
-            let name = |id: Option<u32>| id.map(|id| self.sessions[id as usize].name.to_string()).unwrap_or_default();
-            let (session, other, number) = whom;
-            let violation = Violation { check, at, session: name(session), other: name(other), number, text };
+            let violation = self.violation(check, at, whom, text);
             self.found.kept.push(violation);
         }
+    }
+
+    fn violation(
+        &self,
+        check: Check,
+        at: u64,
+        (session, other, number): (Option<u32>, Option<u32>, Option<u64>),
+        text: String,
+    ) -> Violation {
+        let name = |id: Option<u32>| id.map(|id| self.sessions[id as usize].name.to_string()).unwrap_or_default();
+        Violation { check, at, session: name(session), other: name(other), number, text }
+    }
+
+    /// The first breach that the notes show so far, whatever may follow. Most of what is missing shows only at the end.
+    #[must_use]
+    pub fn breach(&self) -> Option<&Violation> {
+        self.found.kept.first().or(self.suspected.as_ref())
     }
 
     /// Notes a note that cannot be: those who took notes are at fault, and nothing can be concluded.

@@ -37,6 +37,8 @@ pub enum What {
         room: String,
         /// Who else was there, by the welcome.
         roster: Vec<String>,
+        /// It is a page's: what it says is answered on another connection than the one on which it hears.
+        page: bool,
     },
     /// A client knows that its session is over: it left, or was told, or could not resume.
     Over {
@@ -49,9 +51,9 @@ pub enum What {
     Sent {
         /// The sender.
         session: String,
-        /// The addressee.
+        /// The addressee; empty: all others, who are at least those that the client knows of.
         to: String,
-        /// Number of the signal from this session to that one: 1, 2, 3...
+        /// Number of the signal; it rises from signal to signal of a session.
         number: u64,
         /// Hash of the payload.
         hash: u64,
@@ -60,7 +62,7 @@ pub enum What {
     Settled {
         /// The sender.
         session: String,
-        /// The addressee.
+        /// The addressee; empty: those of a signal to all of whom nothing else was said before.
         to: String,
         /// Number of the signal.
         number: u64,
@@ -126,6 +128,13 @@ pub enum What {
         kind: String,
         /// How many connections, bytes or processes it hit. 0: it had no effect.
         effect: u64,
+    },
+    /// The server was told to end a session, and answered that it has.
+    Ended {
+        /// The session.
+        session: String,
+        /// With what reason.
+        reason: String,
     },
     /// The server's process ended or was killed: sessions that it held are over, and their clients learn it when they
     /// come back.

@@ -8,6 +8,7 @@ pub mod member;
 pub mod native;
 pub mod nemesis;
 pub mod notes;
+pub mod operator;
 pub mod proxy;
 pub mod run;
 pub mod server;

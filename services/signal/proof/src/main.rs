@@ -40,7 +40,7 @@ struct Cli {
     rate: f64,
     /// Faults that go on at the same time
     #[arg(long, default_value = "8")]
-    at_once: u64,
+    at_once: usize,
     /// Time between faults of the whole server: pauses and restarts
     #[arg(long, default_value = "40s", value_parser = humantime::parse_duration)]
     server_faults: Duration,
@@ -50,6 +50,9 @@ struct Cli {
     /// Ends the load after this time, however far it has got
     #[arg(long, default_value = "1h", value_parser = humantime::parse_duration)]
     deadline: Duration,
+    /// Ends the run at the first breach
+    #[arg(long)]
+    stop_at_first: bool,
 }
 
 #[tokio::main]
@@ -72,6 +75,7 @@ async fn main() -> ExitCode {
         server_faults: cli.server_faults,
         rss_limit: cli.rss_limit,
         deadline: cli.deadline,
+        stop_at_first: cli.stop_at_first,
     };
     let summary = match run(&options).await {
         Ok(summary) => summary,
@@ -82,7 +86,7 @@ async fn main() -> ExitCode {
     };
     print!("{summary}");
     println!("replay: {}", options.command());
-    match summary.report.verdict {
+    match summary.outcomes.report.verdict {
         _ if !summary.missing.is_empty() => ExitCode::FAILURE,
         Verdict::Passed => ExitCode::SUCCESS,
         Verdict::Failed(_) => ExitCode::FAILURE,

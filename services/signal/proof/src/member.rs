@@ -1,7 +1,7 @@
 //! What members of both kinds share: what they are told to do, what they say, and the book that they keep of a session.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::BTreeSet,
     net::SocketAddr,
     sync::{
         Arc,
@@ -12,7 +12,7 @@ use std::{
 
 use rand::{RngExt, rngs::StdRng};
 use signalbox_proto::v1::{
-    Data, IceCandidate, Join, LeaveReason, Member, SessionDescription, Welcome, client_message::Body,
+    Data, IceCandidate, Join, LeaveReason, Member, SessionDescription, Undelivered, Welcome, client_message::Body,
 };
 use tokio::sync::{mpsc, watch};
 
@@ -25,6 +25,10 @@ use crate::{
 pub const TICK: Duration = Duration::from_millis(40);
 /// Signals that one member has on their way at most.
 pub const IN_FLIGHT: usize = 60;
+/// One signal out of so many goes to all others.
+const TO_ALL: u32 = 40;
+/// Stands for all others in a payload.
+const ALL: &str = "*";
 /// How soon somebody who left or was killed is back.
 const PAUSE_MS: std::ops::Range<u64> = 50..1500;
 
@@ -35,8 +39,12 @@ pub enum Order {
     Leave,
     /// Vanish without a word, and join again as somebody new.
     Kill,
-    /// Say this many things at once to this member.
-    Burst(usize, String),
+    /// Say this many things of this many bytes at once to this member.
+    Burst(usize, String, usize),
+    /// Hear nothing for this time, and go on otherwise.
+    Deaf(Duration),
+    /// Give up all connections and take new ones, as after a change of networks. Pages only.
+    Switch,
 }
 
 /// How far the run is, for its members.
@@ -62,6 +70,8 @@ pub struct Place {
     pub addr: SocketAddr,
     /// Signals a tick, averaged.
     pub pace: f64,
+    /// Whom it says that it is; a new session is somebody else.
+    pub identity: String,
     /// Its random numbers.
     pub rng: StdRng,
     /// Where it notes.
@@ -73,7 +83,16 @@ pub struct Place {
     /// Whether it has a session and a stream.
     pub connected: Arc<AtomicBool>,
     /// Its present or last session.
-    pub session: watch::Sender<String>,
+    pub seat: watch::Sender<Seat>,
+}
+
+/// Who somebody is.
+#[derive(Debug, Clone, Default)]
+pub struct Seat {
+    /// The session.
+    pub session: String,
+    /// Whom it says that it is.
+    pub identity: String,
 }
 
 /// How a session went on.
@@ -87,7 +106,17 @@ pub enum Next {
 impl Place {
     /// How it joins.
     pub fn join(&self) -> Join {
-        Join { room: self.room.clone(), display_name: format!("client {}", self.client), ..Join::default() }
+        Join {
+            room: self.room.clone(),
+            identity: self.identity.clone(),
+            display_name: format!("client {}", self.client),
+            ..Join::default()
+        }
+    }
+
+    /// Becomes somebody else: the session that was is not to be replaced by the next.
+    pub fn renew(&mut self) {
+        self.identity = format!("client-{}-{:x}", self.client, self.rng.random::<u64>());
     }
 
     /// A random wait before joining again.
@@ -121,13 +150,13 @@ pub struct Book {
     session: String,
     /// The others.
     roster: BTreeSet<String>,
-    /// Signals to each.
-    numbers: HashMap<String, u64>,
+    /// Signals that it has sent.
+    said: u64,
 }
 
 /// A signal that was noted as sent.
 pub struct Said {
-    /// To whom.
+    /// To whom; empty: to all others.
     pub to: String,
     /// Which.
     pub number: u64,
@@ -136,23 +165,24 @@ pub struct Said {
 }
 
 impl Book {
-    /// A session was opened.
-    pub fn open(place: &Place, welcome: &Welcome) -> Self {
+    /// A session was opened; a page's or not.
+    pub fn open(place: &Place, welcome: &Welcome, page: bool) -> Self {
         let session = welcome.you.as_ref().map(|you| you.member_id.clone()).unwrap_or_default();
         let roster = ids(&welcome.members);
-        place.session.send_replace(session.clone());
+        place.seat.send_replace(Seat { session: session.clone(), identity: place.identity.clone() });
         place.notes.note(What::Opened {
             session: session.clone(),
             room: place.room.clone(),
             roster: roster.iter().cloned().collect(),
+            page,
         });
-        Self { notes: place.notes.clone(), run: place.run, session, roster, numbers: HashMap::new() }
+        Self { notes: place.notes.clone(), run: place.run, session, roster, said: 0 }
     }
 
-    /// Somebody at random.
+    /// Somebody at random, or now and then all, if there is anybody.
     pub fn anybody(&self, rng: &mut StdRng) -> Option<String> {
         let index = (!self.roster.is_empty()).then(|| rng.random_range(0..self.roster.len()))?;
-        self.roster.iter().nth(index).cloned()
+        if rng.random_ratio(1, TO_ALL) { Some(String::new()) } else { self.roster.iter().nth(index).cloned() }
     }
 
     /// Whether it is one of the others.
@@ -160,23 +190,36 @@ impl Book {
         self.roster.contains(member)
     }
 
-    /// Notes that a signal to `to` is about to leave, and makes it.
-    pub fn say(&mut self, to: &str, rng: &mut StdRng) -> Said {
-        let number = self.numbers.entry(to.to_owned()).or_default();
-        *number += 1;
-        let number = *number;
+    /// Notes that a signal of at least `size` bytes to `to`, empty: to all others, is about to leave, and makes it.
+    pub fn say(&mut self, to: &str, size: usize, rng: &mut StdRng) -> Said {
+        self.said += 1;
+        let number = self.said;
         // Now and then a large one, to fill buffers.
-        let padding = if rng.random_ratio(1, 200) { rng.random_range(1000..3000) } else { rng.random_range(0..100) };
-        let text = format!("{:x}|{}|{to}|{number}|{:x<padding$}", self.run, self.session, "");
+        let more = if rng.random_ratio(1, 200) { rng.random_range(1000..3000) } else { rng.random_range(0..100) };
+        let (padding, whom) = (size + more, if to.is_empty() { ALL } else { to });
+        let text = format!("{:x}|{}|{whom}|{number}|{:x<padding$}", self.run, self.session, "");
         let hash = hash(text.as_bytes());
         self.notes.note(What::Sent { session: self.session.clone(), to: to.to_owned(), number, hash });
         let body = match rng.random_range(0..10) {
+            _ if to.is_empty() => Body::Data(Data { text, ..Data::default() }),
+            // Larger ones of other kinds are refused.
+            _ if size > 1000 => Body::Offer(SessionDescription { sdp: text }),
             0 => Body::Offer(SessionDescription { sdp: text }),
             1 => Body::Answer(SessionDescription { sdp: text }),
             2..=5 => Body::Data(Data { payload: text.into_bytes().into(), ..Data::default() }),
             _ => Body::Candidate(IceCandidate { candidate: text, ..IceCandidate::default() }),
         };
         Said { to: to.to_owned(), number, body }
+    }
+
+    /// The server answered a signal, with those who did not get it.
+    pub fn answered(&self, to: String, number: u64, refused: Vec<Undelivered>) {
+        let (of_it, of_some): (Vec<_>, Vec<_>) = refused.into_iter().partition(|report| report.to == to);
+        for report in of_some {
+            self.settled(report.to, number, Outcome::Undelivered(report.reason));
+        }
+        let reason = of_it.into_iter().map(|report| report.reason).next();
+        self.settled(to, number, reason.map_or(Outcome::Accepted, Outcome::Undelivered));
     }
 
     /// What became of a signal.
@@ -188,6 +231,7 @@ impl Book {
     pub fn received(&self, from: String, body: &Body) {
         let content = match body {
             Body::Offer(sdp) | Body::Answer(sdp) => sdp.sdp.as_bytes(),
+            Body::Data(data) if data.payload.is_empty() => data.text.as_bytes(),
             Body::Data(data) => &data.payload,
             Body::Candidate(candidate) => candidate.candidate.as_bytes(),
             _ => b"",
@@ -197,8 +241,8 @@ impl Book {
         let mut part = || parts.next().unwrap_or_default();
         let (run, claimed, to, number) = (part(), part(), part(), part());
         // One for another session or of another run has no number here: never sent.
-        let number =
-            if to == self.session && run == format!("{:x}", self.run) { number.parse().unwrap_or(0) } else { 0 };
+        let mine = (to == self.session || to == ALL) && run == format!("{:x}", self.run);
+        let number = if mine { number.parse().unwrap_or(0) } else { 0 };
         self.notes.note(What::Delivered {
             session: self.session.clone(),
             from,
@@ -221,14 +265,19 @@ impl Book {
         self.notes.note(What::SawLeave { session: self.session.clone(), member, reason });
     }
 
-    /// The stream is lost.
+    /// The stream is lost, or not listened to.
     pub fn suspended(&self) {
         self.notes.note(What::Suspended { session: self.session.clone() });
     }
 
+    /// It hears again.
+    pub fn hears(&self) {
+        self.notes.note(What::Resumed { session: self.session.clone() });
+    }
+
     /// The session goes on.
     pub fn resumed(&mut self, members: &[Member]) {
-        self.notes.note(What::Resumed { session: self.session.clone() });
+        self.hears();
         self.roster = ids(members);
         let roster = self.roster.iter().cloned().collect();
         self.notes.note(What::SawRoster { session: self.session.clone(), roster });

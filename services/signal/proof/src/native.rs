@@ -1,11 +1,12 @@
 //! A member on the native client library, which resumes and resends by itself.
 
-use std::{collections::VecDeque, future::Future, pin::Pin};
+use std::{collections::VecDeque, future::Future, net::SocketAddr, pin::Pin, time::Duration};
 
 use futures_util::{StreamExt, stream::FuturesOrdered};
 use signalbox_client::{Client, Error, Event, Outcome, Session, Signal};
 use signalbox_proto::v1::client_message::Body;
-use tokio::time::{self, MissedTickBehavior, timeout};
+use tokio::time::{self, Instant, MissedTickBehavior, sleep_until, timeout};
+use tonic::transport::Endpoint;
 
 use crate::{
     history,
@@ -13,25 +14,20 @@ use crate::{
 };
 
 /// How long saying goodbye may take before the member just goes.
-const GOODBYE: time::Duration = time::Duration::from_secs(3);
+const GOODBYE: Duration = Duration::from_secs(3);
+/// What the server may send before it is read: with more, one who does not read would be found out late.
+const WINDOW: u32 = 64 * 1024;
 
 type Receipts = FuturesOrdered<Pin<Box<dyn Future<Output = Outcome> + Send>>>;
 
 /// Is a member for as long as the run goes on, with one session after the other.
-pub async fn live(mut place: Place) -> Result<(), Error> {
-    let client = Client::new(&format!("http://{}", place.addr))?;
+pub async fn live(mut place: Place) {
     loop {
         place.set_connected(false);
-        match client.join(place.join()).await {
-            Ok(session) => {
-                let book = Book::open(&place, &session.welcome());
-                let live =
-                    Live { session, book, receipts: Receipts::new(), open: VecDeque::new(), settled: VecDeque::new() };
-                if let Next::Stop = live.run(&mut place).await {
-                    return Ok(());
-                }
-            }
-            Err(error) if *place.phase.borrow() == Phase::Finish => return Err(error),
+        match visit(&mut place).await {
+            Ok(Next::Stop) => return,
+            Ok(Next::Again) => place.renew(),
+            Err(_) if *place.phase.borrow() == Phase::Finish => return,
             // Refused, reset, or the server is away: again.
             Err(_) => {}
         }
@@ -40,9 +36,32 @@ pub async fn live(mut place: Place) -> Result<(), Error> {
     }
 }
 
+/// Is a member until a session ends that the library does not continue.
+pub async fn visit(place: &mut Place) -> Result<Next, Error> {
+    let session = client(place.addr)?.join(place.join()).await?;
+    let book = Book::open(place, &session.welcome(), false);
+    let (receipts, open, settled) = (Receipts::new(), VecDeque::new(), VecDeque::new());
+    let live = Live { session, book, deaf: None, receipts, open, settled };
+    Ok(live.run(place).await)
+}
+
+fn client(addr: SocketAddr) -> Result<Client, Error> {
+    let endpoint = Endpoint::from_shared(format!("http://{addr}"))
+        .map_err(|error| Error::Address(error.to_string()))?
+        .connect_timeout(Duration::from_secs(3))
+        .tcp_nodelay(true)
+        .initial_stream_window_size(WINDOW)
+        .http2_keep_alive_interval(Duration::from_secs(10))
+        .keep_alive_timeout(Duration::from_secs(5))
+        .keep_alive_while_idle(true);
+    Ok(Client::with_dial(move || endpoint.connect_lazy()))
+}
+
 struct Live {
     session: Session,
     book: Book,
+    /// Until when it does not listen.
+    deaf: Option<Instant>,
     receipts: Receipts,
     /// What the receipts are of, in their order: oldest first.
     open: VecDeque<(String, u64)>,
@@ -59,11 +78,21 @@ impl Live {
             tokio::select! {
                 // Events first: an outcome of a new session comes after the news of that session.
                 biased;
-                event = self.session.next() => if !self.take(event, place) { return Next::Again },
+                event = self.session.next(), if self.deaf.is_none() => {
+                    if !self.take(event, place) {
+                        return Next::Again;
+                    }
+                }
+                () = sleep_until(self.deaf.unwrap_or_else(Instant::now)), if self.deaf.is_some() => {
+                    self.deaf = None;
+                    self.book.hears();
+                    // Unless what it hears now says otherwise.
+                    place.set_connected(true);
+                }
                 () = std::future::ready(()), if !self.settled.is_empty() => {
                     let open = self.open.drain(..self.settled.len());
                     for (outcome, (to, number)) in self.settled.drain(..).zip(open) {
-                        self.book.settled(to, number, translate(outcome));
+                        note(&self.book, outcome, to, number);
                     }
                 }
                 Some(settled) = self.receipts.next() => self.settled.push_back(settled),
@@ -74,11 +103,17 @@ impl Live {
                     }
                 }
                 Some(order) = place.orders.recv() => match order {
-                    Order::Burst(count, to) => {
+                    Order::Burst(count, to, size) => {
                         if self.book.knows(&to) {
-                            self.say(place, count, Some(&to)).await;
+                            self.say(place, count, Some((&to, size))).await;
                         }
                     }
+                    Order::Deaf(time) => {
+                        self.deaf = Some(Instant::now() + time);
+                        self.book.suspended();
+                        place.set_connected(false);
+                    }
+                    Order::Switch => {}
                     Order::Kill => return Next::Again,
                     Order::Leave => {
                         self.leave().await;
@@ -95,11 +130,11 @@ impl Live {
 
     /// Says something; fewer than `count` things when too many are on their way. So the library, which takes as many,
     /// never makes this wait, while it waits for this to read events.
-    async fn say(&mut self, place: &mut Place, count: usize, to: Option<&str>) {
+    async fn say(&mut self, place: &mut Place, count: usize, to: Option<(&str, usize)>) {
         for _ in 0..count.min(IN_FLIGHT.saturating_sub(self.open.len())) {
             let anybody = if to.is_none() { self.book.anybody(&mut place.rng) } else { None };
-            let Some(to) = to.or(anybody.as_deref()) else { return };
-            let Said { to, number, body } = self.book.say(to, &mut place.rng);
+            let Some((to, size)) = to.or(anybody.as_deref().map(|to| (to, 0))) else { return };
+            let Said { to, number, body } = self.book.say(to, size, &mut place.rng);
             let receipt = self.session.send(signal(&to, body)).await;
             self.receipts.push_back(Box::pin(receipt.outcome()));
             self.open.push_back((to, number));
@@ -122,7 +157,7 @@ impl Live {
             }
             Some(Event::Gone(welcome)) => {
                 self.end("SESSION_GONE");
-                self.book = Book::open(place, &welcome);
+                self.book = Book::open(place, &welcome, false);
                 place.set_connected(true);
             }
             Some(Event::Ended(error)) => {
@@ -150,7 +185,7 @@ impl Live {
     }
 
     async fn leave(self) {
-        let Self { session, book, receipts, open, settled } = self;
+        let Self { session, book, receipts, open, settled, .. } = self;
         book.over("LEFT");
         let goodbye = async {
             session.leave().await;
@@ -158,7 +193,7 @@ impl Live {
             let mut outcomes = futures_util::stream::iter(settled).chain(receipts);
             for (to, number) in open {
                 let outcome = outcomes.next().await.unwrap_or(Outcome::Unknown);
-                book.settled(to, number, translate(outcome));
+                note(&book, outcome, to, number);
             }
         };
         // Without an answer in time the connection is dropped, and the server finds out.
@@ -176,12 +211,11 @@ fn signal(to: &str, body: Body) -> Signal {
     }
 }
 
-fn translate(outcome: Outcome) -> history::Outcome {
+/// Notes what became of a signal.
+fn note(book: &Book, outcome: Outcome, to: String, number: u64) {
     match outcome {
-        Outcome::Accepted => history::Outcome::Accepted,
-        Outcome::Undelivered(reports) => {
-            history::Outcome::Undelivered(reports.into_iter().map(|report| report.reason).next().unwrap_or_default())
-        }
-        Outcome::Unknown => history::Outcome::Unknown,
+        Outcome::Accepted => book.answered(to, number, Vec::new()),
+        Outcome::Undelivered(reports) => book.answered(to, number, reports),
+        Outcome::Unknown => book.settled(to, number, history::Outcome::Unknown),
     }
 }

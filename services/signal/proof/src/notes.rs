@@ -1,13 +1,13 @@
 //! Where everybody who takes part in a run notes what happened: one clock, one order, one writer.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     fs::File,
     io::{self, BufWriter, Write},
     path::Path,
     sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
         mpsc::{Receiver, SyncSender, sync_channel},
     },
     thread::JoinHandle,
@@ -15,7 +15,7 @@ use std::{
 };
 
 use crate::{
-    checker::{Bounds, Checker, Report},
+    checker::{Bounds, Check, Checker, Report, Verdict},
     history::{Note, Outcome, What},
 };
 
@@ -29,6 +29,45 @@ pub struct Progress {
     pub sent: AtomicU64,
     /// Faults that had an effect.
     pub faults: AtomicU64,
+    /// Whether a breach was found, so that nothing that comes after it matters.
+    pub breached: AtomicBool,
+    /// Sessions whose end somebody was told, and with what reason.
+    told: Mutex<HashSet<(String, String)>>,
+}
+
+impl Progress {
+    /// Whether somebody was told that a session ended for this reason.
+    pub fn is_told(&self, session: &str, reason: &str) -> bool {
+        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.contains(&(session.to_owned(), reason.to_owned()))
+    }
+
+    fn tell(&self, session: &str, reason: &str) {
+        let reason = reason.trim_start_matches("LEAVE_REASON_").to_owned();
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).insert((session.to_owned(), reason));
+    }
+}
+
+/// The breach that was found first.
+#[derive(Debug)]
+pub struct First {
+    /// What it breaks.
+    pub check: Check,
+    /// How many signals had been sent by then.
+    pub signals: u64,
+    /// How long after the run began.
+    pub after: Duration,
+}
+
+/// What came of the notes.
+#[derive(Debug)]
+pub struct Outcomes {
+    /// The checker's.
+    pub report: Report,
+    /// Which reasons were given how often.
+    pub reasons: Reasons,
+    /// Set when something was found.
+    pub first: Option<First>,
 }
 
 /// How often which reason was given: for people, who want to see that a run had some of each.
@@ -57,6 +96,7 @@ impl Reasons {
 enum Line {
     Note(Note),
     End,
+    Stop,
 }
 
 /// Takes notes; can be cloned.
@@ -70,7 +110,7 @@ pub struct Notes {
 /// The writer at the other end, which checks as it writes.
 pub struct Writer {
     notes: Notes,
-    thread: JoinHandle<io::Result<(Report, Reasons)>>,
+    thread: JoinHandle<io::Result<Outcomes>>,
 }
 
 impl Writer {
@@ -78,8 +118,10 @@ impl Writer {
     pub fn start(history: Option<&Path>, bounds: Bounds) -> io::Result<Self> {
         let file = history.map(File::create).transpose()?;
         let (sender, lines) = sync_channel(WAITING);
-        let thread = std::thread::spawn(move || write(&lines, file, bounds));
-        Ok(Self { notes: Notes { start: Instant::now(), lines: sender, progress: Arc::default() }, thread })
+        let progress: Arc<Progress> = Arc::default();
+        let notes = Notes { start: Instant::now(), lines: sender, progress: progress.clone() };
+        let thread = std::thread::spawn(move || write(&lines, file, bounds, &progress));
+        Ok(Self { notes, thread })
     }
 
     /// For those who note.
@@ -87,10 +129,10 @@ impl Writer {
         self.notes.clone()
     }
 
-    /// Nothing more is taken; the verdict.
-    pub fn finish(self) -> io::Result<(Report, Reasons)> {
+    /// Nothing more is taken; the verdict. `whole`: the run went to its end, so what is missing now is lost.
+    pub fn finish(self, whole: bool) -> io::Result<Outcomes> {
         // The thread is gone only when it could not write, which it says itself.
-        let _ = self.notes.lines.send(Line::End);
+        let _ = self.notes.lines.send(if whole { Line::End } else { Line::Stop });
         self.thread.join().unwrap_or_else(|_| Err(io::Error::other("the checker panicked")))
     }
 }
@@ -103,6 +145,9 @@ impl Notes {
             What::Fault { effect: 1.., .. } => self.progress.faults.fetch_add(1, Ordering::Relaxed),
             _ => 0,
         };
+        if let What::Over { session, reason } | What::SawLeave { member: session, reason, .. } = &what {
+            self.progress.tell(session, reason);
+        }
         let at = micros(self.start.elapsed());
         // After the end nobody listens, and nobody needs to.
         let _ = self.lines.send(Line::Note(Note { at, what }));
@@ -119,12 +164,18 @@ pub fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
-fn write(lines: &Receiver<Line>, file: Option<File>, bounds: Bounds) -> io::Result<(Report, Reasons)> {
+fn write(lines: &Receiver<Line>, file: Option<File>, bounds: Bounds, progress: &Progress) -> io::Result<Outcomes> {
     let mut checker = Checker::with_bounds(bounds);
     let mut file = file.map(BufWriter::new);
     let mut reasons = Reasons::default();
+    let mut first = None;
     let mut last = 0;
-    while let Ok(Line::Note(mut note)) = lines.recv() {
+    let whole = loop {
+        let mut note = match lines.recv() {
+            Ok(Line::Note(note)) => note,
+            Ok(Line::Stop) => break false,
+            Ok(Line::End) | Err(_) => break true,
+        };
         // Two threads may read the clock in one order and come here in the other; this order is the one that counts.
         note.at = note.at.max(last);
         last = note.at;
@@ -133,10 +184,23 @@ fn write(lines: &Receiver<Line>, file: Option<File>, bounds: Bounds) -> io::Resu
             file.write_all(b"\n")?;
         }
         checker.note(&note);
+        if let (None, Some(breach)) = (&first, checker.breach()) {
+            first = Some(first_of(breach.check, last, progress));
+            progress.breached.store(true, Ordering::Relaxed);
+        }
         reasons.count(note.what);
-    }
+    };
     if let Some(mut file) = file {
         file.flush()?;
     }
-    Ok((checker.finish(), reasons))
+    let report = if whole { checker.finish() } else { checker.stop() };
+    if let (None, Verdict::Failed(violations)) = (&first, &report.verdict) {
+        // What shows only at the end, like the end itself.
+        first = violations.first().map(|violation| first_of(violation.check, last, progress));
+    }
+    Ok(Outcomes { report, reasons, first })
+}
+
+fn first_of(check: Check, at: u64, progress: &Progress) -> First {
+    First { check, signals: progress.sent.load(Ordering::Relaxed), after: Duration::from_micros(at) }
 }

@@ -22,8 +22,12 @@ use tokio::{
     time::sleep,
 };
 
-/// Bytes under way in one direction.
+use crate::wire::connect;
+
+/// Bytes under way in one direction, beside what sockets hold.
 const BUFFER: usize = 8 * 1024;
+/// Bytes that may wait in a socket for a client to read them.
+const SEND_BUFFER: usize = 32 * 1024;
 /// How long the far end of a black hole takes to notice that the near end is gone: packets that would tell it are lost,
 /// but not for ever, so that a run can say when everybody must know.
 const HOLE_LINGER: Duration = Duration::from_secs(3);
@@ -212,9 +216,9 @@ async fn accept(listener: TcpListener, server: SocketAddr, shared: Arc<Shared>) 
 
 /// Carries one connection to its end.
 async fn carry(link: Arc<Link>, mut client: TcpStream, server: SocketAddr) {
-    let ended = match TcpStream::connect(server).await {
+    let ended = match connect(server).await {
         Ok(mut server) => {
-            let _ = client.set_nodelay(true).and_then(|()| server.set_nodelay(true));
+            let _ = client.set_nodelay(true).and_then(|()| SockRef::from(&client).set_send_buffer_size(SEND_BUFFER));
             let (from_client, to_client) = client.split();
             let (from_server, to_server) = server.split();
             let both = async {

@@ -19,20 +19,19 @@ use tokio::{
 };
 
 use crate::{
-    checker::{Bounds, Report},
+    checker::Bounds,
     history::What,
-    member::{Phase, Place},
+    member::{Phase, Place, Seat, TICK},
     native,
-    nemesis::{self, Target},
-    notes::{Notes, Reasons, Writer, micros},
+    nemesis::{self, Haunt, Room, Target},
+    notes::{First, Notes, Outcomes, Writer, micros},
     proxy::Proxy,
-    server::{self, RESUME_WINDOW, Server},
+    server::{self, FULLEST_MAILBOX, RESUME_WINDOW, Server},
     web,
 };
 
-/// How long events may take to be told. A page whose stream is dead finds out after 7 s of silence (two heartbeats and
-/// 5 s), while the answers to its calls, on another connection, still show it alive.
-const TELL: Duration = Duration::from_secs(8);
+/// How long events may take to be told, with connections that are slow and a server that is paused.
+const TELL: Duration = Duration::from_secs(4);
 /// Resume windows until the end of a client that vanished is told: a long stall hides that from the server for three.
 const WINDOWS: u64 = 4;
 /// How long clients may take to come back once all faults are over.
@@ -58,22 +57,22 @@ pub struct Options {
     /// Signals a second and member.
     pub rate: f64,
     /// Faults that go on at the same time.
-    pub at_once: u64,
+    pub at_once: usize,
     /// Time between faults of the server as a whole.
     pub server_faults: Duration,
     /// What the server's memory must not pass, in MiB.
     pub rss_limit: u64,
     /// Stops the load after this time, however far it has got.
     pub deadline: Duration,
+    /// Stops at the first breach.
+    pub stop_at_first: bool,
 }
 
 /// What came of it.
 #[derive(Debug)]
 pub struct Summary {
     /// The checker's.
-    pub report: Report,
-    /// Which reasons were given how often.
-    pub reasons: Reasons,
+    pub outcomes: Outcomes,
     /// Clients that were not back in time after all faults had ended.
     pub missing: Vec<String>,
     /// How many clients of each kind there were: native, web, moving.
@@ -103,34 +102,36 @@ impl Options {
 impl Summary {
     /// Whether the guarantee held and everybody came back.
     pub fn passed(&self) -> bool {
-        self.missing.is_empty() && self.report.passed()
+        self.missing.is_empty() && self.outcomes.report.passed()
     }
 }
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [native, web, moving] = self.clients;
-        writeln!(f, "{}", self.report)?;
+        let Outcomes { report, reasons, first } = &self.outcomes;
+        writeln!(f, "{report}")?;
         writeln!(f, "clients: {native} native, {web} web, {moving} moving between both")?;
         let seconds = self.load.as_secs_f64();
-        writeln!(f, "load: {seconds:.0} s, {:.0} signals a second", self.report.counts.sent as f64 / seconds)?;
-        for (what, counts) in [
-            ("sessions over", &self.reasons.over),
-            ("leaves told", &self.reasons.left),
-            ("undelivered", &self.reasons.undelivered),
-        ] {
+        writeln!(f, "load: {seconds:.0} s, {:.0} signals a second", report.counts.sent as f64 / seconds)?;
+        for (what, counts) in
+            [("sessions over", &reasons.over), ("leaves told", &reasons.left), ("undelivered", &reasons.undelivered)]
+        {
             let counts: Vec<_> = counts.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
             writeln!(f, "{what}: {}", counts.join(", "))?;
         }
         if !self.missing.is_empty() {
             writeln!(f, "FAILED: not back after all faults had ended: {}", self.missing.join(", "))?;
         }
+        if let Some(First { check, signals, after }) = first {
+            writeln!(f, "first breach: {check} after {signals} signals, {:.1} s", after.as_secs_f64())?;
+        }
         Ok(())
     }
 }
 
 struct Clients {
-    rooms: Arc<Vec<nemesis::Room>>,
+    haunt: Arc<Haunt>,
     kinds: [usize; 3],
     connected: Vec<(String, Arc<AtomicBool>)>,
     tasks: JoinSet<()>,
@@ -154,10 +155,8 @@ pub async fn run(options: &Options) -> Result<Summary, Box<dyn Error + Send + Sy
 
     let began = Instant::now();
     let mut nemeses = JoinSet::new();
-    for index in 1..=options.at_once {
-        let seed = options.seed.wrapping_mul(1000).wrapping_add(index);
-        let haunting = nemesis::haunt(seed, clients.rooms.clone(), notes.clone());
-        nemeses.spawn(haunting);
+    for index in 0..options.at_once {
+        nemeses.spawn(nemesis::haunt(options.seed, (index, options.at_once), clients.haunt.clone()));
     }
     let every = options.server_faults;
     let haunting = nemesis::haunt_server(options.seed, server.clone(), notes.clone(), every, phases.clone());
@@ -172,8 +171,9 @@ pub async fn run(options: &Options) -> Result<Summary, Box<dyn Error + Send + Sy
         progress.sent.load(Ordering::Relaxed) >= options.signals
             && progress.faults.load(Ordering::Relaxed) >= options.faults
     };
+    let breached = || options.stop_at_first && notes.progress().breached.load(Ordering::Relaxed);
     // The server's nemesis ends early only when it failed, and no one else's ends at all.
-    while !enough() && began.elapsed() < options.deadline && !server_nemesis.is_finished() {
+    while !enough() && !breached() && began.elapsed() < options.deadline && !server_nemesis.is_finished() {
         sleep(LOOK).await;
     }
     let load = began.elapsed();
@@ -181,20 +181,29 @@ pub async fn run(options: &Options) -> Result<Summary, Box<dyn Error + Send + Sy
     nemeses.shutdown().await;
     // In the middle of a restart it finishes that: the server must be there at the end.
     server_nemesis.await?.map_err(|error| format!("{error}\n{}", server.log()))?;
-    let missing = settle(&clients).await;
-    phase.send_replace(Phase::Finish);
-    while let Some(ended) = clients.tasks.join_next().await {
-        ended?;
+    let missing = settle(&clients, breached).await;
+    let whole = !breached();
+    if whole {
+        phase.send_replace(Phase::Finish);
+        while let Some(ended) = clients.tasks.join_next().await {
+            ended?;
+        }
+    } else {
+        clients.tasks.shutdown().await;
     }
     gauge.abort();
     server.stop().await.map_err(|error| format!("{error}\n{}", server.log()))?;
-    let (report, reasons) = writer.finish()?;
-    Ok(Summary { report, reasons, missing, clients: clients.kinds, load })
+    let outcomes = writer.finish(whole)?;
+    if !outcomes.report.peaks.contains_key(FULLEST_MAILBOX) {
+        return Err("the server never told its figures: GET /metrics was not answered, or without mailboxes".into());
+    }
+    Ok(Summary { outcomes, missing, clients: clients.kinds, load })
 }
 
-/// Ends all faults, waits until everybody is back, and then for quiet; says who did not come back.
-async fn settle(clients: &Clients) -> Vec<String> {
-    clients.rooms.iter().flatten().for_each(|target| target.proxy.heal());
+/// Ends all faults, waits until everybody is back, and then for quiet; says who did not come back. Unless it is no
+/// longer wanted.
+async fn settle(clients: &Clients, unwanted: impl Fn() -> bool) -> Vec<String> {
+    clients.haunt.rooms.iter().flat_map(|room| &room.targets).for_each(|target| target.proxy.heal());
     let deadline = Instant::now() + RETURN_TIMEOUT;
     let away = || -> Vec<String> {
         let away = clients.connected.iter().filter(|(_, connected)| !connected.load(Ordering::Relaxed));
@@ -203,6 +212,9 @@ async fn settle(clients: &Clients) -> Vec<String> {
     let mut quiet_since = Instant::now();
     // Quiet is: everybody connected for as long as it takes the server to end what nobody came back for.
     while Instant::now() < deadline && quiet_since.elapsed() < 2 * RESUME_WINDOW + TELL {
+        if unwanted() {
+            return Vec::new();
+        }
         sleep(LOOK).await;
         if !away().is_empty() {
             quiet_since = Instant::now();
@@ -218,55 +230,56 @@ async fn start_clients(
     phases: &watch::Receiver<Phase>,
 ) -> Result<Clients, Box<dyn Error + Send + Sync>> {
     let mut rng = StdRng::seed_from_u64(options.seed);
-    let mut clients = Clients { rooms: Arc::default(), kinds: [0; 3], connected: Vec::new(), tasks: JoinSet::new() };
+    let (mut kinds, mut connecteds, mut tasks) = ([0; 3], Vec::new(), JoinSet::new());
+    let pace = options.rate * TICK.as_secs_f64();
     let mut rooms = Vec::new();
     for number in 0..options.rooms {
-        let mut room = Vec::new();
+        let mut room = Room { name: format!("room-{number}"), targets: Vec::new() };
         for _ in 0..rng.random_range(3..=6) {
             let proxy = Proxy::start(server.addr()).await?;
             let (orders, ordered) = mpsc::channel(16);
             let connected = Arc::new(AtomicBool::new(false));
-            let (session, sessions) = watch::channel(String::new());
-            let client = clients.connected.len();
-            let place = Place {
+            let (seat, seats) = watch::channel(Seat::default());
+            let client = connecteds.len();
+            let mut place = Place {
                 run: options.seed,
                 client: u32::try_from(client)?,
-                room: format!("room-{number}"),
+                room: room.name.clone(),
                 addr: proxy.addr(),
-                pace: options.rate * crate::member::TICK.as_secs_f64(),
+                pace,
+                identity: String::new(),
                 rng: StdRng::seed_from_u64(rng.random()),
                 notes: notes.clone(),
                 orders: ordered,
                 phase: phases.clone(),
                 connected: connected.clone(),
-                session,
+                seat,
             };
+            place.renew();
             let kind = client % 5;
             let name = match kind {
                 0 | 2 => {
-                    clients.kinds[0] += 1;
-                    clients.tasks.spawn(async move {
-                        // Only the end of the run ends it otherwise.
-                        drop(native::live(place).await);
-                    });
+                    kinds[0] += 1;
+                    tasks.spawn(native::live(place));
                     "native"
                 }
                 1 | 3 => {
-                    clients.kinds[1] += 1;
-                    clients.tasks.spawn(web::live(place, false));
+                    kinds[1] += 1;
+                    tasks.spawn(web::live(place, false));
                     "web"
                 }
                 _ => {
-                    clients.kinds[2] += 1;
-                    clients.tasks.spawn(web::live(place, true));
+                    kinds[2] += 1;
+                    tasks.spawn(web::live(place, true));
                     "moving"
                 }
             };
-            clients.connected.push((format!("client {client} ({name})"), connected));
-            room.push(Target { proxy, orders, session: sessions, busy: Mutex::default() });
+            connecteds.push((format!("client {client} ({name})"), connected));
+            room.targets.push(Target { proxy, orders, page: name != "native", seat: seats, busy: Mutex::default() });
         }
         rooms.push(room);
     }
-    clients.rooms = Arc::new(rooms);
-    Ok(clients)
+    let haunt =
+        Haunt { rooms, notes: notes.clone(), server: server.addr(), phase: phases.clone(), pace, run: options.seed };
+    Ok(Clients { haunt: Arc::new(haunt), kinds, connected: connecteds, tasks })
 }

@@ -16,7 +16,11 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use crate::{history::What, notes::Notes};
+use crate::{
+    history::What,
+    notes::Notes,
+    operator::{Operator, figure},
+};
 
 /// How long a session may be without a stream.
 pub const RESUME_WINDOW: Duration = Duration::from_secs(3);
@@ -44,10 +48,16 @@ const SETTINGS: [&str; 19] = [
     // Clients reach it through proxies.
     "--public-name=127.0.0.1:*",
 ];
+/// What may wait for one session with these settings: the mailbox, and what is reserved for joins, updates and leaves.
+const MAILBOX_ENTRIES: u64 = 300 + 256;
+const MAILBOX_BYTES: u64 = (512 + 256) * 1024;
 /// How long it may take to start.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
-/// How often its memory is looked at.
+/// How often its figures are looked at.
 const GAUGE_EVERY: Duration = Duration::from_millis(500);
+
+/// A gauge that every run must have.
+pub const FULLEST_MAILBOX: &str = "fullest mailbox, entries";
 
 /// The server.
 pub struct Server {
@@ -101,14 +111,26 @@ impl Server {
         Ok(1)
     }
 
-    /// Notes the process's memory from time to time, for ever.
+    /// Notes the process's memory and the fullest mailbox from time to time, for ever.
     pub async fn gauge(&self, limit_kib: u64) {
+        let note = |name: &str, value, limit| self.notes.note(What::Gauge { name: name.to_owned(), value, limit });
         loop {
             let pid = *self.pid.borrow();
             if let Some(pid) = pid
                 && let Some(value) = resident_kib(pid)
             {
-                self.notes.note(What::Gauge { name: "server RSS, KiB".to_owned(), value, limit: limit_kib });
+                note("server RSS, KiB", value, limit_kib);
+            }
+            // Away or paused now and then; that it was never there is seen at the end.
+            if let Some(figures) = Operator(self.addr).figures().await {
+                for (name, figure_name, limit) in [
+                    (FULLEST_MAILBOX, "signalbox_mailbox_high_water_entries", MAILBOX_ENTRIES),
+                    ("fullest mailbox, bytes", "signalbox_mailbox_high_water_bytes", MAILBOX_BYTES),
+                ] {
+                    if let Some(value) = figure(&figures, figure_name) {
+                        note(name, value, limit);
+                    }
+                }
             }
             sleep(GAUGE_EVERY).await;
         }

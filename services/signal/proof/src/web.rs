@@ -3,6 +3,7 @@
 
 use std::{collections::VecDeque, future::Future, pin::Pin, time::Duration};
 
+use prost::Message;
 use rand::RngExt;
 use signalbox_proto::{
     reason,
@@ -23,8 +24,9 @@ use crate::{
     wire::{Carrier, Connection, Fail, listen, send},
 };
 
-/// Messages in one `Send`.
+/// Messages in one `Send`, and their bytes.
 const BATCH: usize = 64;
+const BATCH_BYTES: usize = 200 * 1024;
 /// Messages from the server that wait to be processed.
 const HEARD: usize = 64;
 /// Entries that may be processed before the server hears of it.
@@ -40,14 +42,19 @@ type Sending = Pin<Box<dyn Future<Output = Result<(Connection, SendResponse), Fa
 pub async fn live(mut place: Place, moving: bool) {
     loop {
         place.set_connected(false);
-        if let Some(session) = Live::join(&place, moving).await
-            && let Next::Stop = session.run(&mut place).await
-        {
-            return;
+        match visit(&mut place, moving).await {
+            Some(Next::Stop) => return,
+            Some(Next::Again) => place.renew(),
+            None => {}
         }
         let pause = place.pause();
         time::sleep(pause).await;
     }
+}
+
+/// Is a member with one session, if it can be opened.
+pub async fn visit(place: &mut Place, moving: bool) -> Option<Next> {
+    Some(Live::join(place, moving).await?.run(place).await)
 }
 
 /// The stream that carries the session, as a task; dropping this ends it.
@@ -76,6 +83,8 @@ struct Live {
     token: String,
     heartbeat: Duration,
     ear: Option<Ear>,
+    /// Until when it does not listen.
+    deaf: Option<Instant>,
     /// Whether the present stream has said that it carries the session.
     hears: bool,
     /// When to open the next stream, and how many did not work.
@@ -110,11 +119,12 @@ impl Live {
         let heartbeat = limits.and_then(|limits| limits.heartbeat_interval?.try_into().ok());
         let now = Instant::now();
         Some(Self {
-            book: Book::open(place, &welcome),
+            book: Book::open(place, &welcome, true),
             moving,
             token: session_token.clone(),
             heartbeat: heartbeat.unwrap_or(Duration::from_secs(15)),
             ear: Some(ear),
+            deaf: None,
             hears: true,
             reopen: now,
             attempts: 0,
@@ -138,8 +148,8 @@ impl Live {
         let over = loop {
             let heard = async {
                 match &mut self.ear {
-                    Some(ear) => ear.next().await,
-                    None => std::future::pending().await,
+                    Some(ear) if self.deaf.is_none() => ear.next().await,
+                    _ => std::future::pending().await,
                 }
             };
             let sent = async {
@@ -160,10 +170,20 @@ impl Live {
                 }
                 Some(order) = place.orders.recv() => match order {
                     Order::Kill => return Next::Again,
-                    Order::Burst(count, to) => {
+                    Order::Burst(count, to, size) => {
                         if self.book.knows(&to) {
-                            self.say(place, count, Some(&to));
+                            self.say(place, count, Some((&to, size)));
                         }
+                        Ok(())
+                    }
+                    Order::Switch => {
+                        self.switch(place);
+                        Ok(())
+                    }
+                    Order::Deaf(time) => {
+                        self.deaf = Some(Instant::now() + time);
+                        self.book.suspended();
+                        place.set_connected(false);
                         Ok(())
                     }
                     Order::Leave => {
@@ -192,6 +212,11 @@ impl Live {
 
     fn tick(&mut self, place: &mut Place) -> Result<(), Over> {
         let now = Instant::now();
+        if self.deaf.take_if(|until| *until <= now).is_some() {
+            self.book.hears();
+            // Unless what it hears now says otherwise.
+            place.set_connected(self.hears);
+        }
         match self.leaving {
             Some(deadline) if now >= deadline => return Err(Over("LEFT".to_owned())),
             Some(_) => {}
@@ -217,12 +242,12 @@ impl Live {
         self.ear = Some(Ear::open(place, carrier, open, silence));
     }
 
-    fn say(&mut self, place: &mut Place, count: usize, to: Option<&str>) {
+    fn say(&mut self, place: &mut Place, count: usize, to: Option<(&str, usize)>) {
         // A session that lost its stream may go on talking; what is not settled is bounded.
         for _ in 0..count.min(IN_FLIGHT.saturating_sub(self.outbox.len())) {
             let anybody = if to.is_none() { self.book.anybody(&mut place.rng) } else { None };
-            let Some(to) = to.or(anybody.as_deref()) else { return };
-            let Said { to, number, body } = self.book.say(to, &mut place.rng);
+            let Some((to, size)) = to.or(anybody.as_deref().map(|to| (to, 0))) else { return };
+            let Said { to, number, body } = self.book.say(to, size, &mut place.rng);
             self.add(body, Some((to.clone(), number)), to);
         }
     }
@@ -240,7 +265,12 @@ impl Live {
         if self.sending.is_some() || now < self.send_at || (self.outbox.is_empty() && !owes) {
             return;
         }
-        let mut messages: Vec<_> = self.outbox.iter().take(BATCH).map(|(message, _)| message.clone()).collect();
+        let mut bytes = 0;
+        let fitting = self.outbox.iter().map(|(message, _)| message).take(BATCH).take_while(|message| {
+            bytes += message.encoded_len();
+            bytes <= BATCH_BYTES
+        });
+        let mut messages: Vec<_> = fitting.cloned().collect();
         let count = messages.len();
         if messages.is_empty() {
             messages.push(ClientMessage { body: Some(Say::Heartbeat(Heartbeat {})), ..ClientMessage::default() });
@@ -271,9 +301,8 @@ impl Live {
             let Some((to, number)) = signal else {
                 return Err(Over("LEFT".to_owned()));
             };
-            let report = response.undelivered.iter().find(|report| report.client_seq == message.seq);
-            let outcome = report.map_or(Outcome::Accepted, |report| Outcome::Undelivered(report.reason.clone()));
-            self.book.settled(to, number, outcome);
+            let reports = response.undelivered.iter().filter(|report| report.client_seq == message.seq);
+            self.book.answered(to, number, reports.cloned().collect());
         }
         Ok(())
     }
@@ -326,6 +355,14 @@ impl Live {
         Ok(())
     }
 
+    /// The network is another: what was said and not answered goes again, on new connections.
+    fn switch(&mut self, place: &Place) {
+        let now = Instant::now();
+        (self.sending, self.connection, self.send_at) = (None, None, now);
+        (self.ear, self.reopen, self.attempts) = (None, now, 0);
+        self.deafened(place);
+    }
+
     /// The stream ended.
     fn lost(&mut self, fail: Fail, place: &Place) -> Result<(), Over> {
         self.ear = None;
@@ -335,14 +372,19 @@ impl Live {
         {
             return Err(Over(reason));
         }
+        self.deafened(place);
+        self.reopen = self.reopen.max(Instant::now() + wait(self.attempts));
+        self.attempts += 1;
+        Ok(())
+    }
+
+    /// No stream carries the session any more.
+    fn deafened(&mut self, place: &Place) {
         if self.hears {
             self.hears = false;
             place.set_connected(false);
             self.book.suspended();
         }
-        self.reopen = self.reopen.max(Instant::now() + wait(self.attempts));
-        self.attempts += 1;
-        Ok(())
     }
 }
 

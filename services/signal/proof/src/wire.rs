@@ -1,6 +1,6 @@
 //! gRPC-Web over HTTP/1.1 as a browser speaks it, and the streams that can carry a session.
 
-use std::{net::SocketAddr, str::FromStr, time::Duration};
+use std::{io, net::SocketAddr, str::FromStr, time::Duration};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header};
@@ -15,13 +15,19 @@ use signalbox_proto::v1::{
     ClientMessage, SendRequest as Batch, SendResponse, ServerMessage, SubscribeRequest, client_message,
     signal_client::SignalClient, subscribe_request::Open,
 };
-use tokio::{net::TcpStream, sync::mpsc, time::timeout};
+use tokio::{
+    net::{TcpSocket, TcpStream},
+    sync::mpsc,
+    time::timeout,
+};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, transport::Endpoint};
 use tonic_types::StatusExt;
 
 /// Flag of a frame that holds trailers.
 const TRAILERS: u8 = 0x80;
+/// Bytes that may wait in a socket to be read.
+const RECEIVE_BUFFER: u32 = 32 * 1024;
 /// How long a connection may take to be made, and a call to be answered.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(4);
 
@@ -56,8 +62,7 @@ pub struct Connection(SendRequest<Full<Bytes>>, String);
 
 impl Connection {
     async fn open(addr: SocketAddr) -> Result<Self, Fail> {
-        let socket = timeout(CALL_TIMEOUT, TcpStream::connect(addr)).await.map_err(|_| Fail::Lost)?;
-        let socket = socket.and_then(|socket| socket.set_nodelay(true).map(|()| socket)).map_err(|_| Fail::Lost)?;
+        let socket = timeout(CALL_TIMEOUT, connect(addr)).await.map_err(|_| Fail::Lost)?.map_err(|_| Fail::Lost)?;
         let (sender, connection) = http1::handshake(TokioIo::new(socket)).await?;
         // It ends when the sender and the response are dropped.
         tokio::spawn(connection);
@@ -79,6 +84,14 @@ impl Connection {
             .map_err(|_| Fail::Lost)?;
         Ok(Reply::new(self.0.send_request(request).await?))
     }
+}
+
+/// A socket that takes little beyond what is read, so that one who does not read is found out soon.
+pub async fn connect(addr: SocketAddr) -> io::Result<TcpStream> {
+    let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
+    socket.set_nodelay(true)?;
+    socket.connect(addr).await
 }
 
 /// Says things in a session, on a connection that is kept from call to call.
@@ -186,7 +199,9 @@ pub async fn listen(
             }
             Carrier::Exchange => {
                 let endpoint = Endpoint::from_shared(format!("http://{addr}")).map_err(|_| Fail::Lost)?;
-                let channel = timeout(CALL_TIMEOUT, endpoint.tcp_nodelay(true).connect()).await;
+                let channel =
+                    timeout(CALL_TIMEOUT, endpoint.tcp_nodelay(true).initial_stream_window_size(64 * 1024).connect())
+                        .await;
                 let channel = channel.map_err(|_| Fail::Lost)?.map_err(|_| Fail::Lost)?;
                 let body = match open {
                     Open::Join(join) => client_message::Body::Join(join),

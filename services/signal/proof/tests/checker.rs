@@ -23,8 +23,17 @@ const EACH: usize = 200;
 #[test]
 fn clean_histories_pass() {
     let (mut sent, mut unknown, mut undelivered, mut resumes, mut ends, mut losses) = (0, 0, 0, 0, 0, 0);
+    let (mut to_all, mut ended) = (0, 0);
     for seed in 0..1_000 {
-        let report = Checker::check(&history(seed));
+        let notes = history(seed);
+        let mut checker = Checker::new();
+        for note in &notes {
+            checker.note(note);
+            to_all += u64::from(matches!(&note.what, What::Sent { to, .. } if to.is_empty()));
+            ended += u64::from(matches!(&note.what, What::Ended { .. }));
+        }
+        assert!(checker.breach().is_none(), "seed {seed}: {:?}", checker.breach());
+        let report = checker.finish();
         assert!(report.passed(), "seed {seed}: {report}");
         assert_eq!(report.counts.lost, 0, "seed {seed}");
         sent += report.counts.sent;
@@ -39,6 +48,7 @@ fn clean_histories_pass() {
     for (count, least) in [(unknown, 1_000), (undelivered, 10_000), (resumes, 10_000), (ends, 5_000), (losses, 500)] {
         assert!(count > least, "{count} of {least}");
     }
+    assert!(to_all > 5_000 && ended > 2_000, "{to_all} to all, {ended} ended");
 }
 
 /// Plants one defect in each of many histories: each must be found, and named rightly.
@@ -89,6 +99,10 @@ planted! {
     a_signal_without_an_answer_is_found: Unanswered => Definite,
     an_unfounded_unknown_is_found: UnfoundedUnknown => Definite,
     two_answers_are_found: TwoAnswers => Definite,
+    a_loss_of_what_was_for_all_is_found: LossToAll => Complete,
+    a_duplicate_for_one_who_was_not_known_is_found: DuplicateAside => Unique,
+    a_swap_for_one_who_was_not_known_is_found: SwapAside => Ordered,
+    a_delivery_of_what_was_for_all_but_one_is_found: ToAllDenied => NoGhost,
 }
 
 /// Some defects break more than one rule, by their nature.
@@ -112,6 +126,16 @@ fn planted_with(defect: Defect, named: Check, also: &[Check]) {
 #[test]
 fn a_gap_is_found() {
     planted_with(Defect::Gap, Check::GapFree, &[Check::Complete]);
+}
+
+#[test]
+fn a_gap_in_what_was_for_all_is_found() {
+    planted_with(Defect::GapToAll, Check::GapFree, &[Check::Complete]);
+}
+
+#[test]
+fn a_member_that_was_removed_and_stays_is_found() {
+    planted_with(Defect::Unremoved, Check::LoudLoss, &[Check::Roster]);
 }
 
 #[test]
@@ -235,7 +259,10 @@ fn about(what: &What) -> Option<BTreeSet<String>> {
         What::Opened { session, roster, .. }
         | What::SawRoster { session, roster }
         | What::Final { session, roster } => (&[session], roster),
-        What::Over { session, .. } | What::Suspended { session } | What::Resumed { session } => (&[session], &[]),
+        What::Over { session, .. }
+        | What::Ended { session, .. }
+        | What::Suspended { session }
+        | What::Resumed { session } => (&[session], &[]),
         What::Sent { session, to, .. } | What::Settled { session, to, .. } => (&[session, to], &[]),
         What::Delivered { session, from, claimed, .. } => (&[session, from, claimed], &[]),
         What::SawJoin { session, member } | What::SawLeave { session, member, .. } => (&[session, member], &[]),

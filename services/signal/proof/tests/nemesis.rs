@@ -35,6 +35,7 @@ async fn the_guarantee_holds_under_faults() {
         server_faults: Duration::from_secs(4),
         rss_limit: 96,
         deadline: Duration::from_secs(60),
+        stop_at_first: false,
     };
     let summary = run(&options).await.expect("the run itself works");
     eprintln!("{summary}replay: {}", options.command());

@@ -77,7 +77,7 @@ impl Talker {
         self.id = id.clone();
         self.roster.clone_from(&roster);
         self.numbers.clear();
-        self.world.note(What::Opened { session: id, room: "sim".to_owned(), roster });
+        self.world.note(What::Opened { session: id, room: "sim".to_owned(), roster, page: false });
     }
 
     async fn say(&mut self, session: &Session, rng: &mut StdRng) {

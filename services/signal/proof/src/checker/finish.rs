@@ -7,6 +7,19 @@ use super::session::End;
 use super::{Check, Checker, Plan, Report, Verdict};
 
 impl Checker {
+    /// Reports a history that goes on no further because of a [`Checker::breach`]: what had yet to happen is not judged.
+    #[must_use]
+    pub fn stop(mut self) -> Report {
+        if self.found.kept.is_empty()
+            && let Some(suspected) = self.suspected.take()
+        {
+            *self.found.counts.entry(suspected.check).or_default() += 1;
+            self.found.kept.push(suspected);
+        }
+        let plan = self.plan.take();
+        self.report(plan)
+    }
+
     /// Judges the whole history.
     #[must_use]
     pub fn finish(mut self) -> Report {
@@ -28,7 +41,7 @@ impl Checker {
     /// Signals that did not arrive, or were not answered.
     fn judge_signals(&mut self, index: usize, ends: &[Option<End>]) {
         let pair = &mut self.pairs[index];
-        let (from, to, highest, first) = (pair.from, pair.to, pair.highest, pair.first);
+        let (from, to, highest) = (pair.from, pair.to, pair.highest);
         let open = std::mem::take(&mut pair.open);
         // A session that was alive at the quiet end has no excuse for what was sent before; it may have left since.
         let excused = |session: u32, sent: u64| {
@@ -37,14 +50,12 @@ impl Checker {
             ends[session as usize].is_some() && !alive
         };
         let sender_stayed = self.sessions[from as usize].last_roster.is_some();
-        let judged: Vec<_> = (first..)
-            .zip(open)
-            .map(|(number, signal)| (number, excused(from, signal.sent), excused(to, signal.sent), signal))
-            .collect();
-        for (number, sender_ended, receiver_ended, signal) in judged {
-            let whom = (Some(to), Some(from), Some(number));
+        let judged: Vec<_> =
+            open.into_iter().map(|signal| (excused(from, signal.sent), excused(to, signal.sent), signal)).collect();
+        for (sender_ended, receiver_ended, signal) in judged {
+            let whom = (Some(to), Some(from), Some(signal.number));
             let mut breach = |check, text: &str| self.violate(check, signal.sent, whom, text.to_owned());
-            let skipped = !signal.delivered && number < highest;
+            let skipped = !signal.delivered && signal.number < highest;
             let (mut lost, mut unsettled) = (false, false);
             match signal.fate {
                 Some(Fate::Undelivered) => {}
@@ -124,8 +135,8 @@ impl Checker {
             if session.over.as_ref().is_some_and(|over| over.at <= last) {
                 continue;
             }
-            if session.lost.is_some_and(|lost| last > lost.saturating_add(patience)) {
-                let text = "never learned that its session was lost with the server".to_owned();
+            if session.ended.is_some_and(|ended| last > ended.saturating_add(patience)) {
+                let text = "never learned that the server had ended its session".to_owned();
                 self.violate(Check::LoudLoss, last, (Some(id), None, None), text);
             } else if let Some((at, by)) = session.reported
                 && (end.is_none() || at.saturating_add(self.bounds.tell) <= last)

@@ -25,6 +25,7 @@ impl From<&Outcome> for Fate {
 /// What is known of a signal.
 #[derive(Debug)]
 pub(super) struct Signal {
+    pub(super) number: u64,
     pub(super) hash: u64,
     pub(super) sent: u64,
     pub(super) fate: Option<Fate>,
@@ -74,12 +75,15 @@ pub(super) struct Pair {
     pub(super) hopeless: bool,
     /// Highest number delivered.
     pub(super) highest: u64,
-    /// Number of the first signal in `open`.
-    pub(super) first: u64,
-    /// The signals from the first one on of which not everything is known.
+    /// The signals of which not everything is known, and those after them.
     pub(super) open: VecDeque<Signal>,
+    /// Highest number of those before.
+    done: u64,
     /// Which of those before were undelivered, as ranges.
     refused: Vec<(u64, u64)>,
+    /// Signals to all that came, or were refused, though the sender did not know yet that the receiver was there: their
+    /// numbers, and whether they came.
+    aside: Vec<(u64, bool)>,
 }
 
 impl Pair {
@@ -92,30 +96,45 @@ impl Pair {
             told: None,
             hopeless: false,
             highest: 0,
-            first: 1,
             open: VecDeque::new(),
+            done: 0,
             refused: Vec::new(),
+            aside: Vec::new(),
         }
     }
 
-    /// Number of the next signal that the sender may send.
-    pub(super) fn next(&self) -> u64 {
-        self.first + self.open.len() as u64
+    /// Number of the last signal that the sender sent.
+    pub(super) fn last(&self) -> u64 {
+        self.open.back().map_or(self.done, |signal| signal.number)
     }
 
     pub(super) fn find(&mut self, number: u64) -> Found<'_> {
-        if number == 0 || number >= self.next() {
-            return Found::Nothing;
-        }
-        if number < self.first {
+        if number != 0 && number <= self.done {
             let range = self.refused.partition_point(|&(_, last)| last < number);
             let refused = self.refused.get(range).is_some_and(|&(first, _)| first <= number);
             return if refused { Found::Undelivered } else { Found::Delivered };
         }
-        match usize::try_from(number - self.first).ok().and_then(|index| self.open.get_mut(index)) {
-            Some(signal) => Found::Open(signal),
-            None => Found::Nothing,
+        match self.open.binary_search_by_key(&number, |signal| signal.number) {
+            Ok(index) => Found::Open(&mut self.open[index]),
+            Err(_) => Found::Nothing,
         }
+    }
+
+    /// A signal to all came, or was refused, that the sender did not know to be for this receiver; says what had become
+    /// of it before.
+    pub(super) fn set_aside(&mut self, number: u64, came: bool) -> Option<bool> {
+        let before = self.aside.iter().find(|(known, _)| *known == number).map(|(_, came)| *came);
+        if before.is_none() {
+            self.aside.push((number, came));
+        }
+        before
+    }
+
+    /// The oldest open signal, if it will never arrive in its place any more though it was accepted.
+    pub(super) fn skipped(&self) -> Option<u64> {
+        let first = self.open.front()?;
+        let skipped = first.fate == Some(Fate::Accepted) && !first.delivered && first.number < self.highest;
+        skipped.then_some(first.number)
     }
 
     /// Forgets the signals of which all is known.
@@ -129,12 +148,13 @@ impl Pair {
             }
             if undelivered {
                 match self.refused.last_mut() {
-                    Some((_, last)) if *last + 1 == self.first => *last = self.first,
-                    _ => self.refused.push((self.first, self.first)),
+                    // The one before it, too.
+                    Some((_, last)) if *last == self.done => *last = signal.number,
+                    _ => self.refused.push((signal.number, signal.number)),
                 }
             }
+            self.done = signal.number;
             self.open.pop_front();
-            self.first += 1;
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What is known of one session.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use super::Bounds;
@@ -25,6 +25,14 @@ pub(super) struct Over {
     pub(super) by_server: bool,
 }
 
+/// A signal to all.
+#[derive(Debug)]
+pub(super) struct ToAll {
+    pub(super) hash: u64,
+    /// Whom its sender knew to be there; others may get it too.
+    pub(super) to: Vec<u32>,
+}
+
 /// State of a session.
 #[derive(Debug)]
 pub(super) struct Session {
@@ -32,9 +40,11 @@ pub(super) struct Session {
     /// Set when it was opened.
     pub(super) room: Option<u32>,
     pub(super) opened: u64,
+    /// Its client has answers on another connection than its stream.
+    pub(super) page: bool,
     pub(super) over: Option<Over>,
-    /// When the server was lost with it.
-    pub(super) lost: Option<u64>,
+    /// When the server had ended it for certain: it was told to, or was lost itself.
+    pub(super) ended: Option<u64>,
     /// Somebody was told that it timed out.
     pub(super) timed_out: bool,
     /// When somebody was first told that it ended, and who.
@@ -47,6 +57,8 @@ pub(super) struct Session {
     pub(super) last_roster: Option<u64>,
     /// Whom its client has in the roster, by what it was told.
     pub(super) present: HashSet<u32>,
+    /// What it said to all, by number.
+    pub(super) to_all: BTreeMap<u64, ToAll>,
 }
 
 /// A session's end.
@@ -66,8 +78,9 @@ impl Session {
             name,
             room: None,
             opened: 0,
+            page: false,
             over: None,
-            lost: None,
+            ended: None,
             timed_out: false,
             reported: None,
             heard: 0,
@@ -75,6 +88,7 @@ impl Session {
             cuts: Vec::new(),
             last_roster: None,
             present: HashSet::new(),
+            to_all: BTreeMap::new(),
         }
     }
 
@@ -82,7 +96,7 @@ impl Session {
     pub(super) fn end(&self, bounds: &Bounds, window: u64, quiet: bool) -> Option<End> {
         let patience = bounds.windows.saturating_mul(window).saturating_add(bounds.tell);
         let cut = self.cuts.last().filter(|cut| cut.until.is_none());
-        if let Some(at) = self.lost
+        if let Some(at) = self.ended
             && self.over.as_ref().is_none_or(|over| at <= over.at)
         {
             return Some(End { at, deadline: at.saturating_add(bounds.tell), vague: false });

@@ -1,34 +1,67 @@
 //! Signals: sent, settled, delivered.
 
 use super::pair::{Fate, Found, Signal, View};
-use super::session::Session;
+use super::session::{Session, ToAll};
 use super::{Check, Checker};
 
 impl Checker {
     pub(super) fn sent(&mut self, at: u64, session: &str, to: &str, number: u64, hash: u64) {
-        self.counts.sent += 1;
         let session = self.client(at, session);
-        let to = self.session(to);
-        let pair = self.pair(session, to);
-        if number == pair.next() {
-            let hopeless = pair.hopeless;
-            pair.open.push_back(Signal { hash, sent: at, fate: None, delivered: false, hopeless });
+        let to_all = to.is_empty();
+        let to = if to_all {
+            self.sessions[session as usize].present.iter().copied().collect()
         } else {
-            self.odd(at, "sends a number that is not the next");
+            vec![self.session(to)]
+        };
+        let mut rises = true;
+        for &to in &to {
+            self.counts.sent += 1;
+            let pair = self.pair(session, to);
+            rises &= number > pair.last();
+            let hopeless = pair.hopeless;
+            pair.open.push_back(Signal { number, hash, sent: at, fate: None, delivered: false, hopeless });
+        }
+        if !rises || number == 0 {
+            self.odd(at, "sends a number that is not above those before");
+        }
+        if to_all {
+            self.sessions[session as usize].to_all.insert(number, ToAll { hash, to });
         }
     }
 
     pub(super) fn settled(&mut self, at: u64, session: &str, to: &str, number: u64, fate: Fate) {
         let session = self.client(at, session);
-        if fate != Fate::Unknown {
-            self.sessions[session as usize].heard = at;
+        let sender = &mut self.sessions[session as usize];
+        // What answers a page's calls says nothing of the stream on which it hears.
+        if fate != Fate::Unknown && !sender.page {
+            sender.heard = at;
         }
-        let to = self.session(to);
+        if !to.is_empty() {
+            let to = self.session(to);
+            return self.settled_for(at, (session, to), number, fate, false);
+        }
+        let Some(ToAll { to, .. }) = sender.to_all.get(&number) else {
+            return self.odd(at, "settles a signal that was not sent");
+        };
+        for to in to.clone() {
+            self.settled_for(at, (session, to), number, fate, true);
+        }
+    }
+
+    /// What became of a signal for one addressee. `rest`: unless something was said of this one before.
+    fn settled_for(&mut self, at: u64, (session, to): (u32, u32), number: u64, fate: Fate, rest: bool) {
+        let aside = self.aside(session, to, number).is_some();
         let pair = self.pair(session, to);
         let mut breach = None;
         match pair.find(number) {
+            _ if aside => {
+                if fate == Fate::Undelivered && pair.set_aside(number, false) == Some(true) {
+                    breach = Some((Check::NoGhost, "delivered, but reported as undelivered".to_owned()));
+                }
+            }
             Found::Nothing => return self.odd(at, "settles a signal that was not sent"),
             Found::Open(signal) => match signal.fate {
+                Some(Fate::Undelivered) if rest => {}
                 Some(first) if first != fate => {
                     breach = Some((Check::Definite, format!("answered as {first:?}, then as {fate:?}")));
                 }
@@ -42,6 +75,8 @@ impl Checker {
                         breach = Some((Check::Complete, text.to_owned()));
                     }
                     pair.prune();
+                    let skipped = pair.skipped();
+                    self.suspect(at, (session, to), skipped);
                     match fate {
                         Fate::Accepted => self.counts.accepted += 1,
                         Fate::Undelivered => self.counts.undelivered += 1,
@@ -52,7 +87,7 @@ impl Checker {
             Found::Delivered if fate == Fate::Undelivered => {
                 breach = Some((Check::Definite, "answered otherwise, then as Undelivered".to_owned()));
             }
-            Found::Undelivered if fate != Fate::Undelivered => {
+            Found::Undelivered if fate != Fate::Undelivered && !rest => {
                 breach = Some((Check::Definite, format!("answered as Undelivered, then as {fate:?}")));
             }
             Found::Delivered | Found::Undelivered => {}
@@ -77,38 +112,52 @@ impl Checker {
         if stamped != sender {
             self.violate(Check::NoGhost, at, whom, format!("delivered as {from}'s, but {claimed} wrote it"));
         }
+        let aside = self.aside(sender, to, number);
         let Some(&index) = self.index.get(&(sender, to)) else {
             return self.violate(Check::NoGhost, at, whom, "never sent".to_owned());
         };
         let pair = &mut self.pairs[index];
         let view = pair.view;
         let highest = pair.highest;
-        let mut breach = None;
-        match pair.find(number) {
-            Found::Nothing => breach = Some((Check::NoGhost, "never sent".to_owned())),
-            Found::Delivered => breach = Some((Check::Unique, "delivered again".to_owned())),
-            Found::Undelivered => breach = Some((Check::NoGhost, "delivered after it was undelivered".to_owned())),
-            Found::Open(signal) if signal.hash != hash => {
-                // It stands for the signal that it was, so that this is not seen as a loss too.
-                signal.delivered = true;
-                breach = Some((Check::NoGhost, format!("hash {:x} was sent, {hash:x} delivered", signal.hash)));
+        let again = || Some((Check::Unique, "delivered again".to_owned()));
+        let altered = |sent: u64| Some((Check::NoGhost, format!("hash {sent:x} was sent, {hash:x} delivered")));
+        let undelivered = || Some((Check::NoGhost, "delivered after it was undelivered".to_owned()));
+        let early = || (number < highest).then(|| (Check::Ordered, format!("delivered after #{highest}")));
+        let mut sent = true;
+        let breach = match (aside, pair.find(number)) {
+            // Whether this receiver should have had the earlier ones to all, too, is not judged.
+            (Some(same), _) if same == hash => match pair.set_aside(number, true) {
+                None => early(),
+                Some(true) => again(),
+                Some(false) => undelivered(),
+            },
+            (Some(other), _) => altered(other),
+            (None, Found::Nothing) => {
+                sent = false;
+                Some((Check::NoGhost, "never sent".to_owned()))
             }
-            Found::Open(signal) if signal.delivered => {
-                breach = Some((Check::Unique, "delivered again".to_owned()));
-            }
-            Found::Open(signal) => {
-                if signal.fate == Some(Fate::Undelivered) {
-                    breach = Some((Check::NoGhost, "delivered after it was undelivered".to_owned()));
-                } else if number < highest {
-                    breach = Some((Check::Ordered, format!("delivered after #{highest}")));
+            (None, Found::Delivered) => again(),
+            (None, Found::Undelivered) => undelivered(),
+            (None, Found::Open(signal)) => {
+                let before = std::mem::replace(&mut signal.delivered, true);
+                // An altered one stands for the signal that it was, so that this is not seen as a loss too.
+                if signal.hash != hash {
+                    altered(signal.hash)
+                } else if before {
+                    again()
+                } else if signal.fate == Some(Fate::Undelivered) {
+                    undelivered()
+                } else {
+                    early()
                 }
-                signal.delivered = true;
             }
-        }
-        if number < pair.next() {
+        };
+        if sent {
             pair.highest = highest.max(number);
         }
         pair.prune();
+        let skipped = pair.skipped();
+        self.suspect(at, (sender, to), skipped);
         if let Some((check, text)) = breach {
             self.violate(check, at, (Some(to), Some(sender), Some(number)), text);
         }
@@ -120,6 +169,24 @@ impl Checker {
                 "delivered before its sender's join"
             };
             self.violate(Check::Roster, at, (Some(to), Some(sender), Some(number)), text.to_owned());
+        }
+    }
+
+    /// The hash of a signal to all that was not for this receiver by what its sender knew: it may get it or not.
+    fn aside(&self, sender: u32, receiver: u32, number: u64) -> Option<u64> {
+        let to_all = self.sessions[sender as usize].to_all.get(&number)?;
+        (!to_all.to.contains(&receiver)).then_some(to_all.hash)
+    }
+
+    /// A signal was accepted and is skipped: that is a breach for certain, though which one is said at the end, when it
+    /// is known whether it came after all.
+    fn suspect(&mut self, at: u64, (from, to): (u32, u32), skipped: Option<u64>) {
+        if let Some(number) = skipped
+            && self.suspected.is_none()
+        {
+            let text = "accepted and skipped: a later one was delivered".to_owned();
+            let violation = self.violation(Check::GapFree, at, (Some(to), Some(from), Some(number)), text);
+            self.suspected = Some(violation);
         }
     }
 }

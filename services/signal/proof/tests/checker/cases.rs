@@ -7,10 +7,16 @@ use super::generate;
 
 /// A history of two members, `a` and `b`, who are there from the start until the last of the notes.
 fn two(notes: &[(u64, What)]) -> Report {
+    Checker::check(&begun(false, notes))
+}
+
+/// The same, where `a` may be a page.
+fn begun(page: bool, notes: &[(u64, What)]) -> Vec<Note> {
     let opened = |session: &str, roster: &[&str]| What::Opened {
         session: session.to_owned(),
         room: "room".to_owned(),
         roster: roster.iter().map(|name| (*name).to_owned()).collect(),
+        page: page && session == "a",
     };
     let run = What::Run {
         seed: 0,
@@ -21,7 +27,7 @@ fn two(notes: &[(u64, What)]) -> Report {
     };
     let start = [run, opened("a", &[]), opened("b", &["a"]), saw("a", "b", true)];
     let all = start.into_iter().map(|what| (0, what)).chain(notes.iter().cloned());
-    Checker::check(&all.map(|(at, what)| Note { at: at * 1_000_000, what }).collect::<Vec<_>>())
+    all.map(|(at, what)| Note { at: at * 1_000_000, what }).collect()
 }
 
 fn saw(session: &str, member: &str, joined: bool) -> What {
@@ -42,16 +48,33 @@ fn last(session: &str, roster: &[&str]) -> What {
 }
 
 fn sent(number: u64) -> What {
-    What::Sent { session: "a".to_owned(), to: "b".to_owned(), number, hash: number }
+    sent_to("b", number)
+}
+
+/// From `a`; to all when `to` is empty.
+fn sent_to(to: &str, number: u64) -> What {
+    What::Sent { session: "a".to_owned(), to: to.to_owned(), number, hash: number }
 }
 
 fn settled(number: u64, outcome: Outcome) -> What {
-    What::Settled { session: "a".to_owned(), to: "b".to_owned(), number, outcome }
+    settled_for("b", number, outcome)
+}
+
+fn settled_for(to: &str, number: u64, outcome: Outcome) -> What {
+    What::Settled { session: "a".to_owned(), to: to.to_owned(), number, outcome }
 }
 
 fn arrived(number: u64) -> What {
+    arrived_at("b", number)
+}
+
+fn arrived_at(session: &str, number: u64) -> What {
     let (from, claimed) = ("a".to_owned(), "a".to_owned());
-    What::Delivered { session: "b".to_owned(), from, claimed, number, hash: number }
+    What::Delivered { session: session.to_owned(), from, claimed, number, hash: number }
+}
+
+fn full() -> Outcome {
+    Outcome::Undelivered("MAILBOX_FULL".to_owned())
 }
 
 fn found(report: &Report) -> Vec<Check> {
@@ -103,7 +126,8 @@ fn who_vanishes_is_timed_out_within_the_bound() {
         let leave = What::SawLeave { session: "a".to_owned(), member: "b".to_owned(), reason: "TIMED_OUT".to_owned() };
         found(&two(&[(1, What::Suspended { session: "b".to_owned() }), (told, leave), (30, last("a", &[]))]))
     };
-    let elsewhere = What::Opened { session: "c".to_owned(), room: "elsewhere".to_owned(), roster: Vec::new() };
+    let elsewhere =
+        What::Opened { session: "c".to_owned(), room: "elsewhere".to_owned(), roster: Vec::new(), page: false };
     // Nobody was there to be told, and nobody stayed who still believes in it.
     assert_eq!(
         found(&two(&[
@@ -130,7 +154,94 @@ fn notes_that_cannot_be_prove_nothing() {
     let stay = [(20, last("a", &["b"])), (20, last("b", &["a"]))];
     let odd =
         |what: What| two(&[&[(1, sent(1)), (1, settled(1, Outcome::Unknown)), (1, what)][..], &stay].concat()).doubts;
-    for what in [sent(3), settled(2, Outcome::Accepted), over("nobody", "LEFT")] {
+    for what in [sent(1), sent(0), settled(2, Outcome::Accepted), over("nobody", "LEFT")] {
         assert!(odd(what).iter().any(|doubt| doubt.contains("1 notes cannot be")));
     }
+}
+
+#[test]
+fn answers_on_another_connection_are_no_sign_that_a_page_hears() {
+    let stream = |noted: u64, back: u64| {
+        let session = || "a".to_owned();
+        [(noted, What::Suspended { session: session() }), (back, What::Resumed { session: session() })]
+    };
+    let told = |page| {
+        let before = [(1, sent(1)), (3, over("b", "LEFT")), (10, settled(1, Outcome::Accepted))];
+        let after = [(14, saw("a", "b", false)), (30, last("a", &[]))];
+        found(&Checker::check(&begun(page, &[&before[..], &stream(12, 13), &after].concat())))
+    };
+    // Its stream was dead since the start, and that was found out late.
+    assert_eq!(told(true), []);
+    // It had the answer by that very stream, and should have had the leave before.
+    assert_eq!(told(false), [Check::LoudLoss]);
+}
+
+#[test]
+fn a_signal_to_all_is_one_for_each_whom_its_sender_knows() {
+    // `c` is there before `a` knows.
+    let opened = What::Opened {
+        session: "c".to_owned(),
+        room: "room".to_owned(),
+        roster: vec!["a".to_owned(), "b".to_owned()],
+        page: false,
+    };
+    let start = [(1, opened), (1, saw("b", "c", true)), (1, sent_to("", 1)), (1, arrived(1))];
+    let stay = [(20, last("a", &["b", "c"])), (20, last("b", &["a", "c"])), (20, last("c", &["a", "b"]))];
+    let accepted = (2, settled_for("", 1, Outcome::Accepted));
+    let seen = (2, saw("a", "c", true));
+    let check = |notes: &[(u64, What)]| found(&two(&[&start[..], notes, &stay].concat()));
+    // It may have it or not.
+    assert_eq!(check(&[accepted.clone(), seen.clone()]), []);
+    assert_eq!(check(&[(2, arrived_at("c", 1)), accepted.clone(), seen.clone()]), []);
+    assert_eq!(check(&[(2, settled_for("c", 1, full())), accepted.clone(), seen.clone()]), []);
+    // But once, unaltered, in its place, and not if that was denied.
+    let twice = [(2, arrived_at("c", 1)), (2, arrived_at("c", 1)), accepted.clone(), seen.clone()];
+    assert_eq!(check(&twice), [Check::Unique]);
+    let denied = [(2, settled_for("c", 1, full())), (2, arrived_at("c", 1)), accepted.clone(), seen.clone()];
+    assert_eq!(check(&denied), [Check::NoGhost]);
+    let denied = [(2, arrived_at("c", 1)), (2, settled_for("c", 1, full())), accepted.clone(), seen.clone()];
+    assert_eq!(check(&denied), [Check::NoGhost]);
+    let settled_two = (4, settled_for("c", 2, Outcome::Accepted));
+    let late = [accepted.clone(), seen.clone(), (3, sent_to("c", 2)), (3, arrived_at("c", 2)), (4, arrived_at("c", 1))];
+    assert_eq!(check(&[&late[..], std::slice::from_ref(&settled_two)].concat()), [Check::Ordered]);
+    // Once it is known, it is one like the others.
+    let known = |number, more: &[(u64, What)]| {
+        let said = [(3, sent_to("", number)), (3, arrived(number)), (4, settled_for("", number, Outcome::Accepted))];
+        check(&[&[accepted.clone(), seen.clone()], &said[..], more].concat())
+    };
+    assert_eq!(known(2, &[(4, arrived_at("c", 2))]), []);
+    assert_eq!(known(2, &[]), [Check::Complete]);
+    // Answered for some is answered for some.
+    let some = [(3, sent_to("", 2)), (3, arrived(2)), (4, settled_for("c", 2, full()))];
+    let rest = (4, settled_for("", 2, Outcome::Accepted));
+    assert_eq!(check(&[&[accepted.clone(), seen.clone()], &some[..], std::slice::from_ref(&rest)].concat()), []);
+    let open = [&[accepted.clone(), seen.clone()], &some[..]].concat();
+    assert_eq!(check(&open), [Check::Definite]);
+}
+
+#[test]
+fn a_removal_counts_from_when_the_server_says_that_it_is_done() {
+    let ended = (2, What::Ended { session: "b".to_owned(), reason: "REMOVED".to_owned() });
+    let told =
+        |at, end: (u64, What)| found(&two(&[ended.clone(), (at, saw("a", "b", false)), end, (30, last("a", &[]))]));
+    // Its own client is cut off, and learns it later than the others.
+    assert_eq!(told(4, (9, over("b", "SESSION_GONE"))), []);
+    assert_eq!(told(5, (9, over("b", "SESSION_GONE"))), [Check::LoudLoss]);
+    // It never does, and goes on.
+    assert_eq!(told(4, (29, last("b", &["a"]))), [Check::LoudLoss]);
+}
+
+#[test]
+fn a_breach_shows_before_the_end_and_ends_the_run() {
+    let notes = begun(false, &[(1, sent(1)), (1, sent(2)), (1, settled(1, Outcome::Accepted)), (2, arrived(2))]);
+    let mut checker = Checker::new();
+    for (index, note) in notes.iter().enumerate() {
+        assert!(checker.breach().is_none(), "before note {index}");
+        checker.note(note);
+    }
+    assert_eq!(checker.breach().map(|breach| (breach.check, breach.number)), Some((Check::GapFree, Some(1))));
+    // That the second was not answered yet is not held against it.
+    let report = checker.stop();
+    assert_eq!(found(&report), [Check::GapFree]);
+    assert!(report.to_string().starts_with("FAILED"), "{report}");
 }

@@ -1,6 +1,8 @@
 //! Plausible histories of runs in which the guarantee held: a small model of server, clients and nemesis.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+mod ends;
+
+use std::collections::{BTreeSet, VecDeque};
 
 use signalbox_proof::history::{Note, Outcome, What};
 
@@ -21,6 +23,8 @@ struct Answer {
     to: String,
     number: u64,
     outcome: Outcome,
+    /// The client's own signal was to all.
+    to_all: bool,
 }
 
 /// One session, both as the server and as its client have it.
@@ -35,8 +39,8 @@ struct Member {
     suspended: u64,
     /// Entries of the room's log that it has yet to read, and since when.
     mailbox: VecDeque<(u64, Entry)>,
-    numbers: BTreeMap<String, u64>,
-    /// Sent while cut off: the server has yet to see it.
+    said: u64,
+    /// Sent while cut off: the server has yet to see it. To nobody in particular: to all.
     unsent: VecDeque<(String, u64, u64)>,
     answers: VecDeque<Answer>,
     roster: BTreeSet<usize>,
@@ -121,6 +125,9 @@ impl World {
                 (0..self.members.len()).for_each(|id| self.read(id, true));
                 self.now += self.dice.next() % (2 * SECOND);
             }
+            78 => self.remove(),
+            79 => self.replace(),
+            80 => self.close(),
             77 => {
                 let effect = u64::from(self.dice.percent(90));
                 self.faults += effect;
@@ -142,7 +149,12 @@ impl World {
         if self.members.iter().filter(|m| m.live).count() > 5 * self.rooms {
             return;
         }
-        let (id, room) = (self.members.len(), self.dice.below(self.rooms));
+        let room = self.dice.below(self.rooms);
+        self.join_room(room);
+    }
+
+    fn join_room(&mut self, room: usize) {
+        let id = self.members.len();
         let roster = (0..id).filter(|&m| self.members[m].live && self.members[m].room == room).collect::<BTreeSet<_>>();
         self.append(room, id, || Entry::Join(id));
         self.members.push(Member {
@@ -153,7 +165,7 @@ impl World {
             connected: true,
             suspended: 0,
             mailbox: VecDeque::new(),
-            numbers: BTreeMap::new(),
+            said: 0,
             unsent: VecDeque::new(),
             answers: VecDeque::new(),
             roster: roster.clone(),
@@ -161,7 +173,8 @@ impl World {
         // Others may hear of it before its own client does.
         self.overtake(id);
         let roster = roster.iter().map(|&m| self.name(m)).collect();
-        self.note(What::Opened { session: self.name(id), room: format!("room{room}"), roster });
+        let page = self.dice.percent(40);
+        self.note(What::Opened { session: self.name(id), room: format!("room{room}"), roster, page });
     }
 
     fn overtake(&mut self, id: usize) {
@@ -173,50 +186,24 @@ impl World {
         }
     }
 
-    fn leave(&mut self) {
-        let Some(id) = self.pick(|m| m.connected) else { return };
-        let room = self.members[id].room;
-        self.members[id].live = false;
-        self.append(room, id, || Entry::Leave(id, "LEFT"));
-        self.overtake(id);
-        self.over(id, "LEFT");
-    }
-
-    /// The client learns of its session's end, and answers what is open with unknown.
-    fn over(&mut self, id: usize, reason: &str) {
-        self.members[id].connected = false;
-        self.members[id].believes = false;
-        let session = self.name(id);
-        let mut open: Vec<(String, u64)> = self.members[id].answers.drain(..).map(|a| (a.to, a.number)).collect();
-        open.extend(self.members[id].unsent.drain(..).map(|(to, number, _)| (to, number)));
-        let over = What::Over { session: session.clone(), reason: reason.to_owned() };
-        let early = self.dice.percent(50);
-        if early {
-            self.note(over.clone());
-        }
-        for (to, number) in open {
-            self.note(What::Settled { session: session.clone(), to, number, outcome: Outcome::Unknown });
-        }
-        if !early {
-            self.note(over);
-        }
-    }
-
     fn send(&mut self) {
         let Some(id) = self.pick(|m| m.believes) else { return };
         let room = self.members[id].room;
-        let to = if self.dice.percent(4) {
-            self.pick(|m| m.room != room)
-        } else {
-            let roster: Vec<usize> = self.members[id].roster.iter().copied().collect();
-            (!roster.is_empty()).then(|| roster[self.dice.below(roster.len())])
+        let roster: Vec<usize> = self.members[id].roster.iter().copied().collect();
+        let to = match self.dice.below(100) {
+            0..4 => self.pick(|m| m.room != room).map(|to| self.name(to)),
+            _ if roster.is_empty() => None,
+            4..10 => Some(String::new()),
+            _ => {
+                let to = roster[self.dice.below(roster.len())];
+                Some(self.name(to))
+            }
         };
-        let Some(to) = to.map(|to| self.name(to)) else { return };
+        let Some(to) = to else { return };
         for _ in 0..1 + self.dice.below(4) {
-            let number = self.members[id].numbers.entry(to.clone()).or_default();
-            *number += 1;
-            let (number, hash) = (*number, self.dice.next());
-            self.sent += 1;
+            self.members[id].said += 1;
+            let (number, hash) = (self.members[id].said, self.dice.next());
+            self.sent += if to.is_empty() { roster.len() as u64 } else { 1 };
             self.note(What::Sent { session: self.name(id), to: to.clone(), number, hash });
             self.members[id].unsent.push_back((to.clone(), number, hash));
         }
@@ -229,17 +216,30 @@ impl World {
     fn handle(&mut self, id: usize) {
         while let Some((to, number, hash)) = self.members[id].unsent.pop_front() {
             let room = self.members[id].room;
-            let target = self.members.iter().position(|m| m.name == to && m.live && m.room == room);
-            let outcome = match target {
-                None => Outcome::Undelivered("NO_SUCH_MEMBER".to_owned()),
-                Some(_) if self.dice.percent(5) => Outcome::Undelivered("MAILBOX_FULL".to_owned()),
-                Some(target) => {
+            let to_all = to.is_empty();
+            let fits = |m: &usize| {
+                let member = &self.members[*m];
+                *m != id && member.live && member.room == room && (to_all || member.name == to)
+            };
+            let targets: Vec<usize> = (0..self.members.len()).filter(fits).collect();
+            let nobody = targets.is_empty() && !to_all;
+            let mut answers = Vec::new();
+            let undelivered =
+                |to, reason: &str| Answer { to, number, outcome: Outcome::Undelivered(reason.to_owned()), to_all };
+            for target in targets {
+                if self.dice.percent(5) {
+                    answers.push(undelivered(self.name(target), "MAILBOX_FULL"));
+                } else {
                     let entry = Entry::Signal { from: id, number, hash };
                     self.members[target].mailbox.push_back((self.now, entry));
-                    Outcome::Accepted
                 }
-            };
-            self.members[id].answers.push_back(Answer { to, number, outcome });
+            }
+            if nobody {
+                answers.push(undelivered(to, "NO_SUCH_MEMBER"));
+            } else if to_all || answers.is_empty() {
+                answers.push(Answer { to, number, outcome: Outcome::Accepted, to_all });
+            }
+            self.members[id].answers.extend(answers);
         }
     }
 
@@ -249,7 +249,7 @@ impl World {
             return;
         }
         let session = self.name(id);
-        while let Some(Answer { to, number, outcome }) = self.members[id].answers.pop_front() {
+        while let Some(Answer { to, number, outcome, .. }) = self.members[id].answers.pop_front() {
             self.note(What::Settled { session: session.clone(), to, number, outcome });
             if !all && self.dice.percent(30) {
                 break;
@@ -292,16 +292,6 @@ impl World {
         }
     }
 
-    /// A client is killed: it notes nothing any more.
-    fn vanish(&mut self) {
-        let Some(id) = self.pick(|m| m.connected) else { return };
-        let member = &mut self.members[id];
-        (member.connected, member.believes, member.suspended) = (false, false, self.now);
-        if self.dice.percent(50) {
-            self.note(What::Suspended { session: self.name(id) });
-        }
-    }
-
     fn resume(&mut self, id: usize) {
         if !self.members[id].live {
             self.over(id, "SESSION_GONE");
@@ -319,39 +309,6 @@ impl World {
         // The roster is as of now; the replay of what led to it follows.
         self.members[id].roster = roster;
         self.handle(id);
-    }
-
-    /// The server ends the sessions that did not come back.
-    fn time_out(&mut self) {
-        for id in 0..self.members.len() {
-            let member = &self.members[id];
-            if member.live && !member.connected && member.suspended + WINDOW < self.now {
-                self.members[id].live = false;
-                self.append(self.members[id].room, id, || Entry::Leave(id, "TIMED_OUT"));
-            }
-        }
-    }
-
-    fn server_lost(&mut self) {
-        if self.dice.percent(70) {
-            return;
-        }
-        self.faults += 1;
-        self.note(What::Fault { kind: "kill".to_owned(), effect: 1 });
-        self.note(What::ServerLost);
-        for id in 0..self.members.len() {
-            self.members[id].mailbox.clear();
-            self.members[id].live = false;
-            if self.members[id].connected {
-                self.note(What::Suspended { session: self.name(id) });
-                self.members[id].connected = false;
-            }
-        }
-        while self.dice.percent(80)
-            && let Some(id) = self.pick(|m| m.believes)
-        {
-            self.resume(id);
-        }
     }
 
     fn drain(&mut self) {

@@ -20,7 +20,7 @@ macro_rules! defects {
 defects! {
     Duplicate, LateDuplicate, Loss, Swap, Gap, ForgedStamp, ForeignSender, ForeignForged, Altered, MadeUp, TooEarly,
     DeliveredUndelivered, LateLeave, MissedJoin, MissingAtTheEnd, StaleAtTheEnd, SilentEnd, LateTold, FalseLeave, Gauge,
-    Unanswered, UnfoundedUnknown, TwoAnswers,
+    Unanswered, UnfoundedUnknown, TwoAnswers, LossToAll, GapToAll, DuplicateAside, SwapAside, ToAllDenied, Unremoved,
 }
 
 /// Sender, receiver, number.
@@ -36,6 +36,8 @@ struct Map {
     sent: HashMap<Key, usize>,
     accepted: HashMap<Key, usize>,
     delivered: HashMap<Key, usize>,
+    /// Whom the sender of a signal to all knew to be there.
+    known: HashMap<(String, u64), HashSet<String>>,
     /// Of each pair, in order.
     deliveries: HashMap<(String, String), Vec<usize>>,
     /// By client and member.
@@ -48,7 +50,19 @@ struct Map {
 
 fn map(notes: &[Note]) -> Map {
     let mut map = Map::default();
+    let mut present: HashMap<String, HashSet<String>> = HashMap::new();
     for (index, note) in notes.iter().enumerate() {
+        match note.what.clone() {
+            What::Opened { session, roster, .. } | What::SawRoster { session, roster } => {
+                present.insert(session, roster.into_iter().collect());
+            }
+            What::SawJoin { session, member } => drop(present.entry(session).or_default().insert(member)),
+            What::SawLeave { session, member, .. } => drop(present.entry(session).or_default().remove(&member)),
+            What::Sent { session, to, number, .. } if to.is_empty() => {
+                map.known.insert((session.clone(), number), present.get(&session).cloned().unwrap_or_default());
+            }
+            _ => {}
+        }
         match note.what.clone() {
             What::Opened { session, room, .. } => {
                 map.rooms.insert(session.clone(), room);
@@ -94,7 +108,14 @@ pub(crate) fn plant(notes: &mut Vec<Note>, defect: Defect, dice: &mut Dice) -> b
         places.dedup();
         (!places.is_empty()).then(|| places[dice.below(places.len())])
     };
-    let accepted = |key: &&Key| m.accepted.contains_key(*key);
+    let to_all = |(from, _, number): &Key| (from.clone(), String::new(), *number);
+    // Of one who knew that the receiver was there; and of one to all who did not.
+    let known = |key: &Key| {
+        m.sent.contains_key(key) || m.known.get(&(key.0.clone(), key.2)).is_some_and(|known| known.contains(&key.1))
+    };
+    let aside = |key: &Key| m.sent.contains_key(&to_all(key)) && !known(key);
+    let sent = |key: &Key| m.sent.get(key).or_else(|| m.sent.get(&to_all(key))).copied();
+    let accepted = |key: &&Key| known(key) && (m.accepted.contains_key(*key) || m.accepted.contains_key(&to_all(key)));
     let delivered = |fit: &dyn Fn(&Key, usize) -> bool| -> Vec<usize> {
         m.delivered.iter().filter(|(key, index)| fit(key, **index)).map(|(_, index)| *index).collect()
     };
@@ -127,13 +148,35 @@ pub(crate) fn plant(notes: &mut Vec<Note>, defect: Defect, dice: &mut Dice) -> b
         Defect::Swap => delivered(&|key, index| {
             let Some(later) = next(key, index) else { return false };
             let What::Delivered { number, .. } = notes[later].what else { return false };
-            m.sent[&(key.0.clone(), key.1.clone(), number)] < index
+            sent(&(key.0.clone(), key.1.clone(), number)).is_some_and(|sent| sent < index)
         }),
+        Defect::LossToAll => delivered(&|key, index| {
+            !m.sent.contains_key(key) && accepted(&key) && last(key) == index && m.finals.contains_key(&key.1)
+        }),
+        Defect::GapToAll => delivered(&|key, index| !m.sent.contains_key(key) && accepted(&key) && last(key) > index),
+        Defect::DuplicateAside => delivered(&|key, _| aside(key)),
+        Defect::SwapAside => delivered(&|key, index| {
+            let Some(later) = next(key, index) else { return false };
+            let What::Delivered { number, .. } = notes[later].what else { return false };
+            aside(key) && sent(&(key.0.clone(), key.1.clone(), number)).is_some_and(|sent| sent < index)
+        }),
+        Defect::ToAllDenied => delivered(&|key, _| !m.sent.contains_key(key) && m.accepted.contains_key(&to_all(key))),
+        // Alive for long enough after it.
+        Defect::Unremoved => {
+            let lives = |session: &String, end: usize| notes[m.opened[session]].at + 14_000_000 < notes[end].at;
+            m.finals
+                .iter()
+                .filter(|(session, end)| lives(session, **end))
+                .map(|(session, _)| m.opened[session])
+                .collect()
+        }
         Defect::LateDuplicate => delivered(&|key, index| last(key) > index),
         Defect::TooEarly => delivered(&|key, index| {
             let (from, to, number) = key.clone();
             let later = |index_of: Option<&usize>| index_of.is_none_or(|other| *other > index);
-            later(m.sent.get(&(from, to, number + 1))) && m.accepted.get(key).is_some_and(|settled| *settled > index)
+            m.sent.contains_key(key)
+                && later(m.sent.get(&(from, to, number + 1)))
+                && m.accepted.get(key).is_some_and(|settled| *settled > index)
         }),
         Defect::Duplicate
         | Defect::ForgedStamp
@@ -183,14 +226,23 @@ pub(crate) fn plant(notes: &mut Vec<Note>, defect: Defect, dice: &mut Dice) -> b
     let insert =
         |notes: &mut Vec<Note>, place: usize, what: What| notes.insert(place, Note { at: notes[place - 1].at, what });
     match (defect, what) {
-        (Defect::Duplicate, what) => insert(notes, index + 1, what),
+        (Defect::Duplicate | Defect::DuplicateAside, what) => insert(notes, index + 1, what),
         (Defect::LateDuplicate, What::Delivered { ref session, ref from, number, .. }) => {
             let last = last(&(from.clone(), session.clone(), number));
             let what = notes[index].what.clone();
             insert(notes, last + 1, what);
         }
-        (Defect::Loss | Defect::Gap | Defect::Unanswered, _) | (Defect::MissedJoin, _) => drop(notes.remove(index)),
-        (Defect::Swap, What::Delivered { session, from, number, .. }) => {
+        (Defect::Loss | Defect::Gap | Defect::LossToAll | Defect::GapToAll, _)
+        | (Defect::Unanswered | Defect::MissedJoin, _) => drop(notes.remove(index)),
+        (Defect::ToAllDenied, What::Delivered { session: to, from: session, number, .. }) => {
+            let place = m.accepted[&(session.clone(), String::new(), number)];
+            let outcome = Outcome::Undelivered("MAILBOX_FULL".to_owned());
+            insert(notes, place, What::Settled { session, to, number, outcome });
+        }
+        (Defect::Unremoved, What::Opened { session, .. }) => {
+            insert(notes, index + 1, What::Ended { session, reason: "REMOVED".to_owned() });
+        }
+        (Defect::Swap | Defect::SwapAside, What::Delivered { session, from, number, .. }) => {
             let later = next(&(from, session, number), index).expect("chosen so");
             let what = notes[later].what.clone();
             notes[later].what = std::mem::replace(&mut notes[index].what, what);
@@ -209,7 +261,8 @@ pub(crate) fn plant(notes: &mut Vec<Note>, defect: Defect, dice: &mut Dice) -> b
                 // Not one that was killed: only its last note tells when.
                 let ends = m.over.get(*name).or(m.finals.get(*name));
                 let live = m.opened[*name] < index && ends.is_some_and(|end| *end > index);
-                live && m.rooms[*name] != m.rooms[&to] && !spoke.contains(name)
+                let free = !spoke.contains(name) && !m.known.contains_key(&((*name).clone(), 1));
+                live && m.rooms[*name] != m.rooms[&to] && free
             };
             let mut others: Vec<&String> = m.rooms.keys().filter(fits).collect();
             others.sort();
