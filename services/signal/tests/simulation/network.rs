@@ -6,7 +6,7 @@ use axum::serve::Listener;
 use hyper_util::rt::TokioIo;
 use signalbox_client::Client;
 use signalbox_server::listen::Network;
-use tonic::transport::{Endpoint, Uri};
+use tonic::transport::{Channel, Endpoint, Uri};
 use turmoil::net::{TcpListener, TcpStream};
 
 const PORT: u16 = 50051;
@@ -41,12 +41,13 @@ impl Network for SimulatedListener {}
 
 /// A client whose connections are of the simulated network.
 pub(crate) fn client(random: impl Fn() -> f64 + Send + Sync + 'static) -> Client {
-    Client::with_dial(|| {
-        let connector =
-            tower::service_fn(|_: Uri| async { TcpStream::connect(("server", PORT)).await.map(TokioIo::new) });
-        Endpoint::from_static("http://server:50051")
-            .connect_timeout(std::time::Duration::from_secs(3))
-            .connect_with_connector_lazy(connector)
-    })
-    .with_random(random)
+    Client::with_dial(dial).with_random(random)
+}
+
+/// A connection to the server, which goes by a loopback name: so it serves Rooms, too.
+pub(crate) fn dial() -> Channel {
+    let connector = tower::service_fn(|_: Uri| async { TcpStream::connect(("server", PORT)).await.map(TokioIo::new) });
+    Endpoint::from_static("http://localhost:50051")
+        .connect_timeout(std::time::Duration::from_secs(3))
+        .connect_with_connector_lazy(connector)
 }
