@@ -86,6 +86,9 @@ build_server
 step "Rust: unit, model, simulation and integration tests, with real sockets and grpcurl; a short proof under faults"
 test_rust
 
+step "The proof finds out broken servers"
+scripts/mutants.sh
+
 step "Web client: unit tests"
 npm --prefix clients/web test
 

@@ -25,7 +25,7 @@ use tracing_subscriber::EnvFilter;
 /// The configuration or arguments make no sense; nothing was started.
 const EXIT_USAGE: u8 = 2;
 
-fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
     let config = match cli.command {
         Some(Command::Serve(config)) => *config,
