@@ -8,8 +8,9 @@ mod revoked;
 mod throttle;
 
 use std::{
+    net::IpAddr,
     sync::Arc,
-    time::{Instant, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 pub use self::{
@@ -25,6 +26,18 @@ use crate::{error::Error, room::id::RoomName};
 pub struct Authority {
     tokens: Option<Tokens>,
     throttle: Throttle,
+    addresses: Addresses,
+}
+
+/// Which addresses tell callers apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Addresses {
+    /// All of them.
+    All,
+    /// All but those of this machine, which are a proxy's or a tunnel's.
+    Foreign,
+    /// None: a proxy or tunnel of another machine stands in front.
+    None,
 }
 
 /// What is needed where tokens are.
@@ -37,13 +50,28 @@ struct Tokens {
 impl Authority {
     /// Lets everybody in; those who guess have to wait.
     pub fn anonymous(patience: Patience) -> Self {
-        Self { tokens: None, throttle: Throttle::new(patience) }
+        Self { tokens: None, throttle: Throttle::new(patience), addresses: Addresses::Foreign }
     }
 
     /// Asks for tokens. Fails when there is no key, or one that cannot be used.
     pub fn with_tokens(sources: KeySources, rules: Rules, patience: Patience) -> Result<Self, String> {
         let tokens = Tokens { keys: Arc::new(Keys::load(sources)?), rules, revoked: Revoked::default() };
-        Ok(Self { tokens: Some(tokens), throttle: Throttle::new(patience) })
+        Ok(Self { tokens: Some(tokens), ..Self::anonymous(patience) })
+    }
+
+    /// Tells callers apart by these addresses, instead of by foreign ones.
+    #[must_use]
+    pub fn by_addresses(self, addresses: Addresses) -> Self {
+        Self { addresses, ..self }
+    }
+
+    /// Whether an address tells a caller apart from others.
+    pub fn tells_apart(&self, address: IpAddr) -> bool {
+        match self.addresses {
+            Addresses::All => true,
+            Addresses::Foreign => !address.to_canonical().is_loopback(),
+            Addresses::None => false,
+        }
     }
 
     /// Whether tokens are asked for.
@@ -56,6 +84,11 @@ impl Authority {
         let Some(Tokens { keys, rules, .. }) = &self.tokens else { return Ok(None) };
         let claims = jws::verify(token, &keys.current())?;
         claims::check(&claims, TokenId::of(token), rules, now).map(Some)
+    }
+
+    /// How long a session outlives its token.
+    pub fn grace(&self) -> Duration {
+        self.tokens.as_ref().map_or(Duration::ZERO, |tokens| tokens.rules.grace)
     }
 
     /// Takes back what tokens grant that were made until now, for a member who is removed from a room.
@@ -75,9 +108,13 @@ impl Authority {
         self.throttle.check(now, caller).map_err(Error::RateLimited)
     }
 
-    /// Remembers that a caller failed.
-    pub fn failed(&self, now: Instant, caller: Caller) {
-        self.throttle.failed(now, caller);
+    /// Remembers that a caller failed, if that may have been a guess.
+    pub fn failed(&self, now: Instant, caller: Option<Caller>, error: &Error) {
+        let is_guess =
+            matches!(error, Error::TokenInvalid(_) | Error::RoomForbidden | Error::RoomNotFound | Error::PasscodeWrong);
+        if let Some(caller) = caller.filter(|_| is_guess) {
+            self.throttle.failed(now, caller);
+        }
     }
 
     /// Keeps the keys as their files are, for as long as the server runs.

@@ -3,6 +3,7 @@
 
 #![allow(rustdoc::bare_urls, reason = "the comments on the fields are the program's help")]
 
+mod auth;
 mod value;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
@@ -10,8 +11,11 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::value::duration;
-pub use self::value::{Origin, Secret};
 use self::value::{SecretUrl, is_private, stun_url, turn_url};
+pub use self::{
+    auth::{Auth, AuthConfig},
+    value::{Origin, Secret},
+};
 use crate::{
     auth::mint::{KeygenArgs, TokenArgs},
     hub::RoomDefaults,
@@ -65,7 +69,7 @@ pub struct Config {
     pub ready_file: Option<PathBuf>,
 
     /// Another address to listen on, for the application's back end and operators: loopback or a private network. With
-    /// it --listen does not serve Rooms
+    /// it --listen serves Rooms to tokens only
     #[arg(long, env = "SIGNALBOX_ADMIN_LISTEN", value_name = "ADDR")]
     pub admin_listen: Option<SocketAddr>,
 
@@ -78,12 +82,12 @@ pub struct Config {
     #[arg(long, env = "SIGNALBOX_PUBLIC_NAME", value_delimiter = ',', value_name = "NAME")]
     pub public_name: Vec<PublicName>,
 
-    /// Whether --listen serves reflection; unless set, where it serves Rooms
+    /// Whether --listen serves reflection; unless set, where only this machine can reach it
     #[arg(long, env = "SIGNALBOX_REFLECTION", action = clap::ArgAction::Set, value_name = "BOOL")]
     pub reflection: Option<bool>,
 
-    /// Whether health at --listen tells of version, store and services, not just that all is well; unless set, where it
-    /// serves Rooms
+    /// Whether health at --listen tells of version, store and services, not just that all is well; unless set, where only
+    /// this machine can reach it
     #[arg(long, env = "SIGNALBOX_DETAILED_HEALTH", action = clap::ArgAction::Set, value_name = "BOOL")]
     pub detailed_health: Option<bool>,
 
@@ -112,6 +116,10 @@ pub struct Config {
     /// How long streams may take to end when the server stops
     #[arg(long, env = "SIGNALBOX_DRAIN_TIMEOUT", default_value = "10s", value_parser = duration, value_name = "TIME")]
     pub drain_timeout: Duration,
+
+    /// Who may do what
+    #[command(flatten)]
+    pub auth: AuthConfig,
 
     // === ICE ===
     /// STUN server that members are told, such as stun:stun.example.org:3478; repeat for more
@@ -222,6 +230,7 @@ impl Config {
                 return Err("--admin-listen must not be the address of --listen".to_owned());
             }
         }
+        self.auth.check(self.listen)?;
         if !self.turn_url.is_empty() && self.turn_secret.is_none() {
             return Err("--turn-url needs --turn-secret: TURN credentials are made from it".to_owned());
         }
@@ -262,6 +271,11 @@ impl Config {
     pub fn serves_rooms(&self) -> bool {
         let is_local = self.listen.ip().to_canonical().is_loopback();
         self.admin_listen.is_none() && is_local && self.public_name.iter().all(PublicName::is_loopback)
+    }
+
+    /// Whether members and callers of Rooms need tokens.
+    pub fn asks_for_tokens(&self) -> bool {
+        self.auth.auth == Auth::Jwt
     }
 
     /// The limits that rooms enforce.
@@ -329,6 +343,15 @@ mod tests {
             (&["--admin-listen", "[::]:0"], "--admin-listen"),
             (&["--admin-listen", "192.0.2.1:1"], "--admin-listen"),
             (&["--admin-listen", "127.0.0.1:50051"], "--listen"),
+            (&["--listen", "0.0.0.0:1"], "--allow-anonymous"),
+            (&["--listen", "192.0.2.1:1"], "--auth jwt"),
+            (&["--auth", "jwt"], "--jwks"),
+            (&["--jwks", "keys.json"], "--auth jwt"),
+            (&["--auth", "jwt", "--jwt-secret", "0123456789012345678901234567890"], "--jwt-secret"),
+            (&["--jwt-max-ttl", "59s"], "--jwt-max-ttl"),
+            (&["--jwt-grace", "2h"], "--jwt-grace"),
+            (&["--max-bad-joins", "0"], "--max-bad-joins"),
+            (&["--bad-join-window", "25h"], "--bad-join-window"),
             (&["--turn-secret", "s"], "--turn-url"),
             (&["--turn-url", "turn:t.example", "--turn-secret", "s", "--turn-ttl", "25h"], "--turn-ttl"),
             (&["--max-members", "0"], "--max-members"),
@@ -348,13 +371,13 @@ mod tests {
             (&[][..], true),
             (&["--listen", "127.0.0.1:0"], true),
             (&["--listen", "[::1]:0"], true),
-            (&["--listen", "0.0.0.0:0"], false),
-            (&["--listen", "[::]:0"], false),
-            (&["--listen", "10.0.0.1:1"], false),
+            (&["--allow-anonymous", "--listen", "0.0.0.0:0"], false),
+            (&["--allow-anonymous", "--listen", "[::]:0"], false),
+            (&["--auth", "jwt", "--jwks", "keys.json", "--listen", "10.0.0.1:1"], false),
             (&["--public-name", "localhost:8080,127.0.0.1:*"], true),
             (&["--public-name", "localhost,signal.example.org"], false),
             (&["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"], false),
-            (&["--listen", "192.0.2.1:1", "--admin-listen", "10.0.0.1:1"], false),
+            (&["--allow-anonymous", "--listen", "192.0.2.1:1", "--admin-listen", "10.0.0.1:1"], false),
         ] {
             let config = parse(args);
             assert_eq!(config.check(), Ok(()), "{args:?}");

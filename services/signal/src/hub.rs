@@ -28,6 +28,7 @@ pub use self::{
     look::{Look, describe},
 };
 use crate::{
+    auth::Authority,
     error::Error,
     limit::Limits,
     metrics::{Figures, Refusals},
@@ -66,6 +67,7 @@ pub struct RoomDefaults {
 pub struct Hub {
     rooms: RwLock<HashMap<RoomName, Arc<LiveRoom>>>,
     store: Arc<dyn Store>,
+    authority: Arc<Authority>,
     random: Random,
     limits: Limits,
     defaults: RoomDefaults,
@@ -87,10 +89,17 @@ pub struct Hub {
 
 impl Hub {
     /// No live rooms yet.
-    pub fn new(store: Arc<dyn Store>, random: Random, limits: Limits, defaults: RoomDefaults) -> Arc<Self> {
+    pub fn new(
+        store: Arc<dyn Store>,
+        authority: Authority,
+        random: Random,
+        limits: Limits,
+        defaults: RoomDefaults,
+    ) -> Arc<Self> {
         Arc::new(Self {
             rooms: RwLock::default(),
             store,
+            authority: Arc::new(authority),
             passcodes: Passcodes::new(random.clone()),
             ledger: Ledger::default(),
             changes: Arc::new(Semaphore::new(MAX_CHANGES)),
@@ -130,6 +139,11 @@ impl Hub {
     /// Does what needs the store, or says in time that it cannot be reached. What it was asked by then may be done.
     pub async fn in_time<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         time::timeout(STORE_TIMEOUT, work).await.unwrap_or(Err(Error::StoreUnavailable))
+    }
+
+    /// Who decides who may do what.
+    pub fn authority(&self) -> &Arc<Authority> {
+        &self.authority
     }
 
     /// Hashes and tries passcodes.

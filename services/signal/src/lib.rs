@@ -7,6 +7,7 @@
 //!
 //! - [`room`]: the core, a room as an ordered log that sessions read. Synchronous; time and random bits are arguments.
 //! - [`hub`]: all live rooms, and the clock that they are told.
+//! - [`auth`]: who may do what: tokens, what they grant, and who has to wait.
 //! - [`rpc`]: the gRPC services. [`listen`]: the port that serves them, gRPC-Web, the demo page and health.
 //! - [`metrics`]: what operators see of it in figures.
 //! - [`store`]: where room records are kept; never asked on the path of a signal.
@@ -36,6 +37,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::{
+    auth::Authority,
     config::Config,
     health::Health,
     hub::Hub,
@@ -80,16 +82,17 @@ impl<L: Network> Port<L> {
 impl Server {
     /// Opens the store and binds the ports. The configuration has been checked.
     pub async fn bind(config: Config) -> Result<Self, String> {
+        let authority = config.auth.authority()?;
         let store = config.store.open().await?;
         let listener = bind("--listen", config.listen).await?;
         let admin = match config.admin_listen {
             Some(address) => Some(bind("--admin-listen", address).await?),
             None => None,
         };
-        if !config.listen.ip().is_loopback() {
+        if !authority.asks_for_tokens() && !config.listen.ip().is_loopback() {
             warn!(address = %config.listen, "there is no authentication: whoever reaches this port can join any room");
         }
-        let mut server = Self::new(config, store, Random::system(), listener).await;
+        let mut server = Self::new(config, store, authority, Random::system(), listener).await;
         let Self { config, hub, health, .. } = &server;
         server.admin = admin.map(|listener| Port::new(config, hub, health, listener, Serves::admin()));
         Ok(server)
@@ -109,8 +112,8 @@ async fn bind(flag: &str, address: SocketAddr) -> Result<Tcp, String> {
 impl<L: Network> Server<L> {
     /// A server on a listener, with a store and random bits of the caller's, and without another port. The
     /// configuration has been checked.
-    pub async fn new(config: Config, store: Arc<dyn Store>, random: Random, listener: L) -> Self {
-        let hub = Hub::new(store, random, config.limits(), config.room_defaults());
+    pub async fn new(config: Config, store: Arc<dyn Store>, authority: Authority, random: Random, listener: L) -> Self {
+        let hub = Hub::new(store, authority, random, config.limits(), config.room_defaults());
         // A store that is away does not keep the server from starting: things may be started in any order.
         let is_well = hub.check_store().await;
         if !is_well {
@@ -129,8 +132,11 @@ impl<L: Network> Server<L> {
     /// Serves until `stop` is done; then sends everybody away and ends, within the drain timeout at the latest.
     pub async fn run(self, stop: impl Future<Output = ()>) {
         let Self { config, hub, health, public, admin } = self;
-        let background =
-            [tokio::spawn(hub.clone().run_clock()), tokio::spawn(health.clone().report_store(hub.clone()))];
+        let background = [
+            tokio::spawn(hub.clone().run_clock()),
+            tokio::spawn(hub.authority().clone().watch_keys()),
+            tokio::spawn(health.clone().report_store(hub.clone())),
+        ];
         let bookkeeping = tokio::spawn(hub.clone().run_bookkeeping());
         let stopping = CancellationToken::new();
         let public = async {

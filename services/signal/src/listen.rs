@@ -30,7 +30,7 @@ use crate::{
     health::Health,
     hub::Hub,
     metrics,
-    rpc::{RoomsService, SignalService, stub::signal_server::SignalServer},
+    rpc::{GuardedRooms, RoomsService, SignalService, stub::signal_server::SignalServer},
 };
 
 /// How long a browser may remember the answer to a preflight.
@@ -54,8 +54,10 @@ pub type App = tower::util::BoxCloneSyncService<Request<Body>, Response<Body>, I
 pub struct Serves {
     /// The Signal service and the demo page: it is the port of members.
     signal: bool,
-    /// The Rooms service, and metrics.
+    /// The Rooms service.
     rooms: bool,
+    /// Metrics.
+    metrics: bool,
     /// The description of the services.
     reflection: bool,
     /// Health by service, with version and store, instead of a mere "ok".
@@ -65,18 +67,19 @@ pub struct Serves {
 impl Serves {
     /// The port of members.
     pub fn public(config: &Config) -> Self {
-        let rooms = config.serves_rooms();
+        let is_open = config.serves_rooms();
         Self {
             signal: true,
-            rooms,
-            reflection: config.reflection.unwrap_or(rooms),
-            detailed_health: config.detailed_health.unwrap_or(rooms),
+            rooms: is_open || config.asks_for_tokens(),
+            metrics: is_open,
+            reflection: config.reflection.unwrap_or(is_open),
+            detailed_health: config.detailed_health.unwrap_or(is_open),
         }
     }
 
     /// The port of the application's back end and of operators.
     pub fn admin() -> Self {
-        Self { signal: false, rooms: true, reflection: true, detailed_health: true }
+        Self { signal: false, rooms: true, metrics: true, reflection: true, detailed_health: true }
     }
 }
 
@@ -90,7 +93,7 @@ pub fn app(config: &Config, hub: &Arc<Hub>, health: &Health, serves: Serves, hos
     let grpc = gate::guard(grpc, gate.clone()).layer(cors);
     let web_dir = serves.signal.then_some(config.web_dir.as_path());
     let mut pages = pages::router(web_dir, serves.detailed_health, hub.clone());
-    if serves.rooms {
+    if serves.metrics {
         pages = pages.merge(metrics::router(hub.clone()));
     }
     let stranger = pages::for_strangers(hub.clone());
@@ -121,7 +124,10 @@ fn services(config: &Config, hub: &Arc<Hub>, health: &Health, serves: Serves) ->
         names.push(name_of(&signal));
         services.add_service(signal);
     }
-    let rooms = RoomsServer::new(RoomsService::new(hub.clone())).max_decoding_message_size(MAX_ROOMS_REQUEST);
+    // Who reaches a port that members do not reach may do everything.
+    let authority = serves.signal.then(|| hub.authority().clone());
+    let rooms = GuardedRooms::new(RoomsService::new(hub.clone()), authority);
+    let rooms = RoomsServer::new(rooms).max_decoding_message_size(MAX_ROOMS_REQUEST);
     let rooms_name = name_of(&rooms);
     if serves.rooms {
         names.push(rooms_name);

@@ -10,6 +10,7 @@
 pub mod count;
 pub mod id;
 mod log;
+mod permit;
 mod policy;
 pub mod relay;
 mod roster;
@@ -37,6 +38,7 @@ use self::{
     watch::Watch,
 };
 pub use self::{
+    permit::Permit,
     policy::Policy,
     session::{Carrier, Frame},
     watch::Seen,
@@ -65,6 +67,8 @@ pub struct Newcomer {
     pub member: Member,
     /// The hash that its passcode was found to fit.
     pub proven: Option<Arc<str>>,
+    /// What the session may do, and until when.
+    pub permit: Permit,
 }
 
 /// A session that was opened or resumed, seen from its new stream.
@@ -187,7 +191,7 @@ impl Room {
             self.end(now, replaced, LeaveReason::Replaced, End::Fault(Error::Replaced));
         }
 
-        let Newcomer { id, secret, mut member, .. } = newcomer;
+        let Newcomer { id, secret, mut member, permit, .. } = newcomer;
         self.counts.opened += 1;
         member.member_id = id.to_string();
         member.join_order = self.counts.opened;
@@ -201,7 +205,7 @@ impl Room {
             members: self.others(id),
             you: member.clone(),
         };
-        self.sessions.insert(id, Session::new(now, member, secret, carrier));
+        self.sessions.insert(id, Session::new(now, member, secret, permit, carrier));
         Ok(opened)
     }
 

@@ -5,7 +5,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     str::FromStr,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, Mutex, PoisonError, RwLock},
     time::Duration,
 };
 
@@ -310,45 +310,81 @@ fn part(text: Option<&String>) -> Result<Vec<u8>, String> {
 pub(super) struct Keys {
     sources: KeySources,
     current: RwLock<Arc<Keyring>>,
+    /// What was read last, so that each change is looked at once.
+    seen: Mutex<Result<Digest, String>>,
 }
 
 impl Keys {
     /// Reads the keys for the first time.
     pub(super) fn load(sources: KeySources) -> Result<Self, String> {
-        let (contents, _) = sources.read()?;
+        let (contents, digest) = sources.read()?;
         let current = RwLock::new(Arc::new(sources.parse(&contents)?));
-        Ok(Self { sources, current })
+        Ok(Self { sources, current, seen: Mutex::new(Ok(digest)) })
     }
 
     pub(super) fn current(&self) -> Arc<Keyring> {
         self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Reads the files again whenever they have changed, for as long as the server runs. What cannot be used is said
-    /// once, and the keys stay as they were. Content is compared, since links and copies keep times.
+    /// Reads the keys again if a file has changed. Content is compared, since links and copies keep times. What cannot
+    /// be used is said once, and the keys stay as they were.
+    fn refresh(&self) {
+        let read = self.sources.read();
+        let now = read.as_ref().map(|(_, digest)| *digest).map_err(Clone::clone);
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if *seen == now {
+            return;
+        }
+        *seen = now;
+        match read.and_then(|(contents, _)| self.sources.parse(&contents)) {
+            Ok(keys) => {
+                info!(keys = keys.0.len(), "token keys were read again");
+                *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
+            }
+            Err(error) => warn!(error, "token keys cannot be used; the old ones stay"),
+        }
+    }
+
+    /// Keeps the keys as their files are, for as long as the server runs.
     pub(super) async fn watch(self: Arc<Self>) {
         let mut tick = time::interval(POLL);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut seen = None;
         loop {
             tick.tick().await;
             let this = self.clone();
-            let Ok(read) = tokio::task::spawn_blocking(move || this.sources.read()).await else { continue };
-            let now = read.as_ref().map(|(_, digest)| *digest).map_err(Clone::clone);
-            if seen.as_ref() == Some(&now) {
-                continue;
-            }
-            let is_first = seen.replace(now).is_none();
-            match read.and_then(|(contents, _)| self.sources.parse(&contents)) {
-                Ok(keys) => {
-                    let count = keys.0.len();
-                    *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
-                    if !is_first {
-                        info!(keys = count, "token keys were read again");
-                    }
-                }
-                Err(error) => warn!(error, "token keys cannot be used; the old ones stay"),
-            }
+            // It says itself what goes wrong, and the next one comes in any case.
+            let _ = tokio::task::spawn_blocking(move || this.refresh()).await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_used_leaves_the_keys_as_they_were() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("jwks.json");
+        let write = |kids: &[&str], end: &str| {
+            let key = |kid: &&str| format!(r#"{{"kty":"oct","kid":"{kid}","k":"{}"}}"#, "A".repeat(43));
+            let keys: Vec<_> = kids.iter().map(key).collect();
+            fs::write(&path, format!(r#"{{"keys":[{}]{end}"#, keys.join(","))).expect("a file");
+        };
+        write(&["old"], "}");
+        let keys = Keys::load(KeySources { jwks: Some(path.clone()), ..KeySources::default() }).expect("a key");
+        let has = |kid| keys.current().find(Some(kid)).is_ok();
+        write(&["new"], "");
+        keys.refresh();
+        assert!(has("old") && !has("new"));
+        write(&["new", "new"], "}");
+        keys.refresh();
+        assert!(has("old") && !has("new"));
+        fs::remove_file(&path).expect("a file");
+        keys.refresh();
+        assert!(has("old"));
+        write(&["new"], "}");
+        keys.refresh();
+        assert!(!has("old") && has("new"));
     }
 }

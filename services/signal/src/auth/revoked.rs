@@ -81,7 +81,7 @@ mod tests {
     }
 
     fn rules() -> Rules {
-        Rules { issuer: None, audience: String::new(), max_ttl: Duration::from_secs(3600) }
+        Rules { issuer: None, audience: String::new(), max_ttl: Duration::from_secs(3600), grace: Duration::ZERO }
     }
 
     #[test]

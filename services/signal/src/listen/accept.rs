@@ -20,6 +20,7 @@ use tower::ServiceExt;
 use tracing::{debug, warn};
 
 use super::{App, gate::ArrivedAt};
+use crate::rpc::Peer;
 
 /// Out of file descriptors, `accept` fails at once and over and over: wait before trying again.
 const ACCEPT_BACK_OFF: Duration = Duration::from_millis(50);
@@ -90,14 +91,20 @@ impl Connections {
             tokio::select! {
                 biased;
                 () = &mut stop => return,
-                (socket, _) = listener.accept() => self.serve(L::arrived_at(&socket), socket),
+                (socket, peer) = listener.accept() => self.serve(Peer(peer.ip()), L::arrived_at(&socket), socket),
             }
         }
     }
 
-    fn serve(&self, arrived_at: Option<SocketAddr>, socket: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+    fn serve(
+        &self,
+        peer: Peer,
+        arrived_at: Option<SocketAddr>,
+        socket: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    ) {
         let app = self.app.clone().map_request(move |request: Request<Incoming>| {
             let mut request = request.map(Body::new);
+            request.extensions_mut().insert(peer);
             if let Some(address) = arrived_at {
                 request.extensions_mut().insert(ArrivedAt(address));
             }

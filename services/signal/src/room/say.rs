@@ -100,7 +100,7 @@ impl Room {
         }
     }
 
-    /// Why a message is not even looked at: it is too large, or there are too many.
+    /// Why a message is not even looked at: it is too large, there are too many, or its sender may not say it.
     fn refuse(
         &mut self,
         now: Instant,
@@ -115,8 +115,11 @@ impl Room {
             return None;
         }
         let (rate, burst) = (self.limits.signals_per_second, self.limits.signal_burst);
-        let retry_after = self.sessions.get_mut(&id)?.bucket.take(now, rate, burst).err()?;
-        Some((undelivered::RATE_LIMITED, Some(retry_after)))
+        let session = self.sessions.get_mut(&id)?;
+        if let Err(retry_after) = session.bucket.take(now, rate, burst) {
+            return Some((undelivered::RATE_LIMITED, Some(retry_after)));
+        }
+        (!session.permit.allows(body)).then_some((undelivered::FORBIDDEN, None))
     }
 
     fn apply(&mut self, now: Instant, id: MemberId, to: &str, negotiation: u64, body: Said) -> Vec<Undelivered> {

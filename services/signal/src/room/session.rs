@@ -11,6 +11,7 @@ use prost::Message;
 use signalbox_proto::v1::{Member, MemberState, ServerMessage, Undelivered, server_message::Body};
 
 use super::{
+    Permit,
     id::{MemberId, Secret},
     log::{Cap, Entry, Full, View},
 };
@@ -77,6 +78,7 @@ pub(super) struct Session {
     pub(super) member: Member,
     pub(super) secret: Secret,
     /// Counts the streams that have carried the session; a late event of an older one does nothing.
+    pub(super) permit: Permit,
     pub(super) generation: u64,
     pub(super) presence: Presence,
     pub(super) bucket: Bucket,
@@ -104,10 +106,11 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(now: Instant, member: Member, secret: Secret, carrier: Carrier) -> Self {
+    pub(super) fn new(now: Instant, member: Member, secret: Secret, permit: Permit, carrier: Carrier) -> Self {
         Self {
             member,
             secret,
+            permit,
             generation: 1,
             presence: Presence::Connected(carrier),
             bucket: Bucket::full(now),

@@ -84,7 +84,7 @@ impl Room {
         Next::End(self.ended.remove(&(id, generation)).map_or(End::Fault(fenced), |ended| ended.end))
     }
 
-    /// Does what is due: ends sessions whose window is over or whose stream stalls, suspends browser sessions that fell
+    /// Does what is due: ends sessions whose permit or window is over or whose stream stalls, suspends browser sessions that fell
     /// silent, forgets what no resume will ask for.
     pub fn tick(&mut self, now: Instant) {
         if self.phase != Phase::Open {
@@ -94,6 +94,10 @@ impl Room {
             (self.limits.silence_timeout(), self.limits.stall_timeout, self.limits.retention());
         let mut due = Vec::new();
         for (id, session) in &mut self.sessions {
+            if session.permit.is_over(now) {
+                due.push((*id, Due::Expired));
+                continue;
+            }
             match session.presence {
                 Presence::SuspendedUntil(until) if until <= now => due.push((*id, Due::TimedOut)),
                 Presence::SuspendedUntil(_) => {}
@@ -108,6 +112,7 @@ impl Room {
         }
         for (id, what) in due {
             match what {
+                Due::Expired => self.end(now, id, LeaveReason::TimedOut, End::Fault(Error::TokenExpired)),
                 Due::TimedOut => self.end(now, id, LeaveReason::TimedOut, End::Fault(Error::SessionGone)),
                 Due::Stalled => self.end(now, id, LeaveReason::SlowConsumer, End::Fault(Error::SlowConsumer)),
                 Due::Silent(generation) => self.break_stream(now, id, generation, Error::HeartbeatTimeout),
@@ -118,6 +123,7 @@ impl Room {
 
 /// What `tick` found due.
 enum Due {
+    Expired,
     TimedOut,
     Stalled,
     Silent(u64),

@@ -9,6 +9,7 @@ use signalbox_proto::v1::{
 };
 use tonic::Status;
 
+use super::admission::{self, Credentials};
 use crate::{
     error::Error,
     hub::{Hub, Seat, describe, now},
@@ -36,30 +37,32 @@ pub(super) struct Reception {
 
 impl Reception {
     /// Takes the first message of an `Exchange`.
-    pub(super) async fn exchange(&self, body: Option<Said>) -> Result<Opening, Status> {
+    pub(super) async fn exchange(&self, who: &Credentials, body: Option<Said>) -> Result<Opening, Status> {
         match body {
-            Some(Said::Join(join)) => self.join(join, Carrier::Exchange).await,
-            Some(Said::Resume(resume)) => self.resume(&resume, Carrier::Exchange),
+            Some(Said::Join(join)) => self.join(who, join, Carrier::Exchange).await,
+            Some(Said::Resume(resume)) => self.resume(who, &resume, Carrier::Exchange),
             _ => Err(Error::invalid("body", "the first message of a stream must be join or resume").into()),
         }
     }
 
     /// Takes the request of a `Subscribe`.
-    pub(super) async fn subscribe(&self, open: Option<Open>) -> Result<Opening, Status> {
+    pub(super) async fn subscribe(&self, who: &Credentials, open: Option<Open>) -> Result<Opening, Status> {
         match open {
-            Some(Open::Join(join)) => self.join(join, Carrier::Subscribe).await,
-            Some(Open::Resume(resume)) => self.resume(&resume, Carrier::Subscribe),
+            Some(Open::Join(join)) => self.join(who, join, Carrier::Subscribe).await,
+            Some(Open::Resume(resume)) => self.resume(who, &resume, Carrier::Subscribe),
             None => Err(Error::invalid("open", "must be join or resume").into()),
         }
     }
 
-    async fn join(&self, join: Join, carrier: Carrier) -> Result<Opening, Status> {
-        let opened = self.open(join, carrier).await;
+    async fn join(&self, who: &Credentials, join: Join, carrier: Carrier) -> Result<Opening, Status> {
+        let opened = self.open(who, join, carrier).await;
         Ok(opened.inspect_err(|error| self.hub.refusals().join(error))?)
     }
 
-    async fn open(&self, join: Join, carrier: Carrier) -> Result<Opening, Error> {
+    async fn open(&self, who: &Credentials, mut join: Join, carrier: Carrier) -> Result<Opening, Error> {
         let name = check(&join, self.hub.limits())?;
+        let authority = self.hub.authority();
+        let admitted = admission::admit(authority, who, &name, &mut join)?;
         let random = self.hub.random();
         let (id, secret) = (MemberId::new(random.bits()), Secret::new(random.bits()));
         let newcomer = || Newcomer {
@@ -73,8 +76,10 @@ impl Reception {
                 ..Member::default()
             },
             proven: None,
+            permit: admitted.permit(authority),
         };
-        let (seat, opened, record) = self.hub.join(&name, &join.passcode, newcomer, carrier).await?;
+        let joined = self.hub.join(&name, &join.passcode, newcomer, carrier).await;
+        let (seat, opened, record) = admitted.confirm(authority, &name, joined)?;
 
         let (ice_servers, ice_expires_at) = self.ice_servers(id);
         let token = SessionToken { room: name, member: id, secret };
@@ -93,15 +98,22 @@ impl Reception {
         Ok(Opening { seat, first: Frame::new(&first) })
     }
 
-    fn resume(&self, resume: &Resume, carrier: Carrier) -> Result<Opening, Status> {
-        let resumed = self.reopen(resume, carrier);
+    fn resume(&self, who: &Credentials, resume: &Resume, carrier: Carrier) -> Result<Opening, Status> {
+        let resumed = self.reopen(who, resume, carrier);
         Ok(resumed.inspect_err(|error| self.hub.refusals().resume(error))?)
     }
 
-    fn reopen(&self, resume: &Resume, carrier: Carrier) -> Result<Opening, Error> {
+    fn reopen(&self, who: &Credentials, resume: &Resume, carrier: Carrier) -> Result<Opening, Error> {
         let token = SessionToken::decode(&resume.session_token).ok_or(Error::SessionGone)?;
         let room = self.hub.find(&token.room).ok_or(Error::SessionGone)?;
-        let opened = room.with(|r| r.resume(now(), token.member, &token.secret, resume.after_seq, carrier))?;
+        let permit = admission::renewal(self.hub.authority(), who, &token, &room)?;
+        let opened = room.with(|room| {
+            let opened = room.resume(now(), token.member, &token.secret, resume.after_seq, carrier)?;
+            if let Some(permit) = permit {
+                room.renew(token.member, &token.secret, permit)?;
+            }
+            Ok::<_, Error>(opened)
+        })?;
         let mut seat = Seat::new(room, token.member, opened.generation);
         seat.welcomed = true;
 

@@ -147,7 +147,7 @@ impl Stream for Outbound {
 fn action(error: &Error) -> Action {
     match error {
         Error::Draining(_) | Error::HeartbeatTimeout | Error::SeqGap { .. } => Action::Resume,
-        Error::SessionGone | Error::SlowConsumer => Action::Rejoin,
+        Error::SessionGone | Error::SlowConsumer | Error::TokenExpired => Action::Rejoin,
         // Replaced, removed, closed, fenced: somebody wanted it so. The rest are the client's own mistakes, which it
         // would only make again.
         _ => Action::Stop,

@@ -15,7 +15,10 @@ use self::{settings::Change, watching::Watching};
 use crate::{
     error::Error,
     hub::{Hub, LiveRoom, Look, now},
-    room::id::{MemberId, RoomName},
+    room::{
+        Room as LiveState,
+        id::{MemberId, RoomName},
+    },
     store::{Created, Filter, Record, Settings, Updated, now_ms},
 };
 
@@ -37,6 +40,14 @@ impl RoomsService {
     /// Serves the rooms of `hub`.
     pub fn new(hub: Arc<Hub>) -> Self {
         Self { hub }
+    }
+
+    /// Revokes the tokens of a member who is about to be removed. Under the room's lock: whoever joins with one of them
+    /// after that is found out.
+    fn revoke(&self, name: &RoomName, room: &LiveState, id: MemberId) {
+        if let Some((identity, nbf)) = room.token_of(id) {
+            self.hub.authority().revoke(name, identity, nbf);
+        }
     }
 
     /// The live room, unless it is kept only for those who watch it: then its record is what counts.
@@ -214,7 +225,10 @@ impl Rooms for RoomsService {
         let id = MemberId::parse(&member_id).ok_or(Error::NoSuchMember)?;
         let room = self.hub.find(&name).ok_or(Error::NoSuchMember)?;
         let Some(ban) = ban else {
-            room.with(|r| r.remove(now(), id))?;
+            room.with(|r| {
+                self.revoke(&name, r, id);
+                r.remove(now(), id)
+            })?;
             return Ok(Response::new(()));
         };
         let ban = Duration::try_from(ban).ok().filter(|ban| !ban.is_zero());
@@ -228,7 +242,10 @@ impl Rooms for RoomsService {
         // On record first: a removed member who comes back must find the ban.
         let banned = self.hub.change(async move {
             this.update(&name, "", |settings| Ok(with_ban(settings, &identity, ban))).await?;
-            room.with(|r| r.remove_identity(now(), &identity));
+            room.with(|r| {
+                this.revoke(&name, r, id);
+                r.remove_identity(now(), &identity);
+            });
             Ok(())
         });
         banned.await?;

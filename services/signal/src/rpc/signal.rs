@@ -8,6 +8,7 @@ use tokio::{sync::oneshot, time};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
+    admission::{self, Credentials},
     join::{Opening, Reception},
     outbound::Outbound,
     stub::signal_server::Signal,
@@ -43,20 +44,23 @@ impl Signal for SignalService {
         let (opened, opening) = oneshot::channel();
         let (alive, gone) = oneshot::channel();
         // The headers go out at once; the first message is read meanwhile.
-        tokio::spawn(self.clone().read(request.into_inner(), opened, gone));
+        let who = Credentials::of(&request, self.reception.hub.authority());
+        tokio::spawn(self.clone().read(who, request.into_inner(), opened, gone));
         Ok(Response::new(Outbound::new(opening, Some(alive), self.reception.clone())))
     }
 
     async fn subscribe(&self, request: Request<SubscribeRequest>) -> Result<Response<Outbound>, Status> {
         let (opened, opening) = oneshot::channel();
         let reception = self.reception.clone();
+        let who = Credentials::of(&request, reception.hub.authority());
         tokio::spawn(async move {
-            answer(opened, reception.subscribe(request.into_inner().open)).await;
+            answer(opened, reception.subscribe(&who, request.into_inner().open)).await;
         });
         Ok(Response::new(Outbound::new(opening, None, self.reception.clone())))
     }
 
     async fn send(&self, request: Request<SendRequest>) -> Result<Response<Frame>, Status> {
+        let who = Credentials::of(&request, self.reception.hub.authority());
         let SendRequest { session_token, messages } = request.into_inner();
         // Outcomes are remembered for this many, for a client that has to send them again.
         let max_unacked = self.reception.hub.limits().max_unacked as usize;
@@ -65,8 +69,12 @@ impl Signal for SignalService {
         }
         let token = SessionToken::decode(&session_token).ok_or(Error::SessionGone)?;
         let room = self.reception.hub.find(&token.room).ok_or(Error::SessionGone)?;
+        let permit = admission::renewal(self.reception.hub.authority(), &who, &token, &room)?;
         let response = room.with(|room| {
             room.authenticate(token.member, &token.secret)?;
+            if let Some(permit) = permit {
+                room.renew(token.member, &token.secret, permit)?;
+            }
             let mut response = SendResponse::default();
             for message in messages {
                 let handled = room.handle(now(), token.member, Via::Unary, message)?;
@@ -86,6 +94,7 @@ impl SignalService {
     /// Reads what an `Exchange` client says, always: a client is never pushed back by not reading it.
     async fn read(
         self,
+        who: Credentials,
         mut inbound: Streaming<ClientMessage>,
         opened: oneshot::Sender<Result<Opening, Status>>,
         mut gone: oneshot::Receiver<Infallible>,
@@ -98,7 +107,7 @@ impl SignalService {
                 () = hub.drained() => return Err(Error::Draining(RETRY).into()),
             };
             match first {
-                Ok(Ok(Some(first))) => self.reception.exchange(first.body).await,
+                Ok(Ok(Some(first))) => self.reception.exchange(&who, first.body).await,
                 Ok(Ok(None)) => Err(Error::invalid("body", "the stream ended before join or resume").into()),
                 Ok(Err(status)) => Err(unreadable(&status).into()),
                 Err(_) => Err(Error::JoinTimeout(self.join_timeout).into()),

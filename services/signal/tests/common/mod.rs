@@ -33,7 +33,7 @@ use signalbox_server::{
 use tempfile::TempDir;
 use tokio::{sync::oneshot, task::JoinHandle, time::timeout};
 use tonic::{
-    Code, Status,
+    Code, Request, Status,
     transport::{Channel, Endpoint},
 };
 use tonic_types::StatusExt;
@@ -91,7 +91,8 @@ impl TestServer {
     pub(crate) async fn start_with(store: Arc<dyn Store>, flags: &[&str]) -> Self {
         let config = configuration(flags);
         let listener = Tcp::bind(config.listen).await.expect("a port");
-        Self::run(Server::new(config, store, Random::system(), listener).await)
+        let authority = config.auth.authority().expect("keys that can be used");
+        Self::run(Server::new(config, store, authority, Random::system(), listener).await)
     }
 
     fn run(server: Server) -> Self {
@@ -142,6 +143,16 @@ fn configuration(flags: &[&str]) -> Config {
 pub(crate) async fn connect(addr: SocketAddr) -> Channel {
     let endpoint = Endpoint::from_shared(format!("http://{addr}")).expect("an address is part of a valid URI");
     within(DEADLINE, endpoint.connect()).await.expect("the server takes connections")
+}
+
+/// A request that shows a token, if there is one.
+pub(crate) fn with_token<T>(message: T, token: Option<&str>) -> Request<T> {
+    let mut request = Request::new(message);
+    if let Some(token) = token {
+        let value = format!("Bearer {token}").parse().expect("a header value");
+        request.metadata_mut().insert("authorization", value);
+    }
+    request
 }
 
 /// Checks an error's code and the reason that clients branch on.

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
-use super::{DEADLINE, TestServer, connect, say, within};
+use super::{DEADLINE, TestServer, connect, say, with_token, within};
 
 /// An `Exchange` stream on a connection of its own; dropping it resets the stream.
 pub(crate) struct Stream {
@@ -21,9 +21,15 @@ pub(crate) struct Stream {
 impl Stream {
     /// Opens a stream and waits for its headers; nothing has been said on it yet.
     pub(crate) async fn open(addr: SocketAddr) -> Self {
+        Self::open_with(addr, None).await
+    }
+
+    /// The same with a token.
+    pub(crate) async fn open_with(addr: SocketAddr, token: Option<&str>) -> Self {
         let mut client = SignalClient::new(connect(addr).await);
         let (out, outbound) = mpsc::channel(1024);
-        let response = within(DEADLINE, client.exchange(ReceiverStream::new(outbound))).await;
+        let request = with_token(ReceiverStream::new(outbound), token);
+        let response = within(DEADLINE, client.exchange(request)).await;
         Self { out: Some(out), inbound: response.expect("headers come at once").into_inner() }
     }
 
@@ -62,7 +68,16 @@ impl Stream {
 
     /// Opens a stream, says `first` and takes the first answer.
     pub(crate) async fn begin(addr: SocketAddr, first: Said) -> Result<(Self, ServerMessage), Status> {
-        let mut stream = Self::open(addr).await;
+        Self::begin_with(addr, None, first).await
+    }
+
+    /// The same with a token.
+    pub(crate) async fn begin_with(
+        addr: SocketAddr,
+        token: Option<&str>,
+        first: Said,
+    ) -> Result<(Self, ServerMessage), Status> {
+        let mut stream = Self::open_with(addr, token).await;
         stream.send(say::unnumbered("", first)).await;
         let first = stream.try_next().await?.expect("a message comes before the end");
         Ok((stream, first))
@@ -102,7 +117,12 @@ impl Member {
 
     /// Joins.
     pub(crate) async fn try_join(addr: SocketAddr, join: Join) -> Result<Self, Status> {
-        let (stream, first) = Stream::begin(addr, Said::Join(join)).await?;
+        Self::try_join_as(addr, None, join).await
+    }
+
+    /// Joins with a token.
+    pub(crate) async fn try_join_as(addr: SocketAddr, jwt: Option<&str>, join: Join) -> Result<Self, Status> {
+        let (stream, first) = Stream::begin_with(addr, jwt, Said::Join(join)).await?;
         let Some(Body::Welcome(welcome)) = &first.body else { panic!("no welcome but {first:?}") };
         let id = welcome.you.as_ref().expect("a welcome says who one is").member_id.clone();
         Ok(Self { id, token: welcome.session_token.clone(), seq: first.seq, acked: 0, stream, first })
@@ -115,8 +135,13 @@ impl Member {
 
     /// Continues a session.
     pub(crate) async fn try_resume(addr: SocketAddr, ticket: &Ticket) -> Result<Self, Status> {
+        Self::try_resume_as(addr, None, ticket).await
+    }
+
+    /// Continues a session, and shows a token.
+    pub(crate) async fn try_resume_as(addr: SocketAddr, jwt: Option<&str>, ticket: &Ticket) -> Result<Self, Status> {
         let resume = Resume { session_token: ticket.token.clone(), after_seq: ticket.seq };
-        let (stream, first) = Stream::begin(addr, Said::Resume(resume)).await?;
+        let (stream, first) = Stream::begin_with(addr, jwt, Said::Resume(resume)).await?;
         assert!(matches!(first.body, Some(Body::Resumed(_))), "no resumed but {first:?}");
         let Ticket { id, token, seq } = ticket.clone();
         Ok(Self { id, token, seq, acked: 0, stream, first })

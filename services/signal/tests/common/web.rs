@@ -42,12 +42,20 @@ pub(crate) struct Web {
     pub(crate) version: Version,
     /// Base64, as `application/grpc-web-text`, instead of bytes.
     pub(crate) text: bool,
+    /// What goes into the header `authorization`.
+    pub(crate) authorization: Option<&'static str>,
 }
 
 impl Web {
     /// As most browsers do: bytes over HTTP/1.1.
     pub(crate) fn new(addr: SocketAddr) -> Self {
-        Self { addr, version: Version::Http1, text: false }
+        Self { addr, version: Version::Http1, text: false, authorization: None }
+    }
+
+    /// The same with a token in each call.
+    pub(crate) fn with_token(self, token: &str) -> Self {
+        // Lives as long as the test program: this type is copied about.
+        Self { authorization: Some(format!("Bearer {token}").leak()), ..self }
     }
 
     fn content_type(self) -> &'static str {
@@ -58,7 +66,8 @@ impl Web {
     pub(crate) async fn call(self, path: &str, message: &[u8]) -> Reply {
         let body = if self.text { STANDARD.encode(frame(message)).into() } else { frame(message) };
         let kind = self.content_type();
-        let headers = [("content-type", kind), ("accept", kind), ("x-grpc-web", "1")];
+        let mut headers = vec![("content-type", kind), ("accept", kind), ("x-grpc-web", "1")];
+        headers.extend(self.authorization.map(|value| ("authorization", value)));
         let response = request(self.addr, self.version, Method::POST, path, &headers, body).await;
         Reply::new(response.expect("a response"), self.text)
     }

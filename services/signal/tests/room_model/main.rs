@@ -26,7 +26,7 @@ use signalbox_server::{
     error::Error,
     limit::Limits,
     room::{
-        Carrier, End, Frame, Newcomer, Next, Policy, Room, Seen, Via,
+        Carrier, End, Frame, Newcomer, Next, Permit, Policy, Room, Seen, Via,
         count::{Counts, REASONS},
         id::{MemberId, Secret},
     },
@@ -267,7 +267,7 @@ impl World {
         bits[..8].copy_from_slice(&number);
         let (id, secret) = (MemberId::new(bits), Secret::new([1; 32]));
         let member = Member { identity: identity.clone(), ..Member::default() };
-        let newcomer = Newcomer { id, secret, member, proven: proven.clone() };
+        let newcomer = Newcomer { id, secret, member, proven: proven.clone(), permit: Permit::default() };
         let result = self.room.join(self.now, newcomer, Carrier::Exchange);
 
         let Policy { max_members, locked, duplicate_identity, .. } = self.policy;

@@ -9,6 +9,7 @@ use std::{
 use async_trait::async_trait;
 use signalbox_proto::v1::{DeleteRoomRequest, ListMembersRequest, ListRoomsRequest, RemoveMemberRequest, Room};
 use signalbox_server::{
+    auth::{Authority, Patience},
     error::Error,
     hub::{Hub, RoomDefaults},
     limit::Limits,
@@ -220,7 +221,9 @@ async fn a_room_that_is_only_watched_expires_like_any_other() {
         max_room_members: 64,
         empty_timeout: Duration::from_secs(60),
     };
-    let hub = Hub::new(store.clone(), Random::system(), Limits::default(), defaults);
+    let patience = Patience { failures: 10, window: Duration::from_secs(1800) };
+    let authority = Authority::anonymous(patience);
+    let hub = Hub::new(store.clone(), authority, Random::system(), Limits::default(), defaults);
     let mut watched = Vec::new();
     for name in ["kept", "expired"] {
         let name = RoomName::parse(name, "name").unwrap();

@@ -28,8 +28,8 @@ use crate::common::{
 
 /// Ways to listen that leave Rooms to another port.
 const PUBLIC: [&[&str]; 3] = [
-    &["--listen", "0.0.0.0:0"],
-    &["--listen", "0.0.0.0:0", "--admin-listen", "127.0.0.1:0"],
+    &["--listen", "0.0.0.0:0", "--allow-anonymous"],
+    &["--listen", "0.0.0.0:0", "--allow-anonymous", "--admin-listen", "127.0.0.1:0"],
     &["--admin-listen", "127.0.0.1:0"],
 ];
 const ROOMS: [&str; 8] =
@@ -141,7 +141,7 @@ async fn a_port_for_everybody_does_not_describe_itself() {
 
 #[tokio::test]
 async fn what_a_port_tells_of_itself_can_be_set() {
-    let told = ["--listen", "0.0.0.0:0", "--reflection", "true", "--detailed-health", "true"];
+    let told = ["--listen", "0.0.0.0:0", "--allow-anonymous", "--reflection", "true", "--detailed-health", "true"];
     let server = TestServer::start(&told).await;
     let names = described(server.addr).await.expect("it is served here");
     assert!(names.contains(&"signalbox.v1.Signal".to_owned()), "{names:?}");

@@ -1,14 +1,17 @@
 //! What is logged, and what must never be.
 
 use rustix::process::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
+use signalbox_proto::v1::{RemoveMemberRequest, rooms_client::RoomsClient, subscribe_request::Open};
 
 use crate::{
     common::{
-        body,
+        body, connect,
+        jwt::{self, Key},
         native::{Member, Ticket},
         say,
         web::{Web, WebMember},
+        with_token,
     },
     program::Program,
 };
@@ -61,6 +64,56 @@ async fn assert_log_is_clean(flags: &[&str]) -> String {
     }
     assert!(log.contains("listening") && log.contains("stopped"), "{log}");
     log
+}
+
+/// Has tokens be shown, good and bad ones, in every way.
+async fn show_tokens(program: &Program, secret: &str) -> Vec<String> {
+    let key = Key::secret(secret);
+    let claims = |others| jwt::claims_with("demo", "canary-ann", &others);
+    let good = key.mint(&claims(json!({"name": "canary-name"})));
+    let newer = key.mint(&claims(json!({"exp": jwt::now() + 600})));
+    let bad = [
+        Key::secret("canary of another secret, long enough").mint(&claims(json!({}))),
+        key.mint(&claims(json!({"exp": jwt::now() - 60, "nbf": jwt::now() - 90}))),
+        key.mint(&claims(json!({"room": "canary-room"}))),
+        key.mint(&claims(json!({"can_join": "canary"}))),
+        "canary-token".to_owned(),
+    ];
+    let web = Web::new(program.addr);
+    let mut ann = Member::try_join_as(program.addr, Some(&good), say::join("demo")).await.expect("she joins");
+    for token in &bad {
+        assert!(Member::try_join_as(program.addr, Some(token), say::join("demo")).await.is_err());
+        assert!(web.with_token(token).subscribe(Open::Join(say::join("demo"))).await.is_err());
+        let beat = vec![say::unnumbered("", say::heartbeat())];
+        assert!(web.with_token(token).send(&ann.token, beat).await.is_err());
+    }
+    let beat = vec![say::unnumbered("", say::heartbeat())];
+    web.with_token(&newer).send(&ann.token, beat).await.expect("it is renewed");
+    let admin = key.mint(&jwt::claims_with("*", "canary-admin", &json!({"can_admin": true})));
+    let remove = RemoveMemberRequest { room: "demo".to_owned(), member_id: ann.id.clone(), ban: None };
+    let mut rooms = RoomsClient::new(connect(program.addr).await);
+    rooms.remove_member(with_token(remove, Some(&admin))).await.expect("she is removed");
+    ann.sent_away().await;
+    let tokens = [&bad[..], &[good, newer, admin]].concat();
+    // Whole, or in parts.
+    let parts = tokens.iter().flat_map(|token| token.split('.')).map(ToOwned::to_owned);
+    parts.chain(["canary".to_owned(), ann.token.clone()]).collect()
+}
+
+#[tokio::test]
+async fn no_token_is_logged_and_no_key() {
+    const SECRET: &str = "canary-secret-of-thirty-two-bytes-or-more";
+    for level in ["info", "trace"] {
+        let program = Program::start(&["--auth", "jwt", "--jwt-secret", SECRET, "--log", level]).await;
+        let secrets = show_tokens(&program, SECRET).await;
+        program.signal(Signal::TERM);
+        let (status, log) = program.end().await;
+        assert!(status.success(), "{log}");
+        for secret in &secrets {
+            assert!(!log.contains(secret), "{secret} is in the log of level {level}:\n{log}");
+        }
+        assert!(log.contains("listening") && log.contains("stopped"), "{log}");
+    }
 }
 
 #[tokio::test]

@@ -39,7 +39,7 @@ async fn the_port_of_operators_has_a_ready_file_of_its_own() {
 #[tokio::test]
 async fn a_port_for_everybody_is_warned_of() {
     for (listen, warned) in [("0.0.0.0:0", true), ("127.0.0.1:0", false)] {
-        let program = Program::start(&["--listen", listen]).await;
+        let program = Program::start(&["--listen", listen, "--allow-anonymous"]).await;
         program.signal(Signal::TERM);
         let (status, log) = program.end().await;
         assert_eq!(status.code(), Some(0), "{log}");
@@ -85,6 +85,10 @@ async fn settings_that_make_no_sense_are_refused_before_anything_is_done() {
         (&turn, "--turn-secret"),
         (&[&turn[..], &["--turn-secret", "s", "--turn-ttl", "48h"]].concat(), "--turn-ttl"),
         (&["serve", "--heartbeat", "10ms"], "--heartbeat"),
+        (&["--listen", "0.0.0.0:0"], "--allow-anonymous"),
+        (&["--listen", "[::]:0", "--allow-anonymous", "false"], "--auth jwt"),
+        (&["--auth", "jwt"], "--jwt-key"),
+        (&["--auth", "jwt", "--jwt-secret", "short"], "--jwt-secret"),
         (&["--admin-listen", "0.0.0.0:0"], "--admin-listen"),
         (&["--admin-listen", "192.0.2.1:50052"], "--admin-listen"),
         (&["--admin-ready-file", "admin"], "--admin-listen"),

@@ -145,7 +145,8 @@ fn run(seed: u64) -> Vec<Note> {
             let listener = SimulatedListener::bind().await?;
             // Another start must not make the ids of the one before again.
             let random = seeded(seed.wrapping_mul(1000) + start);
-            Server::new(config(seed), records, random, listener).await.run(std::future::pending()).await;
+            let authority = config(seed).auth.authority().unwrap();
+            Server::new(config(seed), records, authority, random, listener).await.run(std::future::pending()).await;
             Ok(())
         }
     });

@@ -42,7 +42,12 @@ fn refused(output: &Output) -> String {
 }
 
 fn check(sources: KeySources, token: &str) -> Grant {
-    let rules = Rules { issuer: None, audience: "signalbox".to_owned(), max_ttl: Duration::from_secs(3600) };
+    let rules = Rules {
+        issuer: None,
+        audience: "signalbox".to_owned(),
+        max_ttl: Duration::from_secs(3600),
+        grace: Duration::ZERO,
+    };
     let patience = Patience { failures: 10, window: Duration::from_secs(1800) };
     let authority = Authority::with_tokens(sources, rules, patience).expect("keys that can be used");
     authority.check(token, SystemTime::now()).expect("it is accepted").expect("tokens are asked for")

@@ -5,13 +5,24 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use http::HeaderValue;
 use serde_json::{Value, json};
+use signalbox_proto::{reason, v1::subscribe_request::Open};
 use signalbox_server::{
     auth::{Authority, KeySources, MAX_TOKEN, Patience, Rules},
     error::Error,
 };
 
-use crate::common::jwt::{Key, claims, claims_with, encode, now, write};
+use tonic::Code;
+
+use crate::common::{
+    TestServer, assert_error,
+    jwt::{Key, claims, claims_with, encode, now, write},
+    native::Member,
+    raw::Version,
+    say,
+    web::Web,
+};
 
 pub(crate) const ISSUER: &str = "https://issuer.example";
 
@@ -38,8 +49,12 @@ impl Keys {
 fn authority() -> Authority {
     let folder = tempfile::tempdir().expect("a folder");
     let sources = KeySources { jwks: Some(write(folder.path(), "jwks.json", &KEYS.jwks())), ..KeySources::default() };
-    let rules =
-        Rules { issuer: Some(ISSUER.to_owned()), audience: "signalbox".to_owned(), max_ttl: Duration::from_secs(3600) };
+    let rules = Rules {
+        issuer: Some(ISSUER.to_owned()),
+        audience: "signalbox".to_owned(),
+        max_ttl: Duration::from_secs(3600),
+        grace: Duration::ZERO,
+    };
     let patience = Patience { failures: 10, window: Duration::from_secs(1800) };
     Authority::with_tokens(sources, rules, patience).expect("keys that can be used")
 }
@@ -406,11 +421,43 @@ fn without_other_keys_a_token_needs_no_kid() {
     let path = write(folder.path(), "ed.pem", &KEYS.ed.pem());
     let file = path.display().to_string().parse().expect("a path");
     let sources = KeySources { files: vec![file], ..KeySources::default() };
-    let rules = Rules { issuer: None, audience: "signalbox".to_owned(), max_ttl: Duration::from_secs(3600) };
+    let rules = Rules {
+        issuer: None,
+        audience: "signalbox".to_owned(),
+        max_ttl: Duration::from_secs(3600),
+        grace: Duration::ZERO,
+    };
     let patience = Patience { failures: 10, window: Duration::from_secs(1800) };
     let authority = Authority::with_tokens(sources, rules, patience).expect("a key");
     let check = |token: &str| authority.check(token, SystemTime::now()).is_ok();
     assert!(check(&KEYS.ed.mint(&claims("demo", "ann"))));
     assert!(!check(&KEYS.ed.mint_as("ed", &claims("demo", "ann"))));
     assert!(!check(&Key::ed25519(2).mint(&claims("demo", "ann"))));
+}
+
+#[tokio::test]
+async fn no_hostile_token_joins_and_the_server_stays_well() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let jwks = write(folder.path(), "jwks.json", &KEYS.jwks()).display().to_string();
+    let server =
+        TestServer::start(&["--auth", "jwt", "--jwks", &jwks, "--jwt-issuer", ISSUER, "--jwt-max-ttl", "1h"]).await;
+    let mut sent = 0;
+    for (name, token) in vectors() {
+        // What no header can hold, or what is longer than a request's headers may be, does not get so far.
+        if token.len() > 2 * MAX_TOKEN || HeaderValue::from_str(&token).is_err() {
+            continue;
+        }
+        let web = Web { version: Version::Http2, ..Web::new(server.addr) }.with_token(&token);
+        let refused = web.subscribe(Open::Join(say::join("demo"))).await.err().unwrap_or_else(|| panic!("{name}"));
+        assert_error(&refused, Code::Unauthenticated, reason::TOKEN_INVALID);
+        assert!(token.len() < 20 || !refused.message().contains(&token), "{name}: {refused:?}");
+        sent += 1;
+    }
+    assert!(sent > 150, "{sent}");
+    let huge = Web::new(server.addr).with_token(&"x".repeat(7 * 1024));
+    let refused = huge.subscribe(Open::Join(say::join("demo"))).await.err().expect("refused");
+    assert_error(&refused, Code::Unauthenticated, reason::TOKEN_INVALID);
+    let good = KEYS.ec.mint_as("ec", &good());
+    Member::try_join_as(server.addr, Some(&good), say::join("demo")).await.expect("others get in");
+    server.stop().await;
 }

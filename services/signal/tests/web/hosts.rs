@@ -175,7 +175,7 @@ async fn a_server_with_a_public_name_is_not_one_for_development() {
 
 #[tokio::test]
 async fn a_server_on_all_addresses_knows_the_one_that_was_called() {
-    let server = TestServer::start(&["--listen", "0.0.0.0:0"]).await;
+    let server = TestServer::start(&["--listen", "0.0.0.0:0", "--allow-anonymous"]).await;
     let port = server.addr.port();
     let called = SocketAddr::from(([127, 0, 0, 9], port));
     assert_eq!(status_for(called, SEND, &called.to_string()).await, 200);

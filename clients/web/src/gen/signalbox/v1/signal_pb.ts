@@ -47,6 +47,36 @@
 // Not promised: order between different pairs, delivery after a session ended, durability of signals, media.
 // The server never reads or alters SDP or candidates; rooms with `relay_only` are the one exception.
 //
+// # Tokens
+//
+// A server may let nobody in without a JSON Web Token (RFC 7519) that the application has made. It is sent with a call
+// as metadata `authorization: Bearer TOKEN`, and in no other way. It is signed with EdDSA (Ed25519), ES256 or HS256,
+// has at most 4096 bytes, a `kid` where the server has several keys, no `crit`, no name twice, and these claims:
+//
+//   sub            required: the member's identity, 1 to 256 bytes
+//   room           required: a room's name, or the beginning of one and `*`; `*` alone is every room
+//   aud            required: the server's audience, `signalbox` unless set; a text, or a list that holds it
+//   nbf, exp       required: from when until when, in whole seconds since 1970; 24 hours apart at most, unless set. 10 s
+//                  of difference between clocks are let pass
+//   iss            where the server asks for one
+//   name           the display name; without it the member may choose one
+//   can_join       whether it opens a session; true unless given
+//   can_send_data  whether the session may send `data`; true unless given
+//   can_admin      whether it opens the Rooms service, for the rooms of `room`; false unless given
+//
+// A join without a token, or with one that is not accepted, is UNAUTHENTICATED / TOKEN_INVALID, with one whose time is
+// over TOKEN_EXPIRED; get a new one. With one for other rooms it is PERMISSION_DENIED / ROOM_FORBIDDEN, in the same words
+// whether or not there is such a room. Who fails too often has to wait: RESOURCE_EXHAUSTED / RATE_LIMITED.
+//
+// The calls of a session need no token, since `session_token` says whose they are, and one that comes with them must be
+// good, unless it is the one that the session goes by already. A session ends 25 s after the `exp` of its token (others
+// see it TIMED_OUT, it gets go_away with TOKEN_EXPIRED and REJOIN), unless any call of it - a `Send` with a heartbeat, on
+// whichever transport the session is, or a resume - has come with a token whose `exp` is later, for the same `sub` and
+// the same room. What that token says of `can_send_data` then holds.
+//
+// Removing a member (Rooms.RemoveMember) revokes every token that was made for its identity and that room until then,
+// as told by `nbf`: a join with one is ROOM_FORBIDDEN. A server that is restarted has forgotten that.
+//
 // # Limits (defaults; each is a setting of the server, the main ones are told in `Limits`)
 //
 //   message 128 KiB | SDP 64 KiB | candidate 4 KiB | attributes 4 KiB (keys and values together) in 64 entries
@@ -64,7 +94,7 @@
 // google.rpc.RetryInfo. Branch on code and reason, never on the text.
 //
 //   INVALID_ARGUMENT     INVALID_ROOM_NAME, INVALID_MESSAGE (with BadRequest field violations), ALREADY_JOINED
-//   UNAUTHENTICATED      PASSCODE_WRONG, TOKEN_INVALID, TOKEN_EXPIRED
+//   UNAUTHENTICATED      PASSCODE_WRONG, TOKEN_INVALID, TOKEN_EXPIRED (get a new token)
 //   PERMISSION_DENIED    ROOM_LOCKED, ROOM_FORBIDDEN, NOT_SERVED_HERE (Rooms has another port)
 //   NOT_FOUND            ROOM_NOT_FOUND, SESSION_GONE (join again), NO_SUCH_MEMBER
 //   ALREADY_EXISTS       IDENTITY_TAKEN, ROOM_EXISTS
@@ -400,14 +430,14 @@ export type Join = Message<"signalbox.v1.Join"> & {
 
   /**
    * Who this is, to the application; at most 256 bytes. Empty = anonymous, which never collides. What happens when the
-   * same identity joins again is the room's `duplicate_identity`.
+   * same identity joins again is the room's `duplicate_identity`. With a token: empty or its `sub`, which is the identity.
    *
    * @generated from field: string identity = 2;
    */
   identity: string;
 
   /**
-   * Shown to people; at most 256 bytes.
+   * Shown to people; at most 256 bytes. The `name` of a token takes its place.
    *
    * @generated from field: string display_name = 3;
    */
@@ -599,7 +629,8 @@ export const DataSchema: GenMessage<Data> = /*@__PURE__*/
  */
 export type MemberUpdate = Message<"signalbox.v1.MemberUpdate"> & {
   /**
-   * The new display name, at most 256 bytes. Absent = unchanged.
+   * The new display name, at most 256 bytes. Absent = unchanged. Where a token has given the name, the whole update is
+   * `undelivered` with FORBIDDEN.
    *
    * @generated from field: optional string display_name = 1;
    */
@@ -984,7 +1015,8 @@ export type Undelivered = Message<"signalbox.v1.Undelivered"> & {
    * MAILBOX_FULL: the addressee has too much unread.
    * RATE_LIMITED: too many signals; `retry_after` says when to go on.
    * TOO_LARGE: the message or one of its fields is over its limit.
-   * FORBIDDEN: the room does not allow it (a candidate that is not a relay's in a `relay_only` room).
+   * FORBIDDEN: the room does not allow it (a candidate that is not a relay's in a `relay_only` room), or the member's
+   * token does not (data, or another display name).
    *
    * @generated from field: string reason = 3;
    */
@@ -1454,7 +1486,8 @@ export enum LeaveReason {
   LEFT = 1,
 
   /**
-   * It did not come back within the resume window, or came back too late for a complete replay.
+   * It did not come back within the resume window, came back too late for a complete replay, or its token ran out and
+   * was not renewed.
    *
    * @generated from enum value: LEAVE_REASON_TIMED_OUT = 2;
    */
