@@ -6,16 +6,16 @@ use std::{
     time::Duration,
 };
 
+use signalbox_proto::reason::{TOKEN_EXPIRED, TOKEN_INVALID};
 use signalbox_proto::v1::{
-    Action, ClientMessage, Heartbeat, Join, Leave, Resume, ServerMessage, Welcome, client_message::Body as Said,
-    server_message::Body, signal_client::SignalClient,
+    Action, ClientMessage, Heartbeat, Join, Leave, Resume, SendRequest, ServerMessage, Welcome,
+    client_message::Body as Said, server_message::Body, signal_client::SignalClient,
 };
 use tokio::{
     sync::mpsc,
-    time::{Instant, sleep, timeout, timeout_at},
+    time::{Instant, sleep, sleep_until, timeout, timeout_at},
 };
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::Streaming;
+use tonic::{Streaming, transport::Channel};
 use tracing::debug;
 
 use crate::{
@@ -23,32 +23,34 @@ use crate::{
     backoff::Backoff,
     outbox::Outbox,
     session::{Command, Event, Outcome, Received, Sender, Session},
+    stream::{OPEN_TIMEOUT, Stream},
+    token::{Credentials, Pending},
 };
 
 /// Commands that wait for the driver; a sender beyond that waits itself.
 const COMMANDS: usize = 64;
 /// Events that wait for the application. When it does not read them, neither does the client.
 const EVENTS: usize = 256;
-/// Messages on their way into the connection.
-const OUTGOING: usize = 64;
 /// The server hears what was processed at the latest after this many entries; it goes along with whatever is said.
 const ACK_EVERY: u64 = 32;
-/// How long opening a stream may take, from the connection to the first message.
-const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a leave may take before the connection is simply dropped.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Opens a session and starts the task behind it.
 pub(crate) async fn open(client: Client, join: Join) -> Result<Session, Error> {
-    let (stream, first) = Stream::open(&client, Said::Join(join.clone())).await?;
+    let mut credentials = Credentials::new(client.token.clone());
+    let (stream, first) = Stream::open(&client, &mut credentials, Said::Join(join.clone())).await?;
     let Some(Body::Welcome(welcome)) = first.body else {
         return Err(Error::Protocol("the first message after a join was not welcome"));
     };
     let (commands, from_application) = mpsc::channel(COMMANDS);
     let (events, to_application) = mpsc::channel(EVENTS);
     let current = Arc::new(RwLock::new(Arc::new(welcome.clone())));
+    credentials.accepted();
     let driver = Driver {
         client,
+        credentials,
+        renewing: None,
         join,
         commands: from_application,
         events,
@@ -62,30 +64,6 @@ pub(crate) async fn open(client: Client, join: Join) -> Result<Session, Error> {
     };
     tokio::spawn(driver.run(stream));
     Ok(Session { sender: Sender { commands, session: Arc::default() }, events: to_application, welcome: current })
-}
-
-/// One network stream.
-struct Stream {
-    outgoing: mpsc::Sender<ClientMessage>,
-    incoming: Streaming<ServerMessage>,
-}
-
-impl Stream {
-    async fn open(client: &Client, body: Said) -> Result<(Self, ServerMessage), Error> {
-        let open = async {
-            let (outgoing, messages) = mpsc::channel(OUTGOING);
-            let first = ClientMessage { body: Some(body), ..ClientMessage::default() };
-            outgoing.try_send(first).map_err(|_| Error::Protocol("a new channel has no room"))?;
-            let mut incoming =
-                SignalClient::new((client.dial)()).exchange(ReceiverStream::new(messages)).await?.into_inner();
-            let first =
-                incoming.message().await?.ok_or(Error::Protocol("the stream ended before its first message"))?;
-            Ok((Self { outgoing, incoming }, first))
-        };
-        timeout(OPEN_TIMEOUT, open)
-            .await
-            .unwrap_or_else(|_| Err(tonic::Status::deadline_exceeded("the server did not answer in time").into()))
-    }
 }
 
 /// Why a stream is no longer used.
@@ -102,6 +80,9 @@ enum Lost {
 
 struct Driver {
     client: Client,
+    credentials: Credentials,
+    /// A newer token, on its way.
+    renewing: Option<Pending>,
     join: Join,
     commands: mpsc::Receiver<Command>,
     events: mpsc::Sender<Event>,
@@ -153,9 +134,10 @@ impl Driver {
                 return Err(Error::Protocol("nobody is listening"));
             }
             let resume = Resume { session_token: self.welcome.session_token.clone(), after_seq: self.last_seq };
-            match Stream::open(&self.client, Said::Resume(resume)).await {
+            match Stream::open(&self.client, &mut self.credentials, Said::Resume(resume)).await {
                 Ok((stream, ServerMessage { ack, body: Some(Body::Resumed(resumed)), .. })) => {
                     self.acked = 0;
+                    self.credentials.accepted();
                     // The outcome of what was handled before is settled by the next ack. What was not goes again.
                     self.resend = self.outbox.after(ack).collect();
                     drop(self.events.send(Event::Resumed(resumed.members)).await);
@@ -163,6 +145,7 @@ impl Driver {
                 }
                 Ok(_) => return Err(Error::Protocol("the first message after a resume was not resumed")),
                 Err(error) if error.is_temporary() => debug!(%error, "could not resume yet"),
+                Err(error) if is_token_refused(&error) && self.credentials.refused() => {}
                 Err(error) if error.reason() == signalbox_proto::reason::SESSION_GONE => {
                     return self.rejoin(backoff).await;
                 }
@@ -178,9 +161,10 @@ impl Driver {
         self.last_seq = 0;
         self.acked = 0;
         loop {
-            match Stream::open(&self.client, Said::Join(self.join.clone())).await {
+            match Stream::open(&self.client, &mut self.credentials, Said::Join(self.join.clone())).await {
                 Ok((stream, ServerMessage { body: Some(Body::Welcome(welcome)), .. })) => {
                     self.welcome = welcome.clone();
+                    self.credentials.accepted();
                     self.session += 1;
                     *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(welcome.clone());
                     drop(self.events.send(Event::Gone(Box::new(welcome))).await);
@@ -188,6 +172,7 @@ impl Driver {
                 }
                 Ok(_) => return Err(Error::Protocol("the first message after a join was not welcome")),
                 Err(error) if error.is_temporary() => debug!(%error, "could not join again yet"),
+                Err(error) if is_token_refused(&error) && self.credentials.refused() => continue,
                 Err(error) => return Err(error),
             }
             sleep(backoff.next((self.client.random)())).await;
@@ -213,6 +198,17 @@ impl Driver {
                     Ok(permit) => (permit, Some(self.commands.recv().await)),
                     // A lost stream, which the other arm sees.
                     Err(_) => std::future::pending().await,
+                }
+            };
+            let due = self.credentials.due();
+            let renewal = async {
+                match (&mut self.renewing, due) {
+                    (Some(token), _) => Some(token.await),
+                    (None, Some(due)) => {
+                        sleep_until(due).await;
+                        None
+                    }
+                    (None, None) => std::future::pending().await,
                 }
             };
             tokio::select! {
@@ -252,8 +248,35 @@ impl Driver {
                     // Ended without a word, or looks open and says nothing.
                     Ok(Ok(None)) | Err(_) => return Lost::Resume(None),
                 },
+                renewal = renewal => match renewal {
+                    None => self.renewing = self.credentials.renew(),
+                    Some(token) => {
+                        self.renewing = None;
+                        match token {
+                            Ok(token) => self.show(&stream.channel, token),
+                            Err(error) => debug!(%error, "no newer token yet"),
+                        }
+                    }
+                },
             }
         }
+    }
+
+    /// Renews the session with a token: by a call of its own, since a stream's metadata are sent but once.
+    fn show(&mut self, channel: &Channel, token: String) {
+        self.credentials.take(token);
+        let beat = ClientMessage { body: Some(Said::Heartbeat(Heartbeat {})), ..ClientMessage::default() };
+        let request = SendRequest { session_token: self.welcome.session_token.clone(), messages: vec![beat] };
+        let Ok(request) = self.credentials.request(request) else { return };
+        let mut client = SignalClient::new(channel.clone());
+        tokio::spawn(async move {
+            // What comes of it shows at the latest when the session ends, and then another token is asked for.
+            match timeout(OPEN_TIMEOUT, client.send(request)).await {
+                Ok(Err(error)) => debug!(%error, "the session was not renewed"),
+                Ok(Ok(_)) => {}
+                Err(_) => debug!("the session was not renewed in time"),
+            }
+        });
     }
 
     /// Waits, within reason, for the server to answer everything and end the stream.
@@ -293,7 +316,12 @@ impl Driver {
                 let wait = go_away.retry_after.and_then(|wait| wait.try_into().ok());
                 return match go_away.action() {
                     Action::Resume => Err(Lost::Resume(wait)),
-                    Action::Rejoin => Err(Lost::Rejoin),
+                    Action::Rejoin => {
+                        if go_away.reason == TOKEN_EXPIRED {
+                            self.credentials.refused();
+                        }
+                        Err(Lost::Rejoin)
+                    }
                     // The status that follows says why.
                     Action::Stop | Action::Unspecified => Ok(()),
                 };
@@ -329,6 +357,11 @@ fn with_ack(mut message: ClientMessage, last_seq: u64, acked: &mut u64) -> Clien
     message
 }
 
+/// Whether another token may help.
+fn is_token_refused(error: &Error) -> bool {
+    [TOKEN_EXPIRED, TOKEN_INVALID].contains(&error.reason())
+}
+
 /// What to do after a stream ended with this error.
 fn after(error: Error) -> Lost {
     use signalbox_proto::reason::{DRAINING, FENCED, HEARTBEAT_TIMEOUT, SEQ_GAP, SESSION_GONE, SLOW_CONSUMER};
@@ -336,7 +369,7 @@ fn after(error: Error) -> Lost {
         // No reason: the connection was lost. Fenced: only this client has the token, so it was an attempt to resume of
         // its own that it had given up and that arrived late.
         DRAINING | FENCED | HEARTBEAT_TIMEOUT | SEQ_GAP | "" => Lost::Resume(None),
-        SESSION_GONE | SLOW_CONSUMER => Lost::Rejoin,
+        SESSION_GONE | SLOW_CONSUMER | TOKEN_EXPIRED => Lost::Rejoin,
         _ => Lost::Ended(error),
     }
 }

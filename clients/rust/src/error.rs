@@ -19,6 +19,9 @@ pub enum Error {
         /// For people.
         message: String,
     },
+    /// The application's function gave no token.
+    #[error("no token: {0}")]
+    NoToken(String),
     /// The server broke its contract.
     #[error("the server did not keep to the protocol: {0}")]
     Protocol(&'static str),
@@ -29,7 +32,7 @@ impl Error {
     pub fn reason(&self) -> &str {
         match self {
             Self::Refused { reason, .. } => reason,
-            Self::Address(_) | Self::Protocol(_) => "",
+            Self::Address(_) | Self::NoToken(_) | Self::Protocol(_) => "",
         }
     }
 
@@ -43,6 +46,8 @@ impl Error {
                 Code::ResourceExhausted => reason == "RATE_LIMITED",
                 _ => false,
             },
+            // The application's server has its troubles, too.
+            Self::NoToken(_) => true,
             Self::Address(_) | Self::Protocol(_) => false,
         }
     }

@@ -31,6 +31,8 @@ mod driver;
 mod error;
 mod outbox;
 mod session;
+mod stream;
+mod token;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +40,7 @@ use std::time::Duration;
 pub use signalbox_proto::v1;
 use tonic::transport::{Channel, Endpoint};
 
+use self::token::Source;
 pub use self::{
     error::Error,
     session::{Event, Outcome, Receipt, Received, Sender, Session, Signal},
@@ -48,6 +51,7 @@ pub use self::{
 pub struct Client {
     dial: Dial,
     random: Jitter,
+    token: Source,
 }
 
 /// Makes a connection.
@@ -76,7 +80,30 @@ impl Client {
 
     /// A client that makes its connections with `dial`, called for each stream.
     pub fn with_dial(dial: impl Fn() -> Channel + Send + Sync + 'static) -> Self {
-        Self { dial: Arc::new(dial), random: Arc::new(backoff::system_random) }
+        Self { dial: Arc::new(dial), random: Arc::new(backoff::system_random), token: Source::None }
+    }
+
+    /// Shows a token in every session: a JSON Web Token that the application has made (signal.proto, "Tokens"). A
+    /// session ends with it.
+    #[must_use]
+    pub fn with_token(self, token: impl Into<String>) -> Self {
+        let token: String = token.into();
+        Self { token: Source::Fixed(token.into()), ..self }
+    }
+
+    /// Gets a token from `get` for every session, and another in time before it expires, so that the session goes on.
+    #[must_use]
+    pub fn with_token_from<F, E>(self, get: impl Fn() -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<String, E>> + Send + 'static,
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let get = move || {
+            let token = get();
+            let token: token::Pending = Box::pin(async move { token.await.map_err(Into::into) });
+            token
+        };
+        Self { token: Source::Function(Arc::new(get)), ..self }
     }
 
     /// Takes the random part of waits, numbers from 0 to 1, from `random`: for simulations that must be repeatable.
