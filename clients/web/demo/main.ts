@@ -5,6 +5,7 @@ import { openMedia, whyNoMedia } from './media.js';
 import { isRoomName, suggestRoomName } from './names.js';
 import { rememberedName, rememberName } from './storage.js';
 import { reasonText } from './text.js';
+import { takeToken } from './token.js';
 
 declare global {
   interface Window {
@@ -17,6 +18,7 @@ const room = byId<HTMLInputElement>('room-input');
 const displayName = byId<HTMLInputElement>('name-input');
 const passcode = byId<HTMLInputElement>('passcode-input');
 const button = byId<HTMLButtonElement>('join-button');
+let token = takeToken();
 let call: Call | undefined;
 
 function showError(text: string | undefined): void {
@@ -52,6 +54,7 @@ async function enter(): Promise<void> {
     const mesh = await Mesh.join(name, {
       displayName: displayName.value.trim(),
       passcode: passcode.value,
+      ...(token ? { token } : {}),
       attributes: { audio: media.stream?.getAudioTracks().length ? 'on' : 'off' },
       stream: media.stream,
     });
@@ -90,6 +93,10 @@ byId('join-form').addEventListener('submit', (event) => {
 });
 byId('suggest').addEventListener('click', () => {
   room.value = suggestRoomName();
+});
+// Another link, in the same tab.
+window.addEventListener('hashchange', () => {
+  token = takeToken();
 });
 // Back, out of the room.
 window.addEventListener('popstate', () => call?.leave());

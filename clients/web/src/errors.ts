@@ -27,7 +27,8 @@ interface SignalErrorInit {
  *
  * Reasons that come from the server stand in the table of signal.proto (`ROOM_FULL`, `SESSION_GONE`, ...). Those that
  * arise here are `NETWORK` (no connection, or it broke), `TIMEOUT` (no answer in time), `PROXY` (something that is no
- * Signalbox answered), `ABORTED` (by the caller's AbortSignal) and `ENDED` (the session is over).
+ * Signalbox answered), `NO_TOKEN` (the `token` function failed), `ABORTED` (by the caller's AbortSignal) and `ENDED` (the
+ * session is over).
  */
 export class SignalError extends Error {
   override readonly name = 'SignalError';
@@ -78,6 +79,12 @@ export class SignalError extends Error {
   /** No answer in time. */
   static timeout(message: string): SignalError {
     return new SignalError({ code: Code.DeadlineExceeded, reason: 'TIMEOUT', message });
+  }
+
+  /** The application's `token` function failed. It may work later: the application's server has its troubles, too. */
+  static noToken(cause: unknown): SignalError {
+    const message = `no token: ${cause instanceof Error ? cause.message : String(cause)}`;
+    return new SignalError({ code: Code.Unavailable, reason: 'NO_TOKEN', message, cause });
   }
 
   /** The caller's AbortSignal fired. */

@@ -6,6 +6,7 @@
  */
 
 export { Code } from '@connectrpc/connect';
+export type { TokenSource } from './credentials.js';
 export type { Unsubscribe } from './emitter.js';
 export { type FieldViolation, SignalError } from './errors.js';
 export type { CandidateEvent, DataEvent, DescriptionEvent, SessionEvents } from './events.js';

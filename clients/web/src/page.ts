@@ -44,7 +44,7 @@ export function watchPage(handlers: PageHandlers): () => void {
  * Says leave in a way that outlives the page: a gRPC-Web request by hand (one length-prefixed message), because the
  * browser lets only a plain fetch with `keepalive` finish after the page has gone.
  */
-export function sendBeacon(url: string, sessionToken: string): void {
+export function sendBeacon(url: string, sessionToken: string, headers: Record<string, string>): void {
   const messages = [{ body: { case: 'leave' as const, value: { reason: 'page closed' } } }];
   const message = toBinary(SendRequestSchema, create(SendRequestSchema, { sessionToken, messages }));
   const frame = new Uint8Array(5 + message.length);
@@ -52,7 +52,7 @@ export function sendBeacon(url: string, sessionToken: string): void {
   frame.set(message, 5);
   fetch(`${url}/signalbox.v1.Signal/Send`, {
     method: 'POST',
-    headers: { 'content-type': 'application/grpc-web+proto', 'x-grpc-web': '1' },
+    headers: { ...headers, 'content-type': 'application/grpc-web+proto', 'x-grpc-web': '1' },
     body: frame,
     keepalive: true,
   }).catch(() => {});

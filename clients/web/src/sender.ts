@@ -1,6 +1,7 @@
 import { create } from '@bufbuild/protobuf';
 import { type Client, Code } from '@connectrpc/connect';
 import { backoff, sleep } from './backoff.js';
+import type { Credentials } from './credentials.js';
 import { SignalError } from './errors.js';
 import { ClientMessageSchema, type Signal } from './gen/signalbox/v1/signal_pb.js';
 import type { Limits } from './model.js';
@@ -18,6 +19,7 @@ const ACK_EVERY = 128;
 export class Sender {
   readonly #client: Client<typeof Signal>;
   readonly #token: string;
+  readonly #credentials: Credentials;
   readonly #limits: Limits;
   readonly #received: () => bigint;
   readonly #outbox: Outbox;
@@ -25,11 +27,19 @@ export class Sender {
   #lastSendAt = Date.now();
   #lastAck: bigint;
   #unacked = 0;
+  #tokenToShow = false;
 
   /** `received`: the highest ServerMessage.seq that was processed. */
-  constructor(client: Client<typeof Signal>, token: string, limits: Limits, received: () => bigint) {
+  constructor(
+    client: Client<typeof Signal>,
+    token: string,
+    credentials: Credentials,
+    limits: Limits,
+    received: () => bigint,
+  ) {
     this.#client = client;
     this.#token = token;
+    this.#credentials = credentials;
     this.#limits = limits;
     this.#received = received;
     this.#lastAck = received();
@@ -51,6 +61,12 @@ export class Sender {
   noteReceived(): void {
     this.#unacked += 1;
     if (this.#heartbeatDue()) this.#wake();
+  }
+
+  /** There is a newer token: the server sees it with the next Send, which is now. */
+  showToken(): void {
+    this.#tokenToShow = true;
+    this.#wake();
   }
 
   /** Settles everything as unknown. */
@@ -75,11 +91,13 @@ export class Sender {
       const first = batch.length === 0 || ack > this.#lastAck ? [create(ClientMessageSchema, { ack, body })] : [];
       this.#lastSendAt = Date.now();
       this.#unacked = 0;
+      this.#tokenToShow = false;
       try {
         const response = await this.#client.send(
           { sessionToken: this.#token, messages: [...first, ...batch] },
-          { signal, timeoutMs: SEND_TIMEOUT_MS },
+          { headers: this.#credentials.headers(), signal, timeoutMs: SEND_TIMEOUT_MS },
         );
+        this.#credentials.accepted();
         this.#lastAck = ack;
         failures = 0;
         this.#outbox.settle(response);
@@ -92,6 +110,7 @@ export class Sender {
           throw error;
         } else {
           failures += 1;
+          this.#tokenToShow = true;
           await sleep(error.retryAfterMs ?? backoff(failures), signal);
         }
       }
@@ -101,7 +120,8 @@ export class Sender {
   /** Says goodbye on its own, without a number, whatever else is pending. Best effort. */
   async farewell(reason: string, timeoutMs: number): Promise<void> {
     const messages = [{ body: { case: 'leave' as const, value: { reason } } }];
-    await this.#client.send({ sessionToken: this.#token, messages }, { timeoutMs }).catch(() => {});
+    const options = { headers: this.#credentials.headers(), timeoutMs };
+    await this.#client.send({ sessionToken: this.#token, messages }, options).catch(() => {});
   }
 
   #idleMs(): number {
@@ -109,7 +129,7 @@ export class Sender {
   }
 
   #heartbeatDue(): boolean {
-    return this.#unacked >= ACK_EVERY || this.#idleMs() >= 0.9 * this.#limits.heartbeatMs;
+    return this.#tokenToShow || this.#unacked >= ACK_EVERY || this.#idleMs() >= 0.9 * this.#limits.heartbeatMs;
   }
 
   async #nothingToSay(signal: AbortSignal): Promise<void> {

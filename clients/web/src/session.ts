@@ -1,6 +1,7 @@
 import { type Client, createClient } from '@connectrpc/connect';
 import { createGrpcWebTransport } from '@connectrpc/connect-web';
 import { backoff, sleep } from './backoff.js';
+import { Credentials } from './credentials.js';
 import { Emitter, type Unsubscribe } from './emitter.js';
 import { SignalError } from './errors.js';
 import type { SessionEvents } from './events.js';
@@ -24,6 +25,8 @@ const WINDOW_GRACE_MS = 5_000;
 const STABLE_MS = 5_000;
 /** How long `leave` waits for the server. */
 const LEAVE_TIMEOUT_MS = 2_000;
+/** Reasons for which another token may help. */
+const TOKEN_REFUSED = new Set(['TOKEN_INVALID', 'TOKEN_EXPIRED']);
 
 /**
  * Enters a room. Resolves when the server has welcomed this member; from then on the session keeps itself alive.
@@ -41,6 +44,7 @@ export function join(room: string, options: JoinOptions = {}): Promise<Session> 
 export class Session extends Emitter<SessionEvents> {
   readonly #url: string;
   readonly #client: Client<typeof pb.Signal>;
+  readonly #credentials: Credentials;
   readonly #join: {
     room: string;
     identity: string;
@@ -80,6 +84,7 @@ export class Session extends Emitter<SessionEvents> {
     const { url = globalThis.location?.origin ?? '', identity = '', displayName = '', passcode = '' } = options;
     this.#url = url.replace(/\/+$/, '');
     this.#client = createClient(pb.Signal, options.transport ?? createGrpcWebTransport({ baseUrl: this.#url }));
+    this.#credentials = new Credentials(options.token, () => this.#sender?.showToken());
     this.#join = { room, identity, displayName, passcode, attributes: { ...options.attributes } };
     this.#opened = opened;
     this.#unwatch = watchPage({
@@ -88,7 +93,9 @@ export class Session extends Emitter<SessionEvents> {
         if (Date.now() - this.#receivedAt > this.#limits.heartbeatMs + 3_000) this.#reconnect();
       },
       closing: () => {
-        if (this.#token !== '' && this.#state !== 'ended') sendBeacon(this.#url, this.#token);
+        if (this.#token !== '' && this.#state !== 'ended') {
+          sendBeacon(this.#url, this.#token, this.#credentials.headers());
+        }
       },
     });
     const abort = () => {
@@ -211,12 +218,14 @@ export class Session extends Emitter<SessionEvents> {
         this.emit('suspended', { error });
         if (this.#isEnded()) break;
       }
-      const step = nextStep(error, this.#goAway, this.#token !== '');
+      const refused = TOKEN_REFUSED.has(this.#goAway?.reason ?? error?.reason ?? '') && this.#credentials.refused();
+      // With another token, whatever else it was that the old one was refused for may go on.
+      const step = nextStep(refused ? undefined : error, this.#goAway, this.#token !== '');
       const waitMs = 'waitMs' in step ? (step.waitMs ?? backoff(this.#attempt)) : 0;
       this.#attempt += 1;
       if (this.#state === 'joining') {
         error ??= SignalError.network('the stream ended before the server said welcome');
-        if (!error.retryable || now + waitMs - lostAt > joinTimeoutMs) break;
+        if (!refused && (!error.retryable || now + waitMs - lostAt > joinTimeoutMs)) break;
       } else if (step.to === 'end') {
         this.#end(step.reason, error);
       } else if (step.to === 'rejoin' || now - lostAt > this.#limits.resumeWindowMs + WINDOW_GRACE_MS) {
@@ -247,7 +256,9 @@ export class Session extends Emitter<SessionEvents> {
       : OPEN_TIMEOUT_MS;
     const silenceMs = () => (this.#state === 'connected' ? 2 * this.#limits.heartbeatMs + 5_000 : openMs);
     try {
-      await readStream(this.#client, { open }, silenceMs, signal, (message) => this.#receive(message));
+      await this.#credentials.ready();
+      const headers = this.#credentials.headers();
+      await readStream(this.#client, { open }, headers, silenceMs, signal, (message) => this.#receive(message));
       return this.#fault;
     } catch (error) {
       return this.#fault ?? (signal.aborted ? undefined : SignalError.from(error));
@@ -281,7 +292,7 @@ export class Session extends Emitter<SessionEvents> {
     this.#limits = model.toLimits(welcome.limits);
     this.#ice = model.toIceServers(welcome.iceServers, welcome.iceExpiresAt);
     const previousMembers = this.#inbox.welcome(seq, welcome.members);
-    this.#sender = new Sender(this.#client, this.#token, this.#limits, () => this.#inbox.lastSeq);
+    this.#sender = new Sender(this.#client, this.#token, this.#credentials, this.#limits, () => this.#inbox.lastSeq);
     this.#connected();
     if (previous) this.emit('gone', { previousMemberId: previous.memberId, previousMembers });
     else this.#opened(this);
@@ -297,6 +308,7 @@ export class Session extends Emitter<SessionEvents> {
 
   #connected(): void {
     this.#state = 'connected';
+    this.#credentials.accepted();
     this.#openedAt = Date.now();
     const link = this.#link;
     this.#sender?.run(link.signal).catch((error) => {
@@ -324,6 +336,7 @@ export class Session extends Emitter<SessionEvents> {
     if (this.#state === 'ended') return;
     this.#state = 'ended';
     this.#unwatch();
+    this.#credentials.stop();
     this.#link.abort();
     this.#nudge.abort();
     this.#forget();

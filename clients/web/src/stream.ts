@@ -11,6 +11,7 @@ import type { ServerMessage, Signal, SubscribeRequestSchema } from './gen/signal
 export async function readStream(
   client: Client<typeof Signal>,
   request: MessageInitShape<typeof SubscribeRequestSchema>,
+  headers: Record<string, string>,
   silenceMs: () => number,
   signal: AbortSignal,
   onMessage: (message: ServerMessage) => void,
@@ -30,7 +31,7 @@ export async function readStream(
   if (signal.aborted) stop();
   rearm();
   try {
-    for await (const message of client.subscribe(request, { signal: controller.signal })) {
+    for await (const message of client.subscribe(request, { headers, signal: controller.signal })) {
       onMessage(message);
       // After, because the first message says how long silence may be.
       rearm();

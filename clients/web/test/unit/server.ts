@@ -62,6 +62,8 @@ export class FakeStream {
 export class FakeServer {
   readonly streams: FakeStream[] = [];
   readonly sends: SendRequest[] = [];
+  /** What each call had as its authorization, in order. */
+  readonly authorizations: (string | null)[] = [];
   /** How many Sends the client did not wait for. */
   abortedSends = 0;
   readonly transport: Transport;
@@ -72,9 +74,14 @@ export class FakeServer {
 
   constructor() {
     const open = (request: SubscribeRequest, signal: AbortSignal) => this.#open(request, signal);
+    const note = (header: Headers) => this.authorizations.push(header.get('authorization'));
     this.transport = createRouterTransport(({ rpc }) => {
-      rpc(Signal.method.subscribe, (request, { signal }) => open(request, signal).read());
-      rpc(Signal.method.send, (request, { signal }) => {
+      rpc(Signal.method.subscribe, (request, { signal, requestHeader }) => {
+        note(requestHeader);
+        return open(request, signal).read();
+      });
+      rpc(Signal.method.send, (request, { signal, requestHeader }) => {
+        note(requestHeader);
         this.sends.push(request);
         signal.addEventListener('abort', () => {
           this.abortedSends += 1;
