@@ -1,5 +1,5 @@
-//! Passcodes of rooms: hashed with argon2id, tried away from the rooms' locks and the async threads, and guarded against
-//! guessing.
+//! Passcodes of rooms: hashed with argon2id, tried away from the rooms' locks and the async threads, and guarded
+//! against guessing.
 //!
 //! # Guessing
 //!
@@ -11,10 +11,10 @@
 //! waits for one pause at the most.
 //!
 //! During an attack it is not the fastest who is tried next, or an attacker who polls would always be first, but one
-//! drawn by lot among all who have waited for the pause to end: against `n` attempts that wait all the time, somebody with
-//! the right passcode has a chance of 1 in `n + 1` at every pause. `MAX_WAITING_FOR_ONE` may wait; who finds no place, or
-//! has waited for `PATIENCE`, is told when to try again. So an attack makes newcomers wait while it lasts, and an
-//! attacker with many streams makes them wait long, but nothing of it stays. Members who are in the room are not
+//! drawn by lot among all who have waited for the pause to end: against `n` attempts that wait all the time, somebody
+//! with the right passcode has a chance of 1 in `n + 1` at every pause. `MAX_WAITING_FOR_ONE` may wait; who finds no
+//! place, or has waited for `PATIENCE`, is told when to try again. So an attack makes newcomers wait while it lasts,
+//! and an attacker with many streams makes them wait long, but nothing of it stays. Members who are in the room are not
 //! concerned: to resume needs no passcode.
 //!
 //! # Everybody at once
@@ -48,8 +48,8 @@ use crate::{
     room::{RETRY, id::RoomName},
 };
 
-/// Parameters of argon2id: the second of those that OWASP's Password Storage Cheat Sheet recommends as equally strong, 19
-/// MiB of memory, 2 passes, 1 lane.
+/// Parameters of argon2id: the second of those that OWASP's Password Storage Cheat Sheet recommends as equally strong,
+/// 19 MiB of memory, 2 passes, 1 lane.
 const MEMORY_KIB: u32 = 19 * 1024;
 const PASSES: u32 = 2;
 const LANES: u32 = 1;
@@ -95,7 +95,8 @@ struct Known {
 
 /// A room whose passcode is being tried, or was tried in vain.
 struct Guessed {
-    /// An attempt counts from its beginning, and no longer once it was right: to go away before the answer does not help.
+    /// An attempt counts from its beginning, and no longer once it was right: to go away before the answer does not
+    /// help.
     failures: u32,
     last: Instant,
     /// When the next attempt may be tried, if the room is guarded.
@@ -211,7 +212,7 @@ impl Passcodes {
             }
             Err(argon2::password_hash::Error::PasswordInvalid) => Ok(false),
             Err(error) => {
-                error!(%room, %error, "the stored hash of a passcode is unusable: nobody can join until it is set anew");
+                error!(%room, %error, "the stored hash of a passcode is unusable: nobody can join until another is set");
                 Ok(false)
             }
         }

@@ -63,10 +63,8 @@ impl Ledger {
 impl Hub {
     /// Nobody is left in a room: what was counted in it is written down soon.
     pub(super) fn emptied(&self, room: &LiveRoom) {
-        if let Some(tally) = room.tally() {
-            self.ledger.add(tally);
-            self.ledger.wanted.notify_one();
-        }
+        self.ledger.add(room.tally());
+        self.ledger.wanted.notify_one();
     }
 
     /// Closes a room whose record is deleted. What was counted in it is not counted for another of that name.
@@ -75,8 +73,8 @@ impl Hub {
         self.ledger.waiting.lock().unwrap_or_else(PoisonError::into_inner).tallies.remove(room.name());
     }
 
-    /// Keeps the records of rooms in use, lets the others expire, and writes down what was counted, until the server stops:
-    /// then nothing more is counted, and all of it is written down.
+    /// Keeps the records of rooms in use, lets the others expire, and writes down what was counted, until the server
+    /// stops: then nothing more is counted, and all of it is written down.
     pub async fn run_bookkeeping(self: Arc<Self>) {
         let mut tick = time::interval(BOOKKEEPING);
         tick.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
@@ -91,25 +89,27 @@ impl Hub {
             }
             is_well = self.write_down().await;
         }
-        for room in self.all() {
-            room.tally().into_iter().for_each(|tally| self.ledger.add(tally));
-        }
+        self.count_rooms();
         self.write_down().await;
     }
 
+    /// Adds up what was counted in rooms in use, and says which these are.
+    fn count_rooms(&self) -> Vec<RoomName> {
+        let mut rooms = self.all();
+        rooms.retain(|room| room.is_in_use());
+        rooms.iter().for_each(|room| self.ledger.add(room.tally()));
+        rooms.iter().map(|room| room.name().clone()).collect()
+    }
+
     async fn keep_rooms(&self) {
-        let (dormant, in_use): (Vec<_>, Vec<_>) = self.all().into_iter().partition(|room| room.is_dormant());
-        for room in &in_use {
-            room.tally().into_iter().for_each(|tally| self.ledger.add(tally));
-        }
+        let in_use = self.count_rooms();
         // What fails now is done at the next tick; the store has logged it.
-        let in_use = in_use.iter().map(|room| room.name().clone()).collect();
         if let Ok(expired) = self.store.keep(in_use, GRACE).await
             && expired > 0
         {
             info!(expired, "records of empty rooms expired");
         }
-        for room in dormant {
+        for room in self.all().into_iter().filter(|room| room.is_dormant()) {
             let _gate = self.gate(room.name()).await;
             if room.is_dormant() && matches!(self.store.get(room.name()).await, Ok(None)) {
                 room.close();

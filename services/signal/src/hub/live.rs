@@ -116,14 +116,18 @@ impl LiveRoom {
         Look { record, member_count }
     }
 
-    /// What was counted since this was asked last; somebody is or was just now in the room.
-    pub(super) fn tally(&self) -> Option<Tally> {
+    /// What was counted since this was asked last, of a room that somebody is in or was in until now.
+    pub(super) fn tally(&self) -> Tally {
         let room = self.lock();
         let (mut stored, counted) = (self.stored(), (room.counts().opened, room.counts().calls));
         let (joins, calls) = (counted.0 - stored.told.0, counted.1 - stored.told.1);
         stored.told = counted;
-        let is_news = joins > 0 || calls > 0 || room.member_count() > 0;
-        is_news.then(|| Tally { name: self.name.clone(), joins, calls, last_active_ms: now_ms() })
+        Tally { name: self.name.clone(), joins, calls, last_active_ms: now_ms() }
+    }
+
+    /// Whether somebody is in the room.
+    pub fn is_in_use(&self) -> bool {
+        self.peek(|room| room.member_count() > 0)
     }
 
     /// Whether nobody is in the room, and it is kept only for those who watch it.

@@ -29,7 +29,8 @@ pub(super) fn filter(signal: Body) -> Result<Body, NotRelay> {
     })
 }
 
-/// A candidate-attribute (RFC 8839, section 5.1) of a relay, with a blank related address. The end of candidates passes.
+/// A candidate-attribute (RFC 8839, section 5.1) of a relay, with a blank related address. The end of candidates
+/// passes.
 pub fn filter_candidate(candidate: &str) -> Result<String, NotRelay> {
     if candidate.is_empty() {
         return Ok(String::new());

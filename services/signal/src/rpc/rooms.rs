@@ -157,9 +157,7 @@ impl Rooms for RoomsService {
         let mut looks: Vec<_> = if live_only {
             let mut live = self.hub.all();
             live.retain(|room| {
-                room.name().as_str() > page_token.as_str()
-                    && room.record().has_labels(&labels)
-                    && room.peek(|r| r.member_count() > 0)
+                room.name().as_str() > page_token.as_str() && room.record().has_labels(&labels) && room.is_in_use()
             });
             live.sort_unstable_by(|a, b| a.name().cmp(b.name()));
             live.into_iter().take(page_size + 1).map(|room| room.look()).collect()
