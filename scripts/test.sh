@@ -9,6 +9,9 @@ cd "$ROOT"
 GRPCURL_VERSION=1.8.6.post2
 started=$SECONDS
 
+# What helps only who builds again: in CI it would take gigabytes of disk.
+[ -z "${CI:-}" ] || export CARGO_INCREMENTAL=0
+
 # Installs Debian packages where that is possible. What is still missing is skipped aloud, or an error in CI.
 install_packages() {
     local missing=()
