@@ -6,6 +6,7 @@
 mod gate;
 mod idle;
 mod members;
+mod noise;
 mod room;
 mod server;
 mod setup;

@@ -23,7 +23,8 @@ const SETTINGS: [&str; 6] = [
     "--max-streams=4096",
     "--max-signals-per-second=1000000",
     "--signal-burst=1000000",
-    "--log=warn",
+    // Databases are taken away from it on purpose.
+    "--log=error",
 ];
 /// How long it may take to start.
 const START_TIMEOUT: Duration = Duration::from_secs(20);

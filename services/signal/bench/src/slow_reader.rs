@@ -10,11 +10,11 @@ use clap::Args;
 use signalbox_proto::v1::LeaveReason;
 
 use crate::{
-    Result,
+    Result, noise,
     room::{Load, Room, Tally},
     server::{self, Server},
     stopped::Stopped,
-    table::{self, Times, mib, ms, quantile},
+    table::{self, Times, mib, ms},
 };
 
 /// What to run.
@@ -39,7 +39,7 @@ pub(crate) struct Options {
     #[arg(long, default_value = "30s", value_parser = humantime::parse_duration)]
     time: Duration,
     /// Runs of each kind, in turn
-    #[arg(long, default_value = "5", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value = "5", value_parser = clap::value_parser!(u32).range(1..=10))]
     rounds: u32,
 }
 
@@ -75,10 +75,12 @@ pub(crate) async fn run(binary: &Path, options: &Options) -> Result<()> {
     let mut rows = vec![head.split('|').map(str::to_owned).collect::<Vec<_>>()];
     let mut kinds: [Vec<Run>; 2] = [Vec::new(), Vec::new()];
     for round in 1..=options.rounds {
-        for (kind, stops) in [false, true].into_iter().enumerate() {
+        // Each kind comes first as often, so that a machine that grows slower puts neither at a disadvantage.
+        let first = round % 2 == 0;
+        for stops in [first, !first] {
             let mut run = measure(binary, options, stops).await?;
             rows.push(row(round, stops, &mut run));
-            kinds[kind].push(run);
+            kinds[usize::from(stops)].push(run);
         }
     }
     table::print(&rows);
@@ -127,17 +129,10 @@ fn row(round: u32, stops: bool, run: &mut Run) -> Vec<String> {
     ]
 }
 
-/// Prints medians and ranges of a figure; noise is how far it ranges among runs without a stopped reader.
+/// Prints a figure of both kinds of runs.
 fn compare(what: &str, without: &mut [Run], with: &mut [Run], figure: impl Fn(&mut Run) -> Duration) {
-    let range = |runs: &mut [Run]| {
-        let mut figures: Vec<_> = runs.iter_mut().map(&figure).collect();
-        let median = quantile(&mut figures, 0.5);
-        (median, figures[0], figures[figures.len() - 1])
-    };
-    let text = |(median, least, most)| format!("{} ({} to {})", ms(median), ms(least), ms(most));
-    let (without, with) = (range(without), range(with));
-    let verdict = if with.0 <= without.2 { "within" } else { "above" };
-    table::say(&format!("{what}: all read {}, one stopped {}: {verdict} noise", text(without), text(with)));
+    let figures = |runs: &mut [Run]| runs.iter_mut().map(&figure).collect();
+    noise::compare(what, ("all read", figures(without)), ("one stopped", figures(with)));
 }
 
 /// Prints how stopped readers ended. An error if one ended in another way than it must, or a reader was disturbed.
