@@ -230,7 +230,7 @@ impl Config {
                 return Err("--admin-listen must not be the address of --listen".to_owned());
             }
         }
-        self.auth.check(self.listen)?;
+        self.auth.check(self.is_for_this_machine())?;
         if !self.turn_url.is_empty() && self.turn_secret.is_none() {
             return Err("--turn-url needs --turn-secret: TURN credentials are made from it".to_owned());
         }
@@ -269,8 +269,13 @@ impl Config {
 
     /// Whether the port of members serves Rooms: for development on one machine only.
     pub fn serves_rooms(&self) -> bool {
-        let is_local = self.listen.ip().to_canonical().is_loopback();
-        self.admin_listen.is_none() && is_local && self.public_name.iter().all(PublicName::is_loopback)
+        self.admin_listen.is_none() && self.is_for_this_machine()
+    }
+
+    /// Whether others cannot reach it: a server with a name that is not this machine's own stands behind a proxy or
+    /// tunnel.
+    pub fn is_for_this_machine(&self) -> bool {
+        self.listen.ip().to_canonical().is_loopback() && self.public_name.iter().all(PublicName::is_loopback)
     }
 
     /// Whether members and callers of Rooms need tokens.
@@ -344,6 +349,7 @@ mod tests {
             (&["--admin-listen", "192.0.2.1:1"], "--admin-listen"),
             (&["--admin-listen", "127.0.0.1:50051"], "--listen"),
             (&["--listen", "0.0.0.0:1"], "--allow-anonymous"),
+            (&["--public-name", "signal.example.org"], "--allow-anonymous"),
             (&["--listen", "192.0.2.1:1"], "--auth jwt"),
             (&["--auth", "jwt"], "--jwks"),
             (&["--jwks", "keys.json"], "--auth jwt"),
@@ -375,7 +381,7 @@ mod tests {
             (&["--allow-anonymous", "--listen", "[::]:0"], false),
             (&["--auth", "jwt", "--jwks", "keys.json", "--listen", "10.0.0.1:1"], false),
             (&["--public-name", "localhost:8080,127.0.0.1:*"], true),
-            (&["--public-name", "localhost,signal.example.org"], false),
+            (&["--allow-anonymous", "--public-name", "localhost,signal.example.org"], false),
             (&["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"], false),
             (&["--allow-anonymous", "--listen", "192.0.2.1:1", "--admin-listen", "10.0.0.1:1"], false),
         ] {

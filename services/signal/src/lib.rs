@@ -89,7 +89,7 @@ impl Server {
             Some(address) => Some(bind("--admin-listen", address).await?),
             None => None,
         };
-        if !authority.asks_for_tokens() && !config.listen.ip().is_loopback() {
+        if !authority.asks_for_tokens() && !config.is_for_this_machine() {
             warn!(address = %config.listen, "there is no authentication: whoever reaches this port can join any room");
         }
         let mut server = Self::new(config, store, authority, Random::system(), listener).await;

@@ -16,7 +16,7 @@ import {
 const skip = missing();
 
 test('an insecure origin: says why there is no camera, and the rest works', { skip }, async (t) => {
-  const server = await startServer(t, { args: ['--public-name', 'share.test:*'] });
+  const server = await startServer(t, { args: ['--allow-anonymous', '--public-name', 'share.test:*'] });
   const args = ['--host-resolver-rules=MAP share.test 127.0.0.1'];
   const [ann, ben] = await Promise.all([openPage(t), openPage(t, { args })]);
   await joinRoom(ann, server.url, 'insecure', 'Ann');
@@ -61,7 +61,7 @@ test('camera and microphone denied, or only one of them there', { skip }, async 
 });
 
 test('two members without any media have a data channel', { skip }, async (t) => {
-  const server = await startServer(t, { args: ['--public-name', 'share.test:*'] });
+  const server = await startServer(t, { args: ['--allow-anonymous', '--public-name', 'share.test:*'] });
   const args = ['--host-resolver-rules=MAP share.test 127.0.0.1'];
   const pages = await Promise.all([openPage(t, { args }), openPage(t, { args })]);
   for (const page of pages) await joinRoom(page, `http://share.test:${server.port}`, 'plain', 'Somebody');

@@ -126,7 +126,7 @@ test('a page of a listed origin may call', { skip }, async (t) => {
 });
 
 test('a server is reached by its public name', { skip }, async (t) => {
-  const { port } = await startServer(t, { args: ['--public-name', 'signal.test'] });
+  const { port } = await startServer(t, { args: ['--allow-anonymous', '--public-name', 'signal.test'] });
   const page = await openPage(t, { args: [NAMES] });
   const response = await page.goto(`http://signal.test:${port}/`);
   assert.equal(response.status(), 200);

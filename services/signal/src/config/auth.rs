@@ -1,6 +1,6 @@
 //! Settings of who may do what.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
 
@@ -23,7 +23,7 @@ pub struct AuthConfig {
     #[arg(long, env = "SIGNALBOX_AUTH", default_value = "none", value_name = "KIND")]
     pub auth: Auth,
 
-    /// Starts without --auth jwt even where --listen can be reached from other machines
+    /// Starts without --auth jwt even where --listen or --public-name says that other machines reach it
     #[arg(long, env = "SIGNALBOX_ALLOW_ANONYMOUS", default_value = "false", action = clap::ArgAction::Set,
           num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     pub allow_anonymous: bool,
@@ -74,7 +74,7 @@ pub struct AuthConfig {
 
 impl AuthConfig {
     /// Checks what the fields must be together. The message says which setting to change.
-    pub(super) fn check(&self, listen: SocketAddr) -> Result<(), String> {
+    pub(super) fn check(&self, is_for_this_machine: bool) -> Result<(), String> {
         let has_keys = self.jwt_secret.is_some() || !self.jwt_key.is_empty() || self.jwks.is_some();
         match self.auth {
             Auth::Jwt if !has_keys => {
@@ -83,11 +83,12 @@ impl AuthConfig {
             Auth::None if has_keys => {
                 return Err("a key for tokens is given, but nobody is asked for one: add --auth jwt".to_owned());
             }
-            Auth::None if !self.allow_anonymous && !listen.ip().to_canonical().is_loopback() => {
-                return Err(format!(
-                    "--listen {listen} can be reached from other machines, where anybody could join any room: ask for \
-                     tokens with --auth jwt, or allow it with --allow-anonymous"
-                ));
+            Auth::None if !self.allow_anonymous && !is_for_this_machine => {
+                return Err(
+                    "--listen or --public-name says that other machines reach this server, where anybody could \
+                            join any room: ask for tokens with --auth jwt, or allow it with --allow-anonymous"
+                        .to_owned(),
+                );
             }
             Auth::None | Auth::Jwt => {}
         }

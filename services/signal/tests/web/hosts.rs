@@ -129,7 +129,8 @@ async fn request_for(addr: SocketAddr, authority: &str, headers: &[(&str, &str)]
 
 #[tokio::test]
 async fn the_names_that_are_given_are_answered() {
-    let server = TestServer::start(&["--public-name", "signal.example.org,other.example.org:8443"]).await;
+    let server =
+        TestServer::start(&["--allow-anonymous", "--public-name", "signal.example.org,other.example.org:8443"]).await;
     let (addr, port) = (server.addr, server.addr.port());
     for host in [
         "signal.example.org",
@@ -160,7 +161,7 @@ async fn the_names_that_are_given_are_answered() {
 
 #[tokio::test]
 async fn a_server_with_a_public_name_is_not_one_for_development() {
-    let server = TestServer::start(&["--public-name", "signal.example.org"]).await;
+    let server = TestServer::start(&["--allow-anonymous", "--public-name", "signal.example.org"]).await;
     let status = server.rooms().await.list_rooms(signalbox_proto::v1::ListRoomsRequest::default()).await;
     assert_error(&status.expect_err("not here"), tonic::Code::PermissionDenied, "NOT_SERVED_HERE");
     Member::join(&server, "demo").await;
