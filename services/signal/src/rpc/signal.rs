@@ -100,7 +100,8 @@ impl SignalService {
         mut gone: oneshot::Receiver<Infallible>,
     ) {
         let hub = self.reception.hub.clone();
-        let opening = async {
+        // On the heap while it lasts: it is much larger than what is needed for the rest of the session.
+        let opening = Box::pin(async {
             let first = tokio::select! {
                 biased;
                 first = time::timeout(self.join_timeout, inbound.message()) => first,
@@ -112,7 +113,7 @@ impl SignalService {
                 Ok(Err(status)) => Err(unreadable(&status).into()),
                 Err(_) => Err(Error::JoinTimeout(self.join_timeout).into()),
             }
-        };
+        });
         let Some((room, id, generation)) = answer(opened, opening).await else { return };
         loop {
             let message = tokio::select! {
