@@ -17,7 +17,8 @@ install_packages() {
     local missing=()
     local tool
     # tool:package
-    for tool in chromium:chromium firefox-esr:firefox-esr turnserver:coturn shellcheck:shellcheck pip:python3-pip curl:curl; do
+    for tool in chromium:chromium firefox-esr:firefox-esr turnserver:coturn nginx:nginx-light caddy:caddy openssl:openssl \
+        shellcheck:shellcheck pip:python3-pip curl:curl; do
         command -v "${tool%%:*}" >/dev/null 2>&1 || missing+=("${tool##*:}")
     done
     [ ${#missing[@]} -gt 0 ] || return 0
