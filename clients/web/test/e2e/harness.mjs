@@ -11,7 +11,7 @@ import puppeteer from 'puppeteer-core';
 export { startProxy } from './proxy.mjs';
 
 const ROOT = new URL('../../', import.meta.url).pathname;
-const SERVER = process.env.SIGNALBOX_BIN ?? resolve(ROOT, '../../target/release/signalbox');
+export const SERVER = process.env.SIGNALBOX_BIN ?? resolve(ROOT, '../../target/release/signalbox');
 const CHROMIUM = process.env.CHROMIUM_BIN ?? '/usr/bin/chromium';
 export const FIREFOX = process.env.FIREFOX_BIN ?? '/usr/bin/firefox-esr';
 

@@ -1,13 +1,19 @@
 // Tokens, made here as an application's back end makes them, with the library and the demo page on the real server.
 
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { createHmac, randomBytes } from 'node:crypto';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join as path } from 'node:path';
 import { test } from 'node:test';
-import { allConnected, missing, openPage, startServer, until } from './harness.mjs';
+import { allConnected, missing, openPage, SERVER, startServer, until } from './harness.mjs';
 
 const skip = missing();
 const { Code, join, SignalError } = await import('../../dist/lib/index.js').catch(() => ({}));
 
+/** PyJWT and what it needs. */
+const PYTHON_JWT = process.env.PYTHON_JWT ?? '/usr/lib/python3/dist-packages/jwt';
+const ENV = { ...process.env, PYTHONPATH: PYTHON_JWT };
 const SECRET = randomBytes(32).toString('hex');
 
 /** A token (RFC 7519, HS256) that is good for so many seconds. */
@@ -85,4 +91,28 @@ test('the demo page takes the token from the link and does not show it', { skip 
   await stranger.getByTestId('join-button').click();
   await stranger.getByText('has a token').waitFor();
   assert.deepEqual([...pages[0].errors, ...pages[1].errors, ...stranger.errors], []);
+});
+
+test('what the README shows for back ends makes tokens that let in', { skip: missing(PYTHON_JWT) }, async (t) => {
+  // Below this package, so that Node finds its libraries.
+  const folder = mkdtempSync(path(import.meta.dirname, '../../dist/tokens-'));
+  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  const run = (command, args) => execFileSync(command, args, { cwd: folder, encoding: 'utf8', env: ENV }).trim();
+  run(SERVER, ['keygen', 'jwt.key']);
+  const { url } = await startServer(t, { args: ['--auth', 'jwt', '--jwt-key', path(folder, 'jwt.key.pub')] });
+  const readme = readFileSync(path(import.meta.dirname, '../../../../README.md'), 'utf8');
+  const shown = (language, library) =>
+    [...readme.matchAll(/^```(\w+)\n(.*?)^```$/gms)].find(
+      ([, name, text]) => name === language && text.includes(library),
+    )[2];
+  writeFileSync(path(folder, 'mint.mjs'), shown('js', 'jose'));
+  writeFileSync(path(folder, 'mint.py'), shown('python', 'import jwt'));
+  for (const [command, file] of [
+    [process.execPath, 'mint.mjs'],
+    ['python3', 'mint.py'],
+  ]) {
+    const ada = await join('demo', { url, token: run(command, [file]) });
+    assert.deepEqual([ada.me.identity, ada.me.displayName], ['ada', 'Ada']);
+    await ada.leave();
+  }
 });
