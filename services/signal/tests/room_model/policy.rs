@@ -11,7 +11,7 @@ use signalbox_server::{
     room::{Policy, Seen, Via},
 };
 
-use crate::World;
+use crate::world::World;
 
 impl World {
     /// Whoever is in the room stays.

@@ -1,0 +1,141 @@
+//! What streams do, and what time does to sessions.
+
+use std::{task::Waker, time::Duration};
+
+use bytes::BytesMut;
+use prost::{Message, encoding};
+use signalbox_proto::v1::{
+    ClientMessage, Leave, LeaveReason, MemberState, ServerMessage, client_message::Body as Said,
+};
+use signalbox_server::{
+    error::Error,
+    room::{Carrier, End, Frame, Next, Via},
+};
+
+use crate::{model::News, world::World};
+
+impl World {
+    /// Takes up to `most` frames of the session's stream, as its client; says whether there was no more.
+    pub(crate) fn read(&mut self, index: usize, most: usize) -> bool {
+        for _ in 0..most {
+            let (id, generation) = (self.live[index].id, self.live[index].generation);
+            if self.live[index].suspended_since.is_some() {
+                return true;
+            }
+            match self.room.poll(self.now, id, generation, Waker::noop()) {
+                Next::Frame(frame) => {
+                    self.live[index].receive(self.now, decode(&frame));
+                }
+                Next::Wait(deadline) => {
+                    assert!(deadline > self.now, "a stream that waits has something to wait for");
+                    return true;
+                }
+                Next::End(end) => panic!("a live stream ended: {end:?}"),
+            }
+        }
+        false
+    }
+
+    /// Also of what the client has not been given yet: that must not be dropped.
+    pub(crate) fn ack(&mut self, who: usize, offset: i64) {
+        let Some(index) = self.pick(who) else { return };
+        let session = &mut self.live[index];
+        let ack = session.last_seq.saturating_add_signed(offset).min(self.head);
+        if ack == 0 {
+            return;
+        }
+        let message = ClientMessage { ack, ..ClientMessage::default() };
+        self.room.handle(self.now, session.id, Via::Unary, message).unwrap();
+        session.acknowledge(self.now, ack);
+    }
+
+    pub(crate) fn drop_stream(&mut self, who: usize) {
+        let Some(index) = self.pick(who) else { return };
+        let (id, generation) = (self.live[index].id, self.live[index].generation);
+        self.room.stream_lost(self.now, id, generation);
+        if self.live[index].is_connected() {
+            self.live[index].suspended_since = Some(self.now);
+            self.live[index].waits_since = None;
+            self.announce(id, &News::Updated(id.to_string(), MemberState::Suspended));
+        }
+    }
+
+    pub(crate) fn resume(&mut self, who: usize, back: u64, ahead: bool) {
+        let Some(index) = self.pick(who) else { return };
+        let (now, head) = (self.now, self.head);
+        let session = &mut self.live[index];
+        let after = if ahead { head + 1 } else { session.last_seq.saturating_sub(back) };
+        let (id, old) = (session.id, session.generation);
+        let result = self.room.resume(now, id, &session.secret, after, Carrier::Exchange);
+        if ahead {
+            assert!(matches!(result, Err(Error::InvalidMessage { .. })));
+            return;
+        }
+        if after < session.floor() {
+            assert_eq!(result.err(), Some(Error::SessionGone));
+            self.end(index, LeaveReason::TimedOut, Some(Error::SessionGone));
+            return;
+        }
+        let opened = result.unwrap();
+        let was_suspended = !session.is_connected();
+        assert_eq!(opened.replayed as usize, session.resume(now, after));
+        let reached = (opened.seq, opened.ack, opened.generation);
+        assert_eq!(reached, (after, session.handled, session.generation));
+        self.counts.resumed += 1;
+        self.count_waiting(index);
+        if was_suspended {
+            self.announce(id, &News::Updated(id.to_string(), MemberState::Connected));
+        } else {
+            let next = self.room.poll(now, id, old, Waker::noop());
+            assert!(matches!(next, Next::End(End::Fault(Error::Fenced))), "{next:?}");
+        }
+        // Late events of the old stream do nothing.
+        self.room.stream_lost(now, id, old);
+        let late = ClientMessage { seq: 1, ..ClientMessage::default() };
+        assert_eq!(self.room.handle(now, id, Via::Stream(old), late).err(), Some(Error::Fenced));
+    }
+
+    pub(crate) fn leave(&mut self, who: usize) {
+        let Some(index) = self.pick(who) else { return };
+        let leave = ClientMessage { body: Some(Said::Leave(Leave::default())), ..ClientMessage::default() };
+        let outcome = self.room.handle(self.now, self.live[index].id, Via::Unary, leave).unwrap();
+        assert!(outcome.left);
+        self.end(index, LeaveReason::Left, None);
+    }
+
+    pub(crate) fn pass(&mut self, time: Duration) {
+        self.now += time;
+        self.room.tick(self.now);
+        let mut due: Vec<_> = self
+            .live
+            .iter()
+            .filter_map(|s| match (s.suspended_since, s.waits_since) {
+                (Some(since), _) if since + self.limits.resume_window <= self.now => {
+                    Some((s.id, LeaveReason::TimedOut, Error::SessionGone))
+                }
+                (None, Some(since)) if since + self.limits.stall_timeout <= self.now => {
+                    Some((s.id, LeaveReason::SlowConsumer, Error::SlowConsumer))
+                }
+                _ => None,
+            })
+            .collect();
+        for session in self.live.iter_mut().filter(|s| s.is_connected()) {
+            session.expire(self.now, self.limits.retention());
+        }
+        // The room ends them in the order of their ids.
+        due.sort_unstable_by_key(|(id, ..)| *id);
+        for (id, reason, error) in due {
+            let index = self.live.iter().position(|s| s.id == id).unwrap();
+            self.end(index, reason, Some(error));
+        }
+    }
+}
+
+/// What a client makes of a frame: the shared bytes with its own ack appended.
+pub(crate) fn decode(frame: &Frame) -> ServerMessage {
+    let mut bytes = BytesMut::from(&frame.bytes[..]);
+    if frame.ack > 0 {
+        encoding::uint64::encode(2, &frame.ack, &mut bytes);
+    }
+    ServerMessage::decode(bytes).unwrap()
+}
