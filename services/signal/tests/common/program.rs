@@ -52,7 +52,7 @@ impl Program {
         let listen = if flags.contains(&"--listen") { &[][..] } else { &["--listen", "127.0.0.1:0"] };
         let flags = [listen, &["--ready-file", "ready"], flags].concat();
         let mut child = command(folder.path(), &flags)
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .expect("the program starts");
@@ -71,8 +71,13 @@ impl Program {
         if addr.ip().is_unspecified() {
             addr.set_ip(Ipv4Addr::LOCALHOST.into());
         }
+        let mut stdout = child.stdout.take().expect("piped");
         let log = tokio::spawn(async move {
-            stderr.read_to_string(&mut log).await.expect("a log of text");
+            let mut printed = String::new();
+            let printing = async { stdout.read_to_string(&mut printed).await.expect("text") };
+            let logging = async { stderr.read_to_string(&mut log).await.expect("a log of text") };
+            tokio::join!(printing, logging);
+            assert_eq!(printed, "", "a server logs to standard error, and prints nothing");
             log
         });
         // It accepts only once everything of its start is done.

@@ -10,7 +10,10 @@ use hyper::{
     client::conn::{http1, http2},
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 use tonic::Status;
 
 use super::{DEADLINE, within};
@@ -57,6 +60,16 @@ pub(crate) async fn request(
             within(DEADLINE, sender.send_request(request)).await
         }
     }
+}
+
+/// Asks for a page of another host, and gives the whole answer.
+pub(crate) async fn stray(addr: SocketAddr, host: &str) -> String {
+    let mut stream = within(DEADLINE, TcpStream::connect(addr)).await.expect("the server takes connections");
+    let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    within(DEADLINE, stream.write_all(request.as_bytes())).await.expect("a connection");
+    let mut answer = String::new();
+    within(DEADLINE, stream.read_to_string(&mut answer)).await.expect("an answer of text");
+    answer
 }
 
 /// A header of a response, or nothing.

@@ -16,6 +16,49 @@ use crate::{
     program::Program,
 };
 
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    Text,
+    Json,
+}
+
+impl Format {
+    /// The value of `--log-format`.
+    pub(crate) fn flag(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Json => "json",
+        }
+    }
+}
+
+/// Checks that every line of a log is one that the program began, and holds no control characters.
+pub(crate) fn assert_form(log: &str, format: Format) {
+    for line in log.lines() {
+        // JSON (RFC 8259, section 7) escapes those of ASCII.
+        let is_control = |c: &char| if format == Format::Json { c.is_ascii_control() } else { c.is_control() };
+        assert_eq!(line.chars().find(is_control), None, "in {line:?}");
+        match format {
+            // 2026-01-01T00:00:00.000000Z  INFO module: message field=value
+            Format::Text => {
+                let mut words = line.split_whitespace();
+                let (time, level, target) = (words.next(), words.next(), words.next());
+                assert!(time.is_some_and(|time| time.ends_with('Z') && time.contains('T')), "no time in {line:?}");
+                let levels = ["ERROR", "WARN", "INFO", "DEBUG", "TRACE"];
+                assert!(level.is_some_and(|level| levels.contains(&level)), "no level in {line:?}");
+                assert!(target.is_some_and(|target| target != "forged:"), "somebody wrote {line:?}");
+            }
+            Format::Json => {
+                let line: Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("{e} in {line}"));
+                for field in ["timestamp", "level", "target"] {
+                    assert!(line[field].is_string(), "no {field} in {line}");
+                }
+            }
+        }
+    }
+}
+
 const TURN: [&str; 4] = ["--turn-url", "turn:turn.example.org", "--turn-secret", "canary-turn-secret"];
 
 /// Has members do what members do, and get wrong; returns what must not be in the log.
@@ -130,13 +173,9 @@ async fn not_even_where_everything_is_logged() {
 #[tokio::test]
 async fn json_logs_are_one_object_a_line() {
     let log = assert_log_is_clean(&["--log", "info", "--log-format", "json"]).await;
-    let lines: Vec<Value> =
-        log.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e} in {line}"))).collect();
-    for line in &lines {
-        for field in ["timestamp", "level", "target", "message"] {
-            assert!(line[field].is_string(), "no {field} in {line}");
-        }
-    }
+    assert_form(&log, Format::Json);
+    let lines: Vec<_> = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()).collect();
+    assert!(lines.iter().all(|line| line["message"].is_string()), "{log}");
     let listening = lines.iter().find(|line| line["message"] == "listening").expect("it says where it listens");
     assert!(listening["address"].as_str().unwrap().starts_with("127.0.0.1:"), "{listening}");
 }
