@@ -91,6 +91,8 @@ npm --prefix clients/web run --silent check
 step "Rust: fmt, clippy, documentation"
 cargo fmt --all --check
 cargo clippy --locked --all-targets -- -D warnings
+# On its own: its features are not those of the server that is tested.
+cargo clippy --locked --all-targets --package signalbox-fuzz -- -D warnings
 RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --quiet
 
 # Licenses, sources and oldest versions; of advisories it says "not run" where their databases cannot be asked.
@@ -106,6 +108,9 @@ test_rust
 
 step "The proof finds out broken servers"
 scripts/mutants.sh
+
+# Each target for a few seconds; most of it is the build.
+scripts/fuzz.sh
 
 step "Web client: unit tests"
 npm --prefix clients/web test

@@ -2,6 +2,9 @@
 
 mod admission;
 pub mod codec;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod guard;
 mod join;
 mod outbound;

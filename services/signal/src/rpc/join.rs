@@ -130,7 +130,7 @@ impl Reception {
 }
 
 /// Checks every field of a join before anything is asked.
-fn check(join: &Join, limits: &Limits) -> Result<RoomName, Error> {
+pub(super) fn check(join: &Join, limits: &Limits) -> Result<RoomName, Error> {
     let name = RoomName::parse(&join.room, "join.room")?;
     for (field, text) in [
         ("join.identity", &join.identity),

@@ -1,6 +1,6 @@
 //! The Rooms service: what an application's back end and operators do with rooms.
 
-mod settings;
+pub(super) mod settings;
 mod watching;
 
 use std::{sync::Arc, time::Duration};

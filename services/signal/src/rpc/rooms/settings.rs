@@ -84,7 +84,7 @@ impl Change {
 }
 
 /// Sets what a path names to what it is in `room`.
-fn set(hub: &Hub, settings: &mut Settings, path: &str, room: &Room) -> Result<(), Error> {
+pub(in crate::rpc) fn set(hub: &Hub, settings: &mut Settings, path: &str, room: &Room) -> Result<(), Error> {
     match path {
         "display_name" => {
             check_length(hub, "room.display_name", &room.display_name)?;
