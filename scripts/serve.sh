@@ -33,9 +33,14 @@ cd "$ROOT"
 "$SIGNALBOX" serve --web-dir "$ROOT/clients/web/dist" "$@" --ready-file "$ready" &
 server=$!
 
+scheme=http
+case " $* " in *" --tls-cert"* | *" --tls-self-signed"*) scheme=https ;; esac
+[ -z "${SIGNALBOX_TLS_CERT:-}" ] || scheme=https
+[ "${SIGNALBOX_TLS_SELF_SIGNED:-false}" != true ] || scheme=https
+
 # Healthy within 30 s, or it has said why not.
 tries=0
-until [ -f "$ready" ] && curl --silent --fail --max-time 2 --output /dev/null "http://$(cat "$ready")/healthz"; do
+until [ -f "$ready" ] && curl --silent --fail --insecure --max-time 2 --output /dev/null "$scheme://$(cat "$ready")/healthz"; do
     kill -0 "$server" 2>/dev/null || fail "the server did not start; its message is above"
     tries=$((tries + 1))
     [ "$tries" -lt 300 ] || fail "the server is not healthy after 30 s; its log is above"
@@ -45,15 +50,18 @@ address=$(cat "$ready")
 # An address that means "all of them" is not one to open.
 open=$(printf '%s' "$address" | sed -e 's/^0\.0\.0\.0:/127.0.0.1:/' -e 's/^\[::\]:/[::1]:/')
 
+plain=-plaintext
+[ $scheme = http ] || plain=-insecure
+
 cat <<TEXT
 
 Signalbox is running.
 
-  Demo page   http://$open/?room=demo
+  Demo page   $scheme://$open/?room=demo
               Open it in two tabs, join in both, and you are in a call with yourself.
-  By hand     grpcurl -plaintext -d @ $open signalbox.v1.Signal/Exchange
+  By hand     grpcurl $plain -d @ $open signalbox.v1.Signal/Exchange
               then type {"join": {"room": "demo"}} and press Enter.
-  Health      http://$open/healthz
+  Health      $scheme://$open/healthz
 
 Stop it with Ctrl-C. README.md tells how it works and what can be set.
 TEXT

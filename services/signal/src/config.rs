@@ -4,14 +4,20 @@
 #![allow(rustdoc::bare_urls, reason = "the comments on the fields are the program's help")]
 
 mod auth;
+#[cfg(test)]
+mod tests;
 mod value;
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub(crate) use self::value::duration;
-use self::value::{SecretUrl, is_private, stun_url, turn_url};
+use self::value::{SecretUrl, stun_url, turn_url};
+pub(crate) use self::value::{duration, is_private};
 pub use self::{
     auth::{Auth, AuthConfig},
     value::{Origin, Secret},
@@ -81,6 +87,25 @@ pub struct Config {
     /// HOST:PORT, or HOST:* at any; repeat for more. Loopback and the address that was called need none
     #[arg(long, env = "SIGNALBOX_PUBLIC_NAME", value_delimiter = ',', value_name = "NAME")]
     pub public_name: Vec<PublicName>,
+
+    /// Certificate chain of --listen in PEM, for TLS; taken up anew when the file changes. Needs --tls-key
+    #[arg(long, env = "SIGNALBOX_TLS_CERT", requires = "tls_key", value_name = "PATH")]
+    pub tls_cert: Option<PathBuf>,
+
+    /// Private key of --tls-cert in PEM
+    #[arg(long, env = "SIGNALBOX_TLS_KEY", requires = "tls_cert", value_name = "PATH")]
+    pub tls_key: Option<PathBuf>,
+
+    /// Serves TLS at --listen with a certificate of its own making, which is kept in the folder of --store, or ./data;
+    /// browsers warn of it. The log has its fingerprint
+    #[arg(long, env = "SIGNALBOX_TLS_SELF_SIGNED", default_value = "false", conflicts_with = "tls_cert", num_args = 0..=1,
+        default_missing_value = "true", action = clap::ArgAction::Set, value_name = "BOOL")]
+    pub tls_self_signed: bool,
+
+    /// Certificates in PEM of who issues those of trusted clients, such as proxies of one's own: who shows one at --listen
+    /// may have 256 streams on a connection, and give up any number
+    #[arg(long, env = "SIGNALBOX_TLS_CLIENT_CA", value_name = "PATH")]
+    pub tls_client_ca: Option<PathBuf>,
 
     /// Whether --listen serves reflection; unless set, where only this machine can reach it
     #[arg(long, env = "SIGNALBOX_REFLECTION", action = clap::ArgAction::Set, value_name = "BOOL")]
@@ -214,6 +239,32 @@ pub struct Config {
     /// Streams and calls that one HTTP/2 connection may have open
     #[arg(long, env = "SIGNALBOX_MAX_STREAMS", default_value = "16", value_name = "N")]
     pub max_streams: u32,
+
+    /// Streams and calls that the client of one connection may give up, a second, averaged
+    #[arg(long, env = "SIGNALBOX_MAX_RESETS_PER_SECOND", default_value = "20", value_name = "N")]
+    pub max_resets_per_second: u32,
+
+    /// Streams and calls that it may give up at once
+    #[arg(long, env = "SIGNALBOX_RESET_BURST", default_value = "40", value_name = "N")]
+    pub reset_burst: u32,
+
+    /// Connections that a port may have, as far as the system's limit on open files allows
+    #[arg(long, env = "SIGNALBOX_MAX_CONNECTIONS", default_value = "20000", value_name = "N")]
+    pub max_connections: usize,
+
+    /// Connections from one IPv4 address or one IPv6 network of 64 bits; not of loopback and private addresses, behind
+    /// which a proxy may stand for many
+    #[arg(long, env = "SIGNALBOX_MAX_CONNECTIONS_PER_ADDRESS", default_value = "64", value_name = "N")]
+    pub max_connections_per_address: usize,
+
+    /// How soon the first request of a connection must have arrived as a whole
+    #[arg(long, env = "SIGNALBOX_FIRST_REQUEST_TIMEOUT", default_value = "5s", value_parser = duration,
+        value_name = "TIME")]
+    pub first_request_timeout: Duration,
+
+    /// How long a connection may be without a stream or call; over HTTP/1.1 10 s at most
+    #[arg(long, env = "SIGNALBOX_IDLE_TIMEOUT", default_value = "60s", value_parser = duration, value_name = "TIME")]
+    pub idle_timeout: Duration,
 }
 
 impl Config {
@@ -247,6 +298,9 @@ impl Config {
             ("--max-signals-per-second", self.max_signals_per_second as usize),
             ("--signal-burst", self.signal_burst as usize),
             ("--max-streams", self.max_streams as usize),
+            ("--reset-burst", self.reset_burst as usize),
+            ("--max-connections", self.max_connections),
+            ("--max-connections-per-address", self.max_connections_per_address),
         ];
         if let Some((flag, _)) = positive.iter().find(|(_, value)| *value == 0) {
             return Err(format!("{flag} must be at least 1"));
@@ -254,8 +308,17 @@ impl Config {
         if self.max_members > self.max_room_members {
             return Err("--max-members must not be above --max-room-members".to_owned());
         }
-        if self.heartbeat < Duration::from_secs(1) {
-            return Err("--heartbeat must be at least 1s".to_owned());
+        for (flag, time) in [
+            ("--heartbeat", self.heartbeat),
+            ("--first-request-timeout", self.first_request_timeout),
+            ("--idle-timeout", self.idle_timeout),
+        ] {
+            if time < Duration::from_secs(1) {
+                return Err(format!("{flag} must be at least 1s"));
+            }
+        }
+        if self.tls_client_ca.is_some() && !self.serves_tls() {
+            return Err("--tls-client-ca needs TLS: --tls-cert and --tls-key, or --tls-self-signed".to_owned());
         }
         // An SDP of the largest size has to fit into a message, and a message into a mailbox.
         if self.max_sdp_bytes.max(self.max_candidate_bytes).max(self.max_attributes_bytes) > self.max_message_bytes {
@@ -265,6 +328,19 @@ impl Config {
             return Err("--mailbox-bytes must be at least twice --max-message-bytes".to_owned());
         }
         Ok(())
+    }
+
+    /// Whether the port of members speaks TLS.
+    pub fn serves_tls(&self) -> bool {
+        self.tls_cert.is_some() || self.tls_self_signed
+    }
+
+    /// Where the server keeps what it makes.
+    pub fn data_folder(&self) -> &Path {
+        match &self.store {
+            StoreUrl::Embedded(folder) => folder,
+            StoreUrl::Mongo(_) => Path::new("data"),
+        }
     }
 
     /// Whether the port of members serves Rooms: for development on one machine only.
@@ -319,129 +395,6 @@ impl Config {
             turn: self.turn_url.clone(),
             turn_secret: self.turn_secret.clone(),
             turn_ttl: self.turn_ttl,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse(args: &[&str]) -> Config {
-        let cli = Cli::try_parse_from([&["signalbox"], args].concat()).expect("valid arguments");
-        cli.serve
-    }
-
-    #[test]
-    fn defaults_are_valid_and_those_of_the_contract() {
-        let config = parse(&[]);
-        assert_eq!(config.check(), Ok(()));
-        let (ours, contract) = (format!("{:?}", config.limits()), format!("{:?}", Limits::default()));
-        assert_eq!(ours, contract);
-    }
-
-    #[test]
-    fn what_does_not_fit_together_is_refused_with_the_flag_to_change() {
-        for (args, flag) in [
-            (&["--turn-url", "turn:t.example"][..], "--turn-secret"),
-            (&["--admin-listen", "0.0.0.0:1"], "--admin-listen"),
-            (&["--admin-listen", "[::]:0"], "--admin-listen"),
-            (&["--admin-listen", "192.0.2.1:1"], "--admin-listen"),
-            (&["--admin-listen", "127.0.0.1:50051"], "--listen"),
-            (&["--listen", "0.0.0.0:1"], "--allow-anonymous"),
-            (&["--public-name", "signal.example.org"], "--allow-anonymous"),
-            (&["--listen", "192.0.2.1:1"], "--auth jwt"),
-            (&["--auth", "jwt"], "--jwks"),
-            (&["--jwks", "keys.json"], "--auth jwt"),
-            (&["--auth", "jwt", "--jwt-secret", "0123456789012345678901234567890"], "--jwt-secret"),
-            (&["--jwt-max-ttl", "59s"], "--jwt-max-ttl"),
-            (&["--jwt-grace", "2h"], "--jwt-grace"),
-            (&["--max-bad-joins", "0"], "--max-bad-joins"),
-            (&["--bad-join-window", "25h"], "--bad-join-window"),
-            (&["--turn-secret", "s"], "--turn-url"),
-            (&["--turn-url", "turn:t.example", "--turn-secret", "s", "--turn-ttl", "25h"], "--turn-ttl"),
-            (&["--max-members", "0"], "--max-members"),
-            (&["--max-members", "1001"], "--max-room-members"),
-            (&["--heartbeat", "10ms"], "--heartbeat"),
-            (&["--max-sdp-bytes", "200000"], "--max-message-bytes"),
-            (&["--max-message-bytes", "300000"], "--mailbox-bytes"),
-        ] {
-            let error = parse(args).check().expect_err("must be refused");
-            assert!(error.contains(flag), "{args:?}: {error}");
-        }
-    }
-
-    #[test]
-    fn rooms_are_served_to_the_own_machine_only_and_at_one_place() {
-        for (args, served) in [
-            (&[][..], true),
-            (&["--listen", "127.0.0.1:0"], true),
-            (&["--listen", "[::1]:0"], true),
-            (&["--allow-anonymous", "--listen", "0.0.0.0:0"], false),
-            (&["--allow-anonymous", "--listen", "[::]:0"], false),
-            (&["--auth", "jwt", "--jwks", "keys.json", "--listen", "10.0.0.1:1"], false),
-            (&["--public-name", "localhost:8080,127.0.0.1:*"], true),
-            (&["--allow-anonymous", "--public-name", "localhost,signal.example.org"], false),
-            (&["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"], false),
-            (&["--allow-anonymous", "--listen", "192.0.2.1:1", "--admin-listen", "10.0.0.1:1"], false),
-        ] {
-            let config = parse(args);
-            assert_eq!(config.check(), Ok(()), "{args:?}");
-            assert_eq!(config.serves_rooms(), served, "{args:?}");
-        }
-    }
-
-    #[test]
-    fn malformed_values_are_refused() {
-        for args in [
-            ["--ice-server", "http://x"],
-            ["--ice-server", "stun:"],
-            ["--turn-url", "turn://x"],
-            ["--cors-origin", "*"],
-            ["--cors-origin", "https://a.example/"],
-            ["--cors-origin", "https://*.example"],
-            ["--cors-origin", "https://A.example"],
-            ["--store", "mysql://x"],
-            ["--resume-window", "30"],
-            ["--admin-listen", "127.0.0.1"],
-            ["--public-name", "https://signal.example.org"],
-            ["--public-name", "*.example.org"],
-            ["--public-name", ""],
-            ["--admin-ready-file", "without-a-port-to-tell"],
-        ] {
-            assert!(Cli::try_parse_from([&["signalbox"][..], &args].concat()).is_err(), "{args:?}");
-        }
-    }
-
-    #[test]
-    fn the_readme_has_every_setting_with_its_default_and_help() {
-        use clap::{Arg, CommandFactory};
-
-        let command = Cli::command();
-        let row = |arg: &Arg| {
-            let env = arg.get_env()?.to_string_lossy().into_owned();
-            let default = arg.get_default_values().first().map(|value| format!("`{}`", value.to_string_lossy()));
-            let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
-            Some(format!("| `--{}` | `{env}` | {} | {help} |\n", arg.get_long()?, default.unwrap_or_default()))
-        };
-        let table: String = command.get_arguments().filter_map(row).collect();
-        let readme = include_str!("../../../README.md");
-        assert!(table.lines().count() > 20);
-        assert!(readme.contains(&table), "README.md must hold this table:\n{table}");
-    }
-
-    #[test]
-    fn secrets_are_not_shown() {
-        let config = parse(&["--turn-url", "turn:t.example", "--turn-secret", "hunter2"]);
-        assert!(!format!("{config:?}").contains("hunter2"));
-        let config = parse(&["--store", "mongodb://ada:hunter2@a.example/rooms"]);
-        let shown = format!("{config:?}");
-        assert!(shown.contains("mongodb://a.example:27017/rooms") && !shown.contains("hunter2"), "{shown}");
-        for wrong in ["mongo://ada:hunter2@a.example", "mongodb://ada:hunter2@a.example:port"] {
-            let refused = Cli::try_parse_from(["signalbox", "--store", wrong]).expect_err(wrong);
-            let said = refused.to_string();
-            assert!(said.contains("--store") && !said.contains("hunter2"), "{said}");
-            assert_eq!(refused.exit_code(), 2);
         }
     }
 }

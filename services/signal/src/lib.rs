@@ -41,7 +41,7 @@ use crate::{
     config::Config,
     health::Health,
     hub::Hub,
-    listen::{Connections, H2Limits, Hosts, Network, Serves, Tcp},
+    listen::{Connections, Hosts, Network, Serves, Tcp, Tls},
     random::Random,
     store::Store,
 };
@@ -54,6 +54,7 @@ pub struct Server<L = Tcp> {
     config: Config,
     hub: Arc<Hub>,
     health: Health,
+    tls: Option<Arc<Tls>>,
     public: Port<L>,
     admin: Option<Port<Tcp>>,
 }
@@ -65,11 +66,18 @@ struct Port<L> {
 }
 
 impl<L: Network> Port<L> {
-    fn new(config: &Config, hub: &Arc<Hub>, health: &Health, listener: L, serves: Serves) -> Self {
+    fn new(
+        config: &Config,
+        hub: &Arc<Hub>,
+        health: &Health,
+        listener: L,
+        serves: Serves,
+        tls: Option<Arc<Tls>>,
+    ) -> Self {
         let bound = listener.local_addr().expect("a bound listener has an address");
         let hosts = Hosts::new(bound, config.public_name.clone());
         let app = listen::app(config, hub, health, serves, hosts);
-        Self { listener, connections: Connections::new(app, H2Limits { max_streams: config.max_streams }) }
+        Self { listener, connections: Connections::new(app, config, tls) }
     }
 
     /// Takes connections until `stop` is done, and gives up the listener then.
@@ -81,8 +89,14 @@ impl<L: Network> Port<L> {
 
 impl Server {
     /// Opens the store and binds the ports. The configuration has been checked.
-    pub async fn bind(config: Config) -> Result<Self, String> {
+    pub async fn bind(mut config: Config) -> Result<Self, String> {
         let authority = config.auth.authority()?;
+        let room = listen::room_for_connections();
+        if room < config.max_connections {
+            info!(room, "the system's limit on open files (ulimit -n) allows less than --max-connections");
+            config.max_connections = room;
+        }
+        let tls = Tls::open(&config)?;
         let store = config.store.open().await?;
         let listener = bind("--listen", config.listen).await?;
         let admin = match config.admin_listen {
@@ -92,9 +106,9 @@ impl Server {
         if !authority.asks_for_tokens() && !config.is_for_this_machine() {
             warn!(address = %config.listen, "there is no authentication: whoever reaches this port can join any room");
         }
-        let mut server = Self::new(config, store, authority, Random::system(), listener).await;
+        let mut server = Self::start(config, store, authority, Random::system(), listener, tls).await;
         let Self { config, hub, health, .. } = &server;
-        server.admin = admin.map(|listener| Port::new(config, hub, health, listener, Serves::admin()));
+        server.admin = admin.map(|listener| Port::new(config, hub, health, listener, Serves::admin(), None));
         Ok(server)
     }
 
@@ -110,9 +124,20 @@ async fn bind(flag: &str, address: SocketAddr) -> Result<Tcp, String> {
 }
 
 impl<L: Network> Server<L> {
-    /// A server on a listener, with a store and random bits of the caller's, and without another port. The
+    /// A server on a listener, with a store and random bits of the caller's, and without another port or TLS. The
     /// configuration has been checked.
     pub async fn new(config: Config, store: Arc<dyn Store>, authority: Authority, random: Random, listener: L) -> Self {
+        Self::start(config, store, authority, random, listener, None).await
+    }
+
+    async fn start(
+        config: Config,
+        store: Arc<dyn Store>,
+        authority: Authority,
+        random: Random,
+        listener: L,
+        tls: Option<Arc<Tls>>,
+    ) -> Self {
         let hub = Hub::new(store, authority, random, config.limits(), config.room_defaults());
         // A store that is away does not keep the server from starting: things may be started in any order.
         let is_well = hub.check_store().await;
@@ -120,8 +145,8 @@ impl<L: Network> Server<L> {
             warn!(store = %config.store, "the room store cannot be reached: rooms cannot be made or opened until it can");
         }
         let health = Health::new(is_well).await;
-        let public = Port::new(&config, &hub, &health, listener, Serves::public(&config));
-        Self { config, hub, health, public, admin: None }
+        let public = Port::new(&config, &hub, &health, listener, Serves::public(&config), tls.clone());
+        Self { config, hub, health, tls, public, admin: None }
     }
 
     /// The address that clients can connect to.
@@ -131,12 +156,13 @@ impl<L: Network> Server<L> {
 
     /// Serves until `stop` is done; then sends everybody away and ends, within the drain timeout at the latest.
     pub async fn run(self, stop: impl Future<Output = ()>) {
-        let Self { config, hub, health, public, admin } = self;
-        let background = [
+        let Self { config, hub, health, tls, public, admin } = self;
+        let mut background = vec![
             tokio::spawn(hub.clone().run_clock()),
             tokio::spawn(hub.authority().clone().watch_keys()),
             tokio::spawn(health.clone().report_store(hub.clone())),
         ];
+        background.extend(tls.map(|tls| tokio::spawn(tls.watch())));
         let bookkeeping = tokio::spawn(hub.clone().run_bookkeeping());
         let stopping = CancellationToken::new();
         let public = async {

@@ -2,9 +2,12 @@
 //! depends on who can reach it.
 
 mod accept;
+mod connection;
+mod files;
 mod gate;
 pub mod host;
 mod pages;
+mod tls;
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -21,8 +24,10 @@ use tower_http::{
 
 use self::gate::Gate;
 pub use self::{
-    accept::{Connections, H2Limits, Network, Tcp},
+    accept::{Connections, Network, Tcp},
+    files::room_for_connections,
     host::Hosts,
+    tls::Tls,
 };
 use crate::{
     config::{Config, Origin},

@@ -66,10 +66,11 @@ async fn serve(config: Config) -> Result<(), String> {
     info!(version = env!("CARGO_PKG_VERSION"), ?config, "configuration");
     // Before the port is bound: from then on a signal must end the server in an orderly way.
     let stop = stop_signal()?;
+    let tls = config.serves_tls();
     let server = Server::bind(config).await?;
     let nowhere = |error| format!("the listener has no address: {error}");
     let address = server.local_addr().map_err(nowhere)?;
-    info!(%address, "listening");
+    info!(tls, %address, "listening");
     if let Some(address) = server.admin_addr().map_err(nowhere)? {
         info!(%address, "admin port listening");
         write_ready_file("--admin-ready-file", admin_ready_file, address)?;

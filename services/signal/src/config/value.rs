@@ -97,7 +97,7 @@ impl TypedValueParser for SecretUrl {
 
 /// Whether an address can be reached from this machine or its private network only: loopback, RFC 1918, unique local
 /// (RFC 4193) or link-local.
-pub(super) fn is_private(ip: IpAddr) -> bool {
+pub(crate) fn is_private(ip: IpAddr) -> bool {
     match ip.to_canonical() {
         IpAddr::V4(ip) => ip.is_loopback() || ip.is_private() || ip.is_link_local(),
         IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),

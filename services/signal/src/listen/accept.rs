@@ -1,54 +1,38 @@
-//! The accept loop: sockets in, HTTP/1.1 and HTTP/2 connections served, until told to stop.
+//! The accept loop: sockets in, connections served, until told to stop.
 
-use std::{io, net::SocketAddr, time::Duration};
+mod census;
 
-use axum::{body::Body, serve::Listener};
-use http::Request;
-use hyper::body::Incoming;
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{conn::auto, graceful::GracefulShutdown},
-    service::TowerToHyperService,
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
 };
+
+use axum::serve::Listener;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
-    time,
+    sync::watch,
+    time::{self, Instant},
 };
-use tower::ServiceExt;
 use tracing::{debug, warn};
 
-use super::{App, gate::ArrivedAt};
-use crate::rpc::Peer;
+use self::census::{Census, Place};
+use super::{
+    App,
+    connection::{Arrival, ConnectionLimits, Http},
+    tls::Tls,
+};
+use crate::config::Config;
 
-/// Out of file descriptors, `accept` fails at once and over and over: wait before trying again.
-const ACCEPT_BACK_OFF: Duration = Duration::from_millis(50);
-/// A dead HTTP/2 peer is found after this long without a word...
-const PING_INTERVAL: Duration = Duration::from_secs(15);
-/// ... and this long without an answer to a PING.
-const PING_TIMEOUT: Duration = Duration::from_secs(5);
-/// The head of an HTTP/1.1 request must have arrived by then.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// What one stream may send before it is read.
-const STREAM_WINDOW: u32 = 64 * 1024;
-/// What one connection may send before it is read; lower shrinks h2's budget for small frames that are on their way.
-const CONNECTION_WINDOW: u32 = 1024 * 1024;
-/// Bytes of one stream that may wait in a connection's buffer for a slow reader.
-const SEND_BUFFER: usize = 64 * 1024;
-/// Bytes of a request's headers.
-const HEADER_LIST: u32 = 8 * 1024;
-/// Stream resets before a connection is ended: by the peer right after opening, and by ourselves for its mistakes.
-/// Left unset, the latter has no limit.
-const PENDING_RESETS: usize = 20;
-const LOCAL_RESETS: usize = 256;
-
-/// Limits of a connection that are settings.
-#[derive(Debug, Clone, Copy)]
-pub struct H2Limits {
-    /// Streams and calls that one connection may have open.
-    pub max_streams: u32,
-}
+/// Where the system has no more of what a connection needs, such as file descriptors, `accept` fails at once and over
+/// and over: wait before trying again, at first this long...
+const BACK_OFF: Duration = Duration::from_millis(10);
+/// ... then twice as long each time, up to this.
+const MAX_BACK_OFF: Duration = Duration::from_secs(1);
+/// How often one warns of the same thing.
+const WARN_EVERY: Duration = Duration::from_secs(3);
 
 /// A network to listen on.
 pub trait Network: Listener<Addr = SocketAddr> {
@@ -56,83 +40,109 @@ pub trait Network: Listener<Addr = SocketAddr> {
     fn arrived_at(_: &Self::Io) -> Option<SocketAddr> {
         None
     }
+
+    /// Whether a peer that should speak TLS has begun to speak HTTP, as far as can be told without reading.
+    fn speaks_http(_: &Self::Io) -> impl Future<Output = bool> + Send {
+        std::future::ready(false)
+    }
 }
 
 /// The connections of a listener.
 pub struct Connections {
-    http: auto::Builder<TokioExecutor>,
     app: App,
-    open: GracefulShutdown,
+    http: Arc<Http>,
+    tls: Option<Arc<Tls>>,
+    census: Arc<Census>,
+    /// Every connection holds a receiver.
+    stop: watch::Sender<()>,
 }
 
 impl Connections {
-    /// Serves `app`.
-    pub fn new(app: App, limits: H2Limits) -> Self {
-        let mut http = auto::Builder::new(TokioExecutor::new());
-        http.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
-        http.http2()
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(limits.max_streams)
-            .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
-            .max_header_list_size(HEADER_LIST)
-            .max_send_buf_size(SEND_BUFFER)
-            .max_pending_accept_reset_streams(PENDING_RESETS)
-            .max_local_error_reset_streams(LOCAL_RESETS)
-            .keep_alive_interval(PING_INTERVAL)
-            .keep_alive_timeout(PING_TIMEOUT);
-        Self { http, app, open: GracefulShutdown::new() }
+    /// Serves `app`, over TLS if that is given.
+    pub fn new(app: App, config: &Config, tls: Option<Arc<Tls>>) -> Self {
+        let http = Arc::new(Http::new(ConnectionLimits::new(config)));
+        let census = Census::new(config.max_connections, config.max_connections_per_address);
+        Self { app, http, tls, census, stop: watch::Sender::new(()) }
     }
 
     /// Takes connections until `stop` is done.
     pub async fn accept<L: Network>(&self, mut listener: L, stop: impl Future<Output = ()>) {
         tokio::pin!(stop);
+        let mut warned = Rarely::default();
         loop {
             tokio::select! {
                 biased;
                 () = &mut stop => return,
-                (socket, peer) = listener.accept() => self.serve(Peer(peer.ip()), L::arrived_at(&socket), socket),
+                (socket, address) = listener.accept() => match self.census.admit(address.ip()) {
+                    Ok(place) => drop(tokio::spawn(self.serve::<L>(socket, address.ip(), place))),
+                    Err(full) => if warned.is_time() {
+                        warn!("connections are turned away: {full}");
+                    }
+                },
             }
         }
     }
 
-    fn serve(
-        &self,
-        peer: Peer,
-        arrived_at: Option<SocketAddr>,
-        socket: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    ) {
-        let app = self.app.clone().map_request(move |request: Request<Incoming>| {
-            let mut request = request.map(Body::new);
-            request.extensions_mut().insert(peer);
-            if let Some(address) = arrived_at {
-                request.extensions_mut().insert(ArrivedAt(address));
+    /// Serves a connection to its end.
+    fn serve<L: Network>(&self, socket: L::Io, from: IpAddr, place: Place) -> impl Future<Output = ()> + Send + use<L> {
+        let at = Instant::now();
+        let (app, http, tls, mut stop) = (self.app.clone(), self.http.clone(), self.tls.clone(), self.stop.subscribe());
+        async move {
+            let _place = place;
+            let arrived_at = L::arrived_at(&socket);
+            let Some(tls) = tls else {
+                return http.serve(app, socket, Arrival { at, from, arrived_at, is_trusted: false }, stop).await;
+            };
+            let accepted = tokio::select! {
+                biased;
+                accepted = tls.accept::<L>(socket) => accepted,
+                _ = stop.changed() => return,
+            };
+            match accepted {
+                Ok(Some((socket, is_trusted))) => {
+                    http.serve(app, socket, Arrival { at, from, arrived_at, is_trusted }, stop).await;
+                }
+                Ok(None) => {}
+                Err(error) => debug!(%error, "no TLS came about"),
             }
-            request
-        });
-        let connection = self.http.serve_connection(TokioIo::new(socket), TowerToHyperService::new(app)).into_owned();
-        let connection = self.open.watch(connection);
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                // Lost connections and hostile bytes are no news: debug.
-                debug!(error, "connection ended");
-            }
-        });
+        }
     }
 
     /// Tells every connection to end after what is under way, and waits for that.
     pub async fn finish(self) {
-        self.open.shutdown().await;
+        // Nobody is left to tell if there is no receiver.
+        let _ = self.stop.send(());
+        self.stop.closed().await;
+    }
+}
+
+/// Says when it is time to warn of something again.
+#[derive(Default)]
+struct Rarely(Option<Instant>);
+
+impl Rarely {
+    fn is_time(&mut self) -> bool {
+        let now = Instant::now();
+        let is_time = self.0.is_none_or(|last| now - last >= WARN_EVERY);
+        if is_time {
+            self.0 = Some(now);
+        }
+        is_time
     }
 }
 
 /// TCP sockets, as the connections need them.
-pub struct Tcp(TcpListener);
+pub struct Tcp {
+    listener: TcpListener,
+    back_off: Duration,
+    warned: Rarely,
+}
 
 impl Tcp {
     /// Binds an address.
     pub async fn bind(address: SocketAddr) -> io::Result<Self> {
-        TcpListener::bind(address).await.map(Self)
+        let listener = TcpListener::bind(address).await?;
+        Ok(Self { listener, back_off: BACK_OFF, warned: Rarely::default() })
     }
 }
 
@@ -142,29 +152,41 @@ impl Listener for Tcp {
 
     async fn accept(&mut self) -> (TcpStream, SocketAddr) {
         loop {
-            let accepted = self.0.accept().await.and_then(|(socket, address)| {
+            let accepted = self.listener.accept().await.and_then(|(socket, address)| {
                 tune(&socket)?;
                 Ok((socket, address))
             });
             match accepted {
-                Ok(accepted) => return accepted,
+                Ok(accepted) => {
+                    self.back_off = BACK_OFF;
+                    return accepted;
+                }
                 Err(error) if is_of_one_connection(&error) => debug!(%error, "connection lost before it was served"),
                 Err(error) => {
-                    warn!(%error, "cannot take connections");
-                    time::sleep(ACCEPT_BACK_OFF).await;
+                    if self.warned.is_time() {
+                        warn!(%error, "cannot take connections");
+                    }
+                    time::sleep(self.back_off).await;
+                    self.back_off = (2 * self.back_off).min(MAX_BACK_OFF);
                 }
             }
         }
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.0.local_addr()
+        self.listener.local_addr()
     }
 }
 
 impl Network for Tcp {
     fn arrived_at(socket: &TcpStream) -> Option<SocketAddr> {
         socket.local_addr().ok()
+    }
+
+    async fn speaks_http(socket: &TcpStream) -> bool {
+        // A method, or the preface of HTTP/2; TLS begins with 22.
+        let mut first = [0];
+        socket.peek(&mut first).await.is_ok_and(|read| read == 1) && first[0].is_ascii_uppercase()
     }
 }
 

@@ -106,6 +106,14 @@ impl PublicName {
         self.name.is_loopback()
     }
 
+    /// The name without its port.
+    pub(crate) fn host(&self) -> String {
+        match &self.name.host {
+            Host::Ip(ip) => ip.to_string(),
+            Host::Name(name) => name.clone(),
+        }
+    }
+
     /// Whether `authority` is this name, for a server that listens on `port`.
     fn covers(&self, authority: &Authority, port: u16) -> bool {
         let is_usual = matches!(authority.port, None | Some(80 | 443)) || authority.port == Some(port);

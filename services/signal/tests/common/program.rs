@@ -10,8 +10,9 @@ use http::{Method, StatusCode};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::{
-    io::{AsyncBufReadExt, AsyncReadExt, BufReader},
+    io::{AsyncBufReadExt, BufReader},
     process::{Child, Command},
+    sync::watch,
     task::JoinHandle,
 };
 
@@ -41,7 +42,9 @@ pub(crate) async fn run(folder: &Path, flags: &[&str]) -> Output {
 pub(crate) struct Program {
     pub(crate) addr: SocketAddr,
     child: Child,
-    log: JoinHandle<String>,
+    log: watch::Sender<String>,
+    /// Done when the log is whole.
+    reading: JoinHandle<()>,
     folder: TempDir,
 }
 
@@ -72,18 +75,28 @@ impl Program {
             addr.set_ip(Ipv4Addr::LOCALHOST.into());
         }
         let mut stdout = child.stdout.take().expect("piped");
-        let log = tokio::spawn(async move {
+        let is_tls = log.contains("tls=true");
+        let log = watch::Sender::new(log);
+        let lines = log.clone();
+        let reading = tokio::spawn(async move {
             let mut printed = String::new();
             let printing = async { stdout.read_to_string(&mut printed).await.expect("text") };
-            let logging = async { stderr.read_to_string(&mut log).await.expect("a log of text") };
+            let mut line = String::new();
+            let logging = async {
+                while stderr.read_line(&mut line).await.expect("a log of text") > 0 {
+                    lines.send_modify(|log| log.push_str(&line));
+                    line.clear();
+                }
+            };
             tokio::join!(printing, logging);
             assert_eq!(printed, "", "a server logs to standard error, and prints nothing");
-            log
         });
-        // It accepts only once everything of its start is done.
-        let health = request(addr, Version::Http1, Method::GET, "/healthz", &[], "").await.expect("it serves");
-        assert_eq!(health.status(), StatusCode::OK);
-        Self { addr, child, log, folder }
+        if !is_tls {
+            // It accepts only once everything of its start is done.
+            let health = request(addr, Version::Http1, Method::GET, "/healthz", &[], "").await.expect("it serves");
+            assert_eq!(health.status(), StatusCode::OK);
+        }
+        Self { addr, child, log, reading, folder }
     }
 
     /// The folder that the program was started in.
@@ -91,15 +104,26 @@ impl Program {
         self.folder.path()
     }
 
+    /// The process.
+    pub(crate) fn pid(&self) -> Pid {
+        self.child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?)).expect("it runs")
+    }
+
+    /// Waits until the log has that for the given time.
+    pub(crate) async fn logs(&self, text: &str, times: usize) {
+        let mut log = self.log.subscribe();
+        within(DEADLINE, log.wait_for(|log| log.matches(text).count() >= times)).await.expect("the log is read");
+    }
+
     /// Sends a signal.
     pub(crate) fn signal(&self, signal: Signal) {
-        let pid = self.child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?)).expect("it runs");
-        kill_process(pid, signal).expect("it is a child of this process");
+        kill_process(self.pid(), signal).expect("it is a child of this process");
     }
 
     /// Waits until the program has ended; returns its log too.
     pub(crate) async fn end(mut self) -> (ExitStatus, String) {
         let status = within(DEADLINE, self.child.wait()).await.expect("a child");
-        (status, within(DEADLINE, self.log).await.expect("the log is read"))
+        within(DEADLINE, self.reading).await.expect("the log is read");
+        (status, self.log.borrow().clone())
     }
 }

@@ -17,10 +17,7 @@ use tokio::{sync::mpsc, task::JoinSet};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Streaming, transport::Channel};
 
-use crate::{
-    common::{connect, within},
-    program::Program,
-};
+use crate::common::{connect, program::Program, within};
 
 const SESSIONS: usize = 5000;
 const SESSIONS_PER_CONNECTION: usize = 200;

@@ -4,16 +4,14 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use signalbox_proto::v1::{RemoveMemberRequest, rooms_client::RoomsClient, subscribe_request::Open};
 
-use crate::{
-    common::{
-        body, connect,
-        jwt::{self, Key},
-        native::{Member, Ticket},
-        say,
-        web::{Web, WebMember},
-        with_token,
-    },
+use crate::common::{
+    body, connect,
+    jwt::{self, Key},
+    native::{Member, Ticket},
     program::Program,
+    say,
+    web::{Web, WebMember},
+    with_token,
 };
 
 /// How log lines look.

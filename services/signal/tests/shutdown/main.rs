@@ -8,6 +8,5 @@ mod common;
 mod canary;
 mod drain;
 mod logs;
-use common::program;
 mod start;
 mod stop;

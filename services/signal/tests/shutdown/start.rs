@@ -6,9 +6,9 @@ use http::{Method, StatusCode};
 use rustix::process::Signal;
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::{
-    common::raw::{Version, request},
+use crate::common::{
     program::{Program, run},
+    raw::{Version, request},
 };
 
 #[tokio::test]

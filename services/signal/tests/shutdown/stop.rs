@@ -13,15 +13,13 @@ use tonic::{Code, Status};
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 use tonic_types::StatusExt;
 
-use crate::{
-    common::{
-        DEADLINE, assert_error, body, connect,
-        native::{Member, Stream},
-        say,
-        web::{Web, WebMember, frame},
-        within,
-    },
+use crate::common::{
+    DEADLINE, assert_error, body, connect,
+    native::{Member, Stream},
     program::Program,
+    say,
+    web::{Web, WebMember, frame},
+    within,
 };
 
 fn assert_sent_to_resume((go_away, status): (GoAway, Status)) {
