@@ -1,0 +1,145 @@
+//! Hostile connections to a real server process: each is ended or does no harm, takes little memory, and is not noticed by
+//! honest members on other connections.
+
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod addresses;
+mod files;
+mod floods;
+mod resets;
+mod silence;
+mod wire;
+
+use std::{
+    fs,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use rustix::process::{Pid, Signal};
+use tokio::{sync::watch, task::JoinHandle, time};
+
+use self::common::{DEADLINE, body, native::Member, program::Program, say, within};
+
+/// Memory in KiB that an attack may cost the server, and what each more of its connections may where there are many.
+const MAX_GROWTH: u64 = 8 * 1024;
+const MAX_PER_CONNECTION: u64 = 24;
+/// How often its memory is looked at.
+const LOOK: Duration = Duration::from_millis(20);
+/// Signals that honest members exchange after an attack.
+const MORE: u64 = 20;
+/// Time between signals of honest members, who keep to their limit.
+const PACE: Duration = Duration::from_millis(25);
+
+/// Attacks a server with these flags, while two honest members exchange signals; returns its log.
+async fn attack(flags: &[&str], attack: impl AsyncFnOnce(&Program)) -> String {
+    attack_by_many(0, flags, attack).await
+}
+
+/// The same for an attack that needs many connections.
+async fn attack_by_many(connections: u64, flags: &[&str], attack: impl AsyncFnOnce(&Program)) -> String {
+    let program = Program::start(flags).await;
+    let mut pair = Pair::start(&program).await;
+    // What the first of everything costs is no growth.
+    wire::H2::connect(program.addr).await.call_health().await;
+    let memory = Memory::watch(program.pid());
+
+    attack(&program).await;
+
+    // What it has left behind shows by then.
+    pair.exchanges(MORE).await;
+    let (before, most) = memory.stop().await;
+    pair.stop().await;
+    program.signal(Signal::TERM);
+    let (status, log) = program.end().await;
+    assert!(status.success(), "{log}");
+    assert!(!log.contains("panicked"), "{log}");
+    eprintln!("memory: {before} KiB before, {most} KiB at most");
+    let limit = before + MAX_GROWTH + connections * MAX_PER_CONNECTION;
+    assert!(most <= limit, "it took {} KiB", most - before);
+    log
+}
+
+/// Two honest members.
+struct Pair {
+    exchanged: watch::Receiver<u64>,
+    task: JoinHandle<()>,
+}
+
+impl Pair {
+    async fn start(program: &Program) -> Self {
+        let mut ann = Member::join_with(program.addr, say::join("honest")).await;
+        let mut ben = Member::join_with(program.addr, say::join("honest")).await;
+        body!(ann.next().await, MemberJoined);
+        let (count, exchanged) = watch::channel(0);
+        let task = tokio::spawn(async move {
+            for seq in 1.. {
+                for _ in 0..2 {
+                    ann.send(say::numbered(seq, "", say::data(&seq.to_string()))).await;
+                    let heard = ben.event().await;
+                    assert_eq!(body!(heard, Data).text, seq.to_string(), "each once, in order");
+                    std::mem::swap(&mut ann, &mut ben);
+                }
+                if count.send(seq).is_err() {
+                    return;
+                }
+                time::sleep(PACE).await;
+            }
+        });
+        Self { exchanged, task }
+    }
+
+    /// Waits until they have exchanged some more.
+    async fn exchanges(&mut self, more: u64) {
+        let goal = *self.exchanged.borrow() + more;
+        let reached = within(DEADLINE, self.exchanged.wait_for(|count| *count >= goal)).await;
+        assert!(reached.is_ok(), "honest members lost something");
+    }
+
+    async fn stop(self) {
+        eprintln!("{} signals each way meanwhile", *self.exchanged.borrow());
+        drop(self.exchanged);
+        self.task.await.expect("honest members lost nothing");
+    }
+}
+
+/// The most memory that a process has.
+struct Memory {
+    before: u64,
+    over: Arc<AtomicBool>,
+    most: JoinHandle<u64>,
+}
+
+impl Memory {
+    fn watch(pid: Pid) -> Self {
+        let before = resident_kib(pid);
+        let over = Arc::new(AtomicBool::new(false));
+        let told = over.clone();
+        let most = tokio::spawn(async move {
+            let mut most = before;
+            while !told.load(Ordering::Relaxed) {
+                most = most.max(resident_kib(pid));
+                time::sleep(LOOK).await;
+            }
+            most
+        });
+        Self { before, over, most }
+    }
+
+    async fn stop(self) -> (u64, u64) {
+        self.over.store(true, Ordering::Relaxed);
+        (self.before, self.most.await.unwrap())
+    }
+}
+
+fn resident_kib(pid: Pid) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero())).expect("Linux, and it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it has memory");
+    line.split_whitespace().next().and_then(|kib| kib.parse().ok()).expect("a number")
+}
