@@ -60,7 +60,7 @@ export async function startServer(t, { args = [], port = 0, store } = {}) {
     if (child.exitCode !== null) throw new Error(`the server exited with ${child.exitCode}`);
     return existsSync(readyFile) && readFileSync(readyFile, 'utf8').trim();
   });
-  const url = address.includes('://') ? address : `http://${address}`;
+  const url = `${args.includes('--tls-self-signed') ? 'https' : 'http'}://${address}`;
   return { url, port: Number(new URL(url).port), stop };
 }
 
