@@ -9,6 +9,9 @@ pub enum Error {
     /// The address is not one.
     #[error("not a server address: {0}")]
     Address(String),
+    /// What was given as certificates holds none.
+    #[error("not a certificate in PEM")]
+    Certificate,
     /// The server said no. Branch on code and reason (signal.proto has the table), never on the text.
     #[error("{message} ({code:?}/{reason})")]
     Refused {
@@ -32,7 +35,7 @@ impl Error {
     pub fn reason(&self) -> &str {
         match self {
             Self::Refused { reason, .. } => reason,
-            Self::Address(_) | Self::NoToken(_) | Self::Protocol(_) => "",
+            Self::Address(_) | Self::Certificate | Self::NoToken(_) | Self::Protocol(_) => "",
         }
     }
 
@@ -48,7 +51,7 @@ impl Error {
             },
             // The application's server has its troubles, too.
             Self::NoToken(_) => true,
-            Self::Address(_) | Self::Protocol(_) => false,
+            Self::Address(_) | Self::Certificate | Self::Protocol(_) => false,
         }
     }
 }

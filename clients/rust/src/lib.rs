@@ -37,7 +37,11 @@ mod token;
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(feature = "tls")]
+use rustls_pki_types::{CertificateDer, pem::PemObject};
 pub use signalbox_proto::v1;
+#[cfg(feature = "tls")]
+use tonic::transport::{Certificate, ClientTlsConfig};
 use tonic::transport::{Channel, Endpoint};
 
 use self::token::Source;
@@ -60,21 +64,29 @@ type Dial = Arc<dyn Fn() -> Channel + Send + Sync>;
 type Jitter = Arc<dyn Fn() -> f64 + Send + Sync>;
 
 impl Client {
-    /// A client of the server at `url`, such as `http://127.0.0.1:50051`. Connects when a session is opened; each
-    /// session has a connection of its own, and a new one each time it resumes.
+    /// A client of the server at `url`, such as `http://127.0.0.1:50051`, or with the feature `tls`
+    /// `https://signal.example.org`, whose certificate must come of an authority that browsers trust. Connects when a
+    /// session is opened; each session has a connection of its own, and a new one each time it resumes.
     pub fn new(url: &str) -> Result<Self, Error> {
-        let endpoint = Endpoint::from_shared(url.to_owned())
-            .map_err(|error| Error::Address(error.to_string()))?
-            .connect_timeout(Duration::from_secs(3))
-            .tcp_nodelay(true)
-            // A connection that died without a word is found within 15 s.
-            .http2_keep_alive_interval(Duration::from_secs(10))
-            .keep_alive_timeout(Duration::from_secs(5))
-            .keep_alive_while_idle(true);
+        let endpoint = endpoint(url)?;
         #[cfg(feature = "tls")]
-        let endpoint = endpoint
-            .tls_config(tonic::transport::ClientTlsConfig::new().with_webpki_roots())
-            .map_err(|error| Error::Address(error.to_string()))?;
+        let endpoint = with_tls(endpoint, ClientTlsConfig::new().with_webpki_roots())?;
+        Ok(Self::with_dial(move || endpoint.connect_lazy()))
+    }
+
+    /// The same for a server whose certificate comes of one of these authorities, in PEM, and of no other. A server
+    /// with a certificate of its own making is its own authority: give that certificate.
+    #[cfg(feature = "tls")]
+    pub fn with_roots(url: &str, pem: &str) -> Result<Self, Error> {
+        let endpoint = endpoint(url)?;
+        if endpoint.uri().scheme_str() != Some("https") {
+            return Err(Error::Address("with certificates it must begin with https://".to_owned()));
+        }
+        let roots: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
+        if roots.map_or(true, |roots| roots.is_empty()) {
+            return Err(Error::Certificate);
+        }
+        let endpoint = with_tls(endpoint, ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem)))?;
         Ok(Self::with_dial(move || endpoint.connect_lazy()))
     }
 
@@ -116,4 +128,20 @@ impl Client {
     pub async fn join(&self, join: v1::Join) -> Result<Session, Error> {
         driver::open(self.clone(), join).await
     }
+}
+
+fn endpoint(url: &str) -> Result<Endpoint, Error> {
+    let endpoint = Endpoint::from_shared(url.to_owned()).map_err(|error| Error::Address(error.to_string()))?;
+    Ok(endpoint
+        .connect_timeout(Duration::from_secs(3))
+        .tcp_nodelay(true)
+        // A connection that died without a word is found within 15 s.
+        .http2_keep_alive_interval(Duration::from_secs(10))
+        .keep_alive_timeout(Duration::from_secs(5))
+        .keep_alive_while_idle(true))
+}
+
+#[cfg(feature = "tls")]
+fn with_tls(endpoint: Endpoint, tls: ClientTlsConfig) -> Result<Endpoint, Error> {
+    endpoint.tls_config(tls).map_err(|error| Error::Address(error.to_string()))
 }

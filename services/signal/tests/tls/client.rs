@@ -113,7 +113,8 @@ impl Client {
             let client = client.clone();
             async move { client.connect(addr).await.map(TokioIo::new) }
         });
-        let endpoint = Endpoint::from_shared(format!("https://localhost:{}", addr.port())).unwrap();
+        // The connector speaks TLS; tonic must not add its own.
+        let endpoint = Endpoint::from_shared(format!("http://localhost:{}", addr.port())).unwrap();
         endpoint.connect_with_connector(connector).await.expect("TLS and HTTP/2")
     }
 }

@@ -7,6 +7,7 @@ mod common;
 
 mod certificates;
 mod client;
+mod native;
 mod protocols;
 mod trusted;
 
@@ -21,6 +22,7 @@ use self::{
 struct Served {
     server: TestServer,
     client: Client,
+    authority: Authority,
     folder: TempDir,
 }
 
@@ -32,5 +34,5 @@ async fn serve(flags: &[&str]) -> Served {
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     let (cert, key) = (path("cert.pem"), path("key.pem"));
     let server = TestServer::start(&[&["--tls-cert", &cert, "--tls-key", &key], flags].concat()).await;
-    Served { server, client: Client::trusting(&authority.pem()), folder }
+    Served { server, client: Client::trusting(&authority.pem()), authority, folder }
 }
