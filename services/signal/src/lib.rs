@@ -77,7 +77,7 @@ impl<L: Network> Port<L> {
         let bound = listener.local_addr().expect("a bound listener has an address");
         let hosts = Hosts::new(bound, config.public_name.clone());
         let app = listen::app(config, hub, health, serves, hosts);
-        Self { listener, connections: Connections::new(app, config, tls) }
+        Self { listener, connections: Connections::new(app, &config.connections, tls) }
     }
 
     /// Takes connections until `stop` is done, and gives up the listener then.
@@ -92,9 +92,9 @@ impl Server {
     pub async fn bind(mut config: Config) -> Result<Self, String> {
         let authority = config.auth.authority()?;
         let room = listen::room_for_connections();
-        if room < config.max_connections {
+        if room < config.connections.max_connections {
             info!(room, "the system's limit on open files (ulimit -n) allows less than --max-connections");
-            config.max_connections = room;
+            config.connections.max_connections = room;
         }
         let tls = Tls::open(&config)?;
         let store = config.store.open().await?;

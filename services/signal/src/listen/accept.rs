@@ -21,10 +21,10 @@ use tracing::{debug, warn};
 use self::census::{Census, Place};
 use super::{
     App,
-    connection::{Arrival, ConnectionLimits, Http},
+    connection::{Arrival, Http},
     tls::Tls,
 };
-use crate::config::Config;
+use crate::config::ConnectionConfig;
 
 /// Where the system has no more of what a connection needs, such as file descriptors, `accept` fails at once and over
 /// and over: wait before trying again, at first this long...
@@ -41,9 +41,9 @@ pub trait Network: Listener<Addr = SocketAddr> {
         None
     }
 
-    /// Whether a peer that should speak TLS has begun to speak HTTP, as far as can be told without reading.
-    fn speaks_http(_: &Self::Io) -> impl Future<Output = bool> + Send {
-        std::future::ready(false)
+    /// Waits until the peer has said something: its first byte, which is left to be read, where that can be told.
+    fn first_byte(_: &Self::Io) -> impl Future<Output = io::Result<Option<u8>>> + Send {
+        std::future::ready(Ok(None))
     }
 }
 
@@ -59,8 +59,8 @@ pub struct Connections {
 
 impl Connections {
     /// Serves `app`, over TLS if that is given.
-    pub fn new(app: App, config: &Config, tls: Option<Arc<Tls>>) -> Self {
-        let http = Arc::new(Http::new(ConnectionLimits::new(config)));
+    pub fn new(app: App, config: &ConnectionConfig, tls: Option<Arc<Tls>>) -> Self {
+        let http = Arc::new(Http::new(config.clone()));
         let census = Census::new(config.max_connections, config.max_connections_per_address);
         Self { app, http, tls, census, stop: watch::Sender::new(()) }
     }
@@ -86,24 +86,24 @@ impl Connections {
     /// Serves a connection to its end.
     fn serve<L: Network>(&self, socket: L::Io, from: IpAddr, place: Place) -> impl Future<Output = ()> + Send + use<L> {
         let at = Instant::now();
-        let (app, http, tls, mut stop) = (self.app.clone(), self.http.clone(), self.tls.clone(), self.stop.subscribe());
+        let deadline = at + self.http.first_request();
+        let (app, http, tls, stop) = (self.app.clone(), self.http.clone(), self.tls.clone(), self.stop.subscribe());
+        // Until it says something a connection costs no more than its socket and this task: what is large is boxed.
         async move {
             let _place = place;
+            let Some(Ok(first)) = until(deadline, stop.clone(), L::first_byte(&socket)).await else { return };
             let arrived_at = L::arrived_at(&socket);
             let Some(tls) = tls else {
-                return http.serve(app, socket, Arrival { at, from, arrived_at, is_trusted: false }, stop).await;
+                let arrival = Arrival { at, from, arrived_at, is_trusted: false };
+                return Box::pin(http.serve(app, socket, arrival, stop)).await;
             };
-            let accepted = tokio::select! {
-                biased;
-                accepted = tls.accept::<L>(socket) => accepted,
-                _ = stop.changed() => return,
-            };
-            match accepted {
-                Ok(Some((socket, is_trusted))) => {
-                    http.serve(app, socket, Arrival { at, from, arrived_at, is_trusted }, stop).await;
+            match until(deadline, stop.clone(), Box::pin(tls.accept(socket, first))).await {
+                Some(Ok(Some((socket, is_trusted)))) => {
+                    let arrival = Arrival { at, from, arrived_at, is_trusted };
+                    Box::pin(http.serve(app, socket, arrival, stop)).await;
                 }
-                Ok(None) => {}
-                Err(error) => debug!(%error, "no TLS came about"),
+                Some(Err(error)) => debug!(%error, "no TLS came about"),
+                Some(Ok(None)) | None => {}
             }
         }
     }
@@ -113,6 +113,19 @@ impl Connections {
         // Nobody is left to tell if there is no receiver.
         let _ = self.stop.send(());
         self.stop.closed().await;
+    }
+}
+
+/// What comes of the beginning of a connection; nothing if the deadline or the order to stop comes first.
+async fn until<T>(deadline: Instant, mut stop: watch::Receiver<()>, beginning: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        biased;
+        done = beginning => Some(done),
+        _ = stop.changed() => None,
+        () = time::sleep_until(deadline) => {
+            debug!("connection ended: it has not begun in time");
+            None
+        }
     }
 }
 
@@ -183,10 +196,12 @@ impl Network for Tcp {
         socket.local_addr().ok()
     }
 
-    async fn speaks_http(socket: &TcpStream) -> bool {
-        // A method, or the preface of HTTP/2; TLS begins with 22.
+    async fn first_byte(socket: &TcpStream) -> io::Result<Option<u8>> {
         let mut first = [0];
-        socket.peek(&mut first).await.is_ok_and(|read| read == 1) && first[0].is_ascii_uppercase()
+        match socket.peek(&mut first).await? {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            _ => Ok(Some(first[0])),
+        }
     }
 }
 

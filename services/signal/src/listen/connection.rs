@@ -31,7 +31,7 @@ use super::{
     App,
     gate::{ArrivedAt, EXCHANGE},
 };
-use crate::{config::Config, rpc::Peer};
+use crate::{config::ConnectionConfig, rpc::Peer};
 
 /// A dead HTTP/2 peer is found after this long without a word...
 const PING_INTERVAL: Duration = Duration::from_secs(15);
@@ -60,33 +60,6 @@ const TRUSTED_STREAMS: u32 = 256;
 /// How long a connection that is told to end may take to do so.
 const LINGER: Duration = Duration::from_millis(500);
 
-/// Limits of a connection that are settings.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct ConnectionLimits {
-    /// Streams and calls that one connection may have open.
-    max_streams: u32,
-    /// How soon the first request must have arrived.
-    first_request: Duration,
-    /// How long a connection may be without a stream.
-    idle: Duration,
-    /// Streams that the peer may give up, a second and at once.
-    resets_per_second: u32,
-    reset_burst: u32,
-}
-
-impl ConnectionLimits {
-    /// Those of the settings.
-    pub(super) fn new(config: &Config) -> Self {
-        Self {
-            max_streams: config.max_streams,
-            first_request: config.first_request_timeout,
-            idle: config.idle_timeout,
-            resets_per_second: config.max_resets_per_second,
-            reset_burst: config.reset_burst,
-        }
-    }
-}
-
 /// Who has come, and when.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Arrival {
@@ -103,13 +76,18 @@ pub(super) struct Arrival {
 pub(super) struct Http {
     public: auto::Builder<TokioExecutor>,
     trusted: auto::Builder<TokioExecutor>,
-    limits: ConnectionLimits,
+    limits: ConnectionConfig,
 }
 
 impl Http {
-    pub(super) fn new(limits: ConnectionLimits) -> Self {
+    pub(super) fn new(limits: ConnectionConfig) -> Self {
         let trusted = limits.max_streams.max(TRUSTED_STREAMS);
         Self { public: builder(limits.max_streams), trusted: builder(trusted), limits }
+    }
+
+    /// How soon the first request of a connection must have arrived.
+    pub(super) fn first_request(&self) -> Duration {
+        self.limits.first_request_timeout
     }
 
     /// Serves a connection to its end. It is asked to end when `stop` changes.
@@ -119,12 +97,12 @@ impl Http {
     {
         let limits = &self.limits;
         let http = if arrival.is_trusted { &self.trusted } else { &self.public };
-        let resets = (!arrival.is_trusted).then_some((limits.resets_per_second, limits.reset_burst));
+        let resets = (!arrival.is_trusted).then_some((limits.max_resets_per_second, limits.reset_burst));
         let activity = Arc::new(Activity::new(resets));
         let requests = Requests { app, activity: activity.clone(), arrival };
         let connection = http.serve_connection(TokioIo::new(socket), requests);
         tokio::pin!(connection);
-        let timer = sleep_until(arrival.at + limits.first_request);
+        let timer = sleep_until(arrival.at + limits.first_request_timeout);
         tokio::pin!(timer);
         let (mut closing, mut stopping) = (false, false);
         loop {
@@ -144,7 +122,7 @@ impl Http {
                 }
                 () = timer.as_mut() => {
                     let now = Instant::now();
-                    let due = activity.due(now, limits.idle);
+                    let due = activity.due(now, limits.idle_timeout);
                     if closing && (due <= now || !activity.has_begun()) {
                         return debug!("connection ended: nothing was asked for too long");
                     }

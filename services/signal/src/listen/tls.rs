@@ -4,8 +4,7 @@
 mod self_signed;
 
 use std::{
-    fs,
-    io::{self, ErrorKind},
+    fs, io,
     net::IpAddr,
     path::{Path, PathBuf},
     sync::{Arc, PoisonError, RwLock},
@@ -14,27 +13,24 @@ use std::{
 
 use ring::digest::{SHA256, digest};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     sync::Semaphore,
     time,
 };
 use tokio_rustls::{
-    TlsAcceptor,
+    LazyConfigAcceptor,
     rustls::{
         RootCertStore, ServerConfig,
         crypto::ring as provider,
         pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
-        server::WebPkiClientVerifier,
+        server::{Acceptor, WebPkiClientVerifier},
     },
     server::TlsStream,
 };
 use tracing::{info, warn};
 
-use super::Network;
 use crate::config::Config;
 
-/// How long a handshake may take, with its wait for a turn.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Handshakes at the same time; more wait. An established connection needs far less memory.
 const MAX_HANDSHAKES: usize = 256;
 /// How often it is looked whether the files have changed.
@@ -51,7 +47,7 @@ const MAX_REQUEST: u64 = 64 * 1024;
 pub struct Tls {
     files: Files,
     read: Contents,
-    current: RwLock<TlsAcceptor>,
+    current: RwLock<Arc<ServerConfig>>,
     turns: Semaphore,
 }
 
@@ -84,7 +80,7 @@ impl Tls {
         };
         let files = Files { certificate, key, client_ca: config.tls_client_ca.clone() };
         let read = files.read()?;
-        let current = RwLock::new(read.acceptor()?);
+        let current = RwLock::new(read.config()?);
         let turns = Semaphore::new(MAX_HANDSHAKES);
         Ok(Some(Arc::new(Self { files, read, current, turns })))
     }
@@ -106,9 +102,9 @@ impl Tls {
                 None => found.as_ref() == Ok(&self.read),
             };
             if is_at_rest && !is_known {
-                match found.as_ref().map_err(Clone::clone).and_then(Contents::acceptor) {
-                    Ok(acceptor) => {
-                        *self.current.write().unwrap_or_else(PoisonError::into_inner) = acceptor;
+                match found.as_ref().map_err(Clone::clone).and_then(Contents::config) {
+                    Ok(config) => {
+                        *self.current.write().unwrap_or_else(PoisonError::into_inner) = config;
                     }
                     Err(error) => warn!(error, "the changed TLS files are no use: the certificates before stay"),
                 }
@@ -118,24 +114,27 @@ impl Tls {
         }
     }
 
-    /// Speaks TLS on a connection. Says whether its peer has shown a certificate of a trusted client; `None` if it spoke
-    /// HTTP and was told so.
-    pub(super) async fn accept<L: Network>(&self, mut socket: L::Io) -> io::Result<Option<(TlsStream<L::Io>, bool)>> {
-        let handshake = async {
-            if L::speaks_http(&socket).await {
-                socket.write_all(SPEAK_TLS).await?;
-                socket.shutdown().await?;
-                // What it says must be read, or the answer is lost with the connection.
-                tokio::io::copy(&mut socket.take(MAX_REQUEST), &mut tokio::io::sink()).await?;
-                return Ok(None);
-            }
-            let _turn = self.turns.acquire().await;
-            let acceptor = self.current.read().unwrap_or_else(PoisonError::into_inner).clone();
-            let stream = acceptor.accept(socket).await?;
-            let is_trusted = stream.get_ref().1.peer_certificates().is_some();
-            Ok(Some((stream, is_trusted)))
-        };
-        time::timeout(HANDSHAKE_TIMEOUT, handshake).await.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()))
+    /// Speaks TLS on a connection that begins with that byte. Says whether its peer has shown a certificate of a trusted
+    /// client; `None` if it spoke HTTP and was told so.
+    pub(super) async fn accept<S>(&self, mut socket: S, first: Option<u8>) -> io::Result<Option<(TlsStream<S>, bool)>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        // A method, or the preface of HTTP/2; TLS begins with 22.
+        if first.is_some_and(|first| first.is_ascii_uppercase()) {
+            socket.write_all(SPEAK_TLS).await?;
+            socket.shutdown().await?;
+            // What it says must be read, or the answer is lost with the connection.
+            tokio::io::copy(&mut socket.take(MAX_REQUEST), &mut tokio::io::sink()).await?;
+            return Ok(None);
+        }
+        // Who has not said its hello to the end takes nobody's turn.
+        let hello = LazyConfigAcceptor::new(Acceptor::default(), socket).await?;
+        let _turn = self.turns.acquire().await;
+        let config = self.current.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let stream = hello.into_stream(config).await?;
+        let is_trusted = stream.get_ref().1.peer_certificates().is_some();
+        Ok(Some((stream, is_trusted)))
     }
 }
 
@@ -151,7 +150,7 @@ impl Files {
 }
 
 impl Contents {
-    fn acceptor(&self) -> Result<TlsAcceptor, String> {
+    fn config(&self) -> Result<Arc<ServerConfig>, String> {
         let certificates = certificates("--tls-cert", &self.certificate)?;
         let key = PrivateKeyDer::from_pem_slice(&self.key)
             .map_err(|error| format!("--tls-key: there is no private key in PEM: {error}"))?;
@@ -180,7 +179,7 @@ impl Contents {
             .map_err(|error| format!("--tls-cert and --tls-key do not go together: {error}"))?;
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         info!(sha256 = fingerprint, "TLS certificate");
-        Ok(TlsAcceptor::from(Arc::new(config)))
+        Ok(Arc::new(config))
     }
 }
 

@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use bytes::BufMut;
 use prost::Message;
-use signalbox_proto::v1::client_message::Body as Said;
+use signalbox_proto::v1::{client_message::Body as Said, server_message::Body, signal_client::SignalClient};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 
 use crate::{
     attack,
-    common::say,
+    common::{DEADLINE, assert_error, connect, native::Member, say, within},
     wire::{DATA, END_HEADERS, H2, HEADERS, NONE, PING, SETTINGS, call, frame},
 };
 
@@ -79,6 +81,56 @@ async fn more_streams_than_are_allowed() {
         let opened = (1..).step_by(2).take(20_000).map(|stream| frame(HEADERS, END_HEADERS, stream, &headers));
         h2.flood(opened).await;
         h2.is_alive().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_member_who_says_far_more_than_it_may() {
+    attack(&[], async |program| {
+        let mut ben = Member::join_with(program.addr, say::join("flood")).await;
+        let (out, said) = mpsc::channel(1024);
+        let mut client = SignalClient::new(connect(program.addr).await);
+        out.send(say::unnumbered("", Said::Join(say::join("flood")))).await.unwrap();
+        let mut heard = within(DEADLINE, client.exchange(ReceiverStream::new(said))).await.unwrap().into_inner();
+        let (to, flood) = (ben.id.clone(), say::data("flood"));
+        let flooding = tokio::spawn(async move {
+            for _ in 0..MANY {
+                if out.send(say::unnumbered(&to, flood.clone())).await.is_err() {
+                    return;
+                }
+            }
+            // Its last word, which comes after all of them; by now the stream may be over.
+            let _ = out.send(say::unnumbered("", say::leave())).await;
+        });
+        let reading = tokio::spawn(async move {
+            let mut taken = 0;
+            while !matches!(ben.next().await.body, Some(Body::MemberLeft(_))) {
+                taken += 1;
+            }
+            taken
+        });
+        let mut refused = 0;
+        // It is told of each, and ended when it does not read that fast enough.
+        loop {
+            match within(DEADLINE, heard.message()).await {
+                Ok(Some(message)) => {
+                    if let Some(Body::Undelivered(undelivered)) = message.body {
+                        assert_eq!(undelivered.reason, "RATE_LIMITED");
+                        refused += 1;
+                    }
+                }
+                Ok(None) => break,
+                Err(status) => {
+                    assert_error(&status, tonic::Code::ResourceExhausted, "SLOW_CONSUMER");
+                    break;
+                }
+            }
+        }
+        flooding.await.unwrap();
+        let taken = reading.await.unwrap();
+        assert!(taken < MANY / 10, "{taken} were delivered");
+        assert!(refused > 0, "it is told");
     })
     .await;
 }

@@ -4,7 +4,10 @@ use std::time::{Duration, Instant};
 
 use crate::{
     attack,
-    wire::{CONTINUATION, END_HEADERS, END_STREAM, H2, HEADERS, NONE, RST_STREAM, call, frame, literal, string},
+    wire::{
+        CONTINUATION, END_HEADERS, END_STREAM, H2, HEADERS, NONE, RST_STREAM, WINDOW_UPDATE, call, frame, literal,
+        string,
+    },
 };
 
 const CANCEL: [u8; 4] = [0, 0, 0, 8];
@@ -45,6 +48,26 @@ async fn rapid_reset_paced() {
         // 40 at once and 20 a second more; another may be answered before the last is noticed.
         let most = 41 + (20.0 * start.elapsed().as_secs_f64()).ceil() as u32 + 1;
         assert!((40..=most).contains(&given_up), "{given_up} were let pass, not 40 to {most}");
+        assert!(h2.ends_within(SOON).await, "it is ended");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn streams_that_the_server_is_made_to_reset() {
+    attack(&[], async |program| {
+        let mut h2 = H2::connect(program.addr).await;
+        let (start, mut made) = (Instant::now(), 0);
+        for stream in streams().take(2000) {
+            if !(h2.open(stream).await && h2.answer(stream).await) {
+                break;
+            }
+            // More than a window can be.
+            h2.send(&frame(WINDOW_UPDATE, NONE, stream, &[0x7f, 0xff, 0xff, 0xff])).await;
+            made += 1;
+        }
+        let most = 41 + (20.0 * start.elapsed().as_secs_f64()).ceil() as u32 + 1;
+        assert!((40..=most).contains(&made), "{made} were let pass, not 40 to {most}");
         assert!(h2.ends_within(SOON).await, "it is ended");
     })
     .await;

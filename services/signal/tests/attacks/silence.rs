@@ -1,12 +1,13 @@
 //! Connections that never come to a request, or to its end, and those that have nothing more to ask.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use http::{Method, StatusCode};
 use tokio::{io::AsyncWriteExt, net::TcpStream, task::JoinSet};
+use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, crypto::ring};
 
 use crate::{
-    attack, attack_by_many,
+    attack, attack_over_tls,
     common::{
         DEADLINE,
         program::Program,
@@ -19,6 +20,9 @@ use crate::{
 /// The first request is waited for 5 s; the machine may be busy.
 const EARLIEST: Duration = Duration::from_secs(3);
 const LATEST: Duration = Duration::from_secs(9);
+/// Connections that have said something, each of which takes the buffers of its protocol: as many as four addresses may
+/// have.
+const MANY: usize = 256;
 
 /// What they begin with: silence, half a preface, a whole one, a head that does not end, a body that stalls.
 fn beginnings(program: &Program) -> Vec<(&'static str, Vec<u8>)> {
@@ -84,42 +88,59 @@ async fn who_drips_is_shown_out_all_the_same() {
     .await;
 }
 
+/// Holds so many sockets, which begin with those in turn, until the server has ended all of them.
+async fn hold(program: &Program, count: usize, beginnings: &[Vec<u8>]) {
+    let mut held = Vec::new();
+    for beginning in beginnings.iter().cycle().take(count) {
+        let mut socket = within(DEADLINE, TcpStream::connect(program.addr)).await.unwrap();
+        socket.write_all(beginning).await.unwrap();
+        held.push(socket);
+    }
+    for socket in &mut held {
+        assert!(ends_within(socket, LATEST).await.is_some(), "it is still open");
+    }
+}
+
 #[tokio::test]
-async fn a_thousand_that_ask_nothing() {
-    attack_by_many(1000, &[], async |program| {
-        let beginnings = beginnings(program);
-        let mut sockets = Vec::new();
-        for index in 0..1000 {
-            let mut socket = within(DEADLINE, TcpStream::connect(program.addr)).await.unwrap();
-            socket.write_all(&beginnings[index % beginnings.len()].1).await.unwrap();
-            sockets.push(socket);
-        }
-        for socket in &mut sockets {
-            assert!(ends_within(socket, LATEST).await.is_some(), "it is still open");
-        }
+async fn a_thousand_that_say_nothing() {
+    attack(&[], async |program| hold(program, 1000, &[vec![]]).await).await;
+}
+
+#[tokio::test]
+async fn hundreds_that_ask_nothing() {
+    attack(&[], async |program| {
+        let beginnings: Vec<_> = beginnings(program).into_iter().map(|(_, bytes)| bytes).collect();
+        hold(program, MANY, &beginnings).await;
     })
     .await;
 }
 
 #[tokio::test]
-async fn tls_that_never_comes_about() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = format!("redb:{}", folder.path().display());
-    let program = Program::start(&["--tls-self-signed", "--store", &store]).await;
-    let hello = [&b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..], &[7; 100]].concat();
-    let mut waits = JoinSet::new();
-    for bytes in [&[][..], &hello[..1], &hello[..5], &hello] {
-        for _ in 0..100 {
-            let mut socket = TcpStream::connect(program.addr).await.unwrap();
-            socket.write_all(bytes).await.unwrap();
-            let length = bytes.len();
-            waits.spawn(async move { (length, ends_within(&mut socket, LATEST).await) });
-        }
-    }
-    while let Some(wait) = waits.join_next().await {
-        let (length, took) = wait.unwrap();
-        assert!(took.is_some(), "{length} bytes of a hello: it is still open");
-    }
+async fn a_thousand_that_say_nothing_over_tls() {
+    attack_over_tls(async |program| hold(program, 1000, &[vec![]]).await).await;
+}
+
+/// What a client says first.
+fn hello() -> Vec<u8> {
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(RootCertStore::empty())
+        .with_no_client_auth();
+    let mut client = ClientConnection::new(Arc::new(config), "localhost".try_into().unwrap()).unwrap();
+    let mut hello = Vec::new();
+    client.write_tls(&mut hello).unwrap();
+    hello
+}
+
+#[tokio::test]
+async fn hundreds_whose_tls_never_comes_about() {
+    attack_over_tls(async |program| {
+        let hello = hello();
+        let parts = [&hello[..1], &hello[..5], &hello[..100], &hello];
+        hold(program, MANY, &parts.map(<[u8]>::to_vec)).await;
+    })
+    .await;
 }
 
 #[tokio::test]
