@@ -6,13 +6,14 @@
 #   scripts/bench.sh idle [FLAG...]          memory of members who do nothing
 #   scripts/bench.sh setup [FLAG...]         CPU and time of calls being set up
 #   scripts/bench.sh store-outage [FLAG...]  latency of a live room while its database hangs or is killed
+#   scripts/bench.sh flooder [FLAG...]       calls of honest pairs beside one who floods and many who have stopped reading
 #
 # target/release/signalbox-bench help lists the flags of each.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-[ $# -gt 0 ] || fail "say what to measure: slow-reader, idle, setup or store-outage"
+[ $# -gt 0 ] || fail "say what to measure: slow-reader, idle, setup, store-outage or flooder"
 if [ "$1" = store-outage ]; then
     install_mongod || fail "mongod could not be installed: set MONGOD to one"
 fi

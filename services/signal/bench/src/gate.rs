@@ -47,8 +47,14 @@ impl Gate {
         }
     }
 
-    /// Opens a connection that is read only while the gate is open.
+    /// Opens a connection that is read only while the gate is open, and whose client lets the server say anything
+    /// meanwhile.
     pub(crate) async fn connect(&self, url: &str) -> Result<Channel> {
+        self.connect_with(url, WINDOW).await
+    }
+
+    /// The same with another window.
+    pub(crate) async fn connect_with(&self, url: &str, window: u32) -> Result<Channel> {
         let gate = self.clone();
         let dial = service_fn(move |uri: Uri| {
             let gate = gate.clone();
@@ -60,8 +66,8 @@ impl Gate {
             }
         });
         let endpoint = Endpoint::from_shared(url.to_owned())?
-            .initial_stream_window_size(WINDOW)
-            .initial_connection_window_size(WINDOW);
+            .initial_stream_window_size(window)
+            .initial_connection_window_size(window);
         Ok(endpoint.connect_with_connector(dial).await?)
     }
 

@@ -3,6 +3,7 @@
 //! One server process a run, real sockets over loopback, and clients on the native client library in this process. What
 //! is measured of the server (memory, CPU) is what Linux says of its process.
 
+mod flooder;
 mod gate;
 mod idle;
 mod members;
@@ -43,6 +44,8 @@ enum What {
     Setup(setup::Options),
     /// Latency of a live room while the database hangs or is killed, beside one that is well
     StoreOutage(store_outage::Options),
+    /// Calls of honest pairs, alone and beside one who floods and many who have stopped reading
+    Flooder(flooder::Options),
 }
 
 #[tokio::main]
@@ -55,6 +58,7 @@ async fn main() -> ExitCode {
         What::Idle(options) => idle::run(&cli.server, options).await,
         What::Setup(options) => setup::run(&cli.server, options).await,
         What::StoreOutage(options) => store_outage::run(&cli.server, options).await,
+        What::Flooder(options) => flooder::run(&cli.server, options).await,
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

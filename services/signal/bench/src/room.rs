@@ -147,7 +147,7 @@ impl Room {
     /// One more member who has stopped reading, at any time: once it has been ended, another.
     pub(crate) fn stop_reading(&mut self, url: &str) -> Slow {
         let left = self.left.take().expect("there is one slow member");
-        Slow::stop_reading(url.to_owned(), ROOM, self.slow.clone(), left)
+        Slow::stop_reading(url.to_owned(), ROOM.to_owned(), None, self.slow.clone(), left)
     }
 
     /// Makes the load, and waits until all of it has arrived.

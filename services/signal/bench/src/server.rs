@@ -16,7 +16,7 @@ use tokio::{
 
 use crate::Result;
 
-/// What every run needs: rooms, connections and rates that are not limited to what one caller of the public may do.
+/// What most runs need: rooms, connections and rates that are not limited to what one caller of the public may do.
 const SETTINGS: [&str; 6] = [
     "--max-members=100000",
     "--max-room-members=100000",
@@ -44,21 +44,28 @@ impl Server {
     pub(crate) async fn start(binary: &Path) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let store = format!("redb:{}", folder.path().join("data").display());
-        Self::start_in(binary, folder, &store).await
+        Self::start_in(binary, folder, &store, &SETTINGS).await
+    }
+
+    /// Starts it on a free port with the limits that it has for the public.
+    pub(crate) async fn start_as_it_is(binary: &Path) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let store = format!("redb:{}", folder.path().join("data").display());
+        Self::start_in(binary, folder, &store, &["--log=warn"]).await
     }
 
     /// Starts it on a free port, with that store.
     pub(crate) async fn start_on(binary: &Path, store: &str) -> Result<Self> {
-        Self::start_in(binary, tempfile::tempdir()?, store).await
+        Self::start_in(binary, tempfile::tempdir()?, store, &SETTINGS).await
     }
 
-    async fn start_in(binary: &Path, folder: TempDir, store: &str) -> Result<Self> {
+    async fn start_in(binary: &Path, folder: TempDir, store: &str, settings: &[&str]) -> Result<Self> {
         let ready = folder.path().join("ready");
         let mut child = Command::new(binary)
             .args(["serve", "--listen", "127.0.0.1:0", "--web-dir=/nonexistent", "--store", store])
             .arg("--ready-file")
             .arg(&ready)
-            .args(SETTINGS)
+            .args(settings)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .kill_on_drop(true)

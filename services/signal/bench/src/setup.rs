@@ -106,14 +106,15 @@ async fn measure(binary: &Path, options: &Options, way: Way, text: &str) -> Resu
 }
 
 /// Two members in a room of their own; the first offers.
-async fn meet(client: &Client, room: &str) -> Result<(Session, Session)> {
+pub(crate) async fn meet(client: &Client, room: &str) -> Result<(Session, Session)> {
     let mut first = join(client, room).await?;
     let second = join(client, room).await?;
     while !matches!(first.next().await.ok_or("a session ended")?, Event::MemberJoined(_)) {}
     Ok((first, second))
 }
 
-async fn set_up(first: &mut Session, second: &mut Session) -> Result<()> {
+/// Sets up a call between them.
+pub(crate) async fn set_up(first: &mut Session, second: &mut Session) -> Result<()> {
     let (to_second, to_first) = (second.member_id(), first.member_id());
     let sdp = "x".repeat(SDP_BYTES);
     let offering = async {

@@ -47,10 +47,12 @@ pub(crate) struct Slow {
 }
 
 impl Slow {
-    /// Joins and stops reading, again and again, until it is told to end.
+    /// Joins and stops reading, again and again, until it is told to end. Without a window the server may say anything
+    /// meanwhile.
     pub(crate) fn stop_reading(
         url: String,
-        room: &'static str,
+        room: String,
+        window: Option<u32>,
         id: watch::Sender<String>,
         mut left: mpsc::UnboundedReceiver<MemberLeft>,
     ) -> Self {
@@ -59,7 +61,7 @@ impl Slow {
             let mut all = Vec::new();
             loop {
                 tokio::select! {
-                    one = stop_once(&url, room, &id, &mut left) => all.push(one?),
+                    one = stop_once(&url, &room, window, &id, &mut left) => all.push(one?),
                     _ = &mut stopped => return Ok(all),
                 }
             }
@@ -77,6 +79,7 @@ impl Slow {
 async fn stop_once(
     url: &str,
     room: &str,
+    window: Option<u32>,
     id: &watch::Sender<String>,
     left: &mut mpsc::UnboundedReceiver<MemberLeft>,
 ) -> Result<Stopped> {
@@ -85,7 +88,11 @@ async fn stop_once(
     let (say, said) = mpsc::channel(1);
     let join = Said::Join(Join { room: room.to_owned(), ..Join::default() });
     say.send(ClientMessage { body: Some(join), ..ClientMessage::default() }).await?;
-    let mut client = SignalClient::new(gate.connect(url).await?);
+    let channel = match window {
+        Some(window) => gate.connect_with(url, window).await?,
+        None => gate.connect(url).await?,
+    };
+    let mut client = SignalClient::new(channel);
     let mut stream = client.exchange(ReceiverStream::new(said)).await?.into_inner();
     let Some(Body::Welcome(welcome)) = stream.message().await?.and_then(|first| first.body) else {
         return Err("the first message was not welcome".into());
