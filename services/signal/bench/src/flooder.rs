@@ -116,7 +116,7 @@ async fn measure(binary: &Path, options: &Options, beside: bool) -> Result<Run> 
     let flooder = beside.then(|| {
         let (url, stop) = (url.clone(), stop.subscribe());
         // On a thread of its own, so that it keeps no honest member from running.
-        thread::spawn(move || flood(&url, stop))
+        thread::spawn(move || flood(&url, &stop))
     });
     if beside {
         let shared = Shared::new(&url, options.stopped.div_ceil(PER_CONNECTION) as usize)?;
@@ -238,7 +238,7 @@ async fn keep_sending(
 }
 
 /// Says something to somebody who reads, as fast as it goes, until told to stop.
-fn flood(url: &str, stop: watch::Receiver<bool>) -> Result<Flood> {
+fn flood(url: &str, stop: &watch::Receiver<bool>) -> Result<Flood> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut reader = join(&Client::new(url)?, "flood").await?;

@@ -22,13 +22,13 @@ use crate::{
     common::{
         assert_error, body, connect,
         native::Member,
+        program::Program,
         raw::{Version, request, text},
         say,
         web::{Web, WebMember},
         with_token,
     },
     logs::{Format, assert_form},
-    program::Program,
 };
 
 /// Part of everything that is said here. Also of two things that may be logged below `info`: where somebody is, and for
