@@ -22,6 +22,7 @@ const DATA = { count: 24, bytes: 60_000 };
 const PROXIES = {
   nginx: {
     binary: NGINX,
+    flags: [],
     file: 'nginx.conf',
     own: (text, folder, at) => `
       daemon off; master_process off; pid ${folder}/pid; error_log stderr error;
@@ -38,6 +39,7 @@ const PROXIES = {
   },
   Caddy: {
     binary: CADDY,
+    flags: ['--max-resets-per-second', '1000', '--reset-burst', '1000'],
     file: 'Caddyfile',
     own: (text, _folder, at) => `
       {
@@ -123,7 +125,7 @@ for (const [name, proxy] of Object.entries(PROXIES)) {
   test(`behind ${name}: a call of pages, a native member, and a stream of more than a megabyte`, {
     skip,
   }, async (t) => {
-    const server = await startServer(t, { args: ['--allow-anonymous', '--public-name', `${NAME}:*`] });
+    const server = await startServer(t, { args: ['--allow-anonymous', '--public-name', `${NAME}:*`, ...proxy.flags] });
     const front = await startBehind(t, proxy, server.port);
     const args = [`--host-resolver-rules=MAP ${NAME} 127.0.0.1`, '--ignore-certificate-errors'];
     const [ann, ben] = await Promise.all([openPage(t, { args }), openPage(t, { args })]);
