@@ -8,6 +8,8 @@ import { join, type Session } from './session.js';
 const ORPHAN_MS = 30_000;
 /** Attribute that names the page, so that a member can be recognised when its session had to be opened anew. */
 const INSTANCE = 'instance';
+/** Attribute of members who only signal, such as programs: `none` keeps a mesh from connecting to them. */
+const MEDIA = 'media';
 
 /** How to join a mesh. */
 export interface MeshOptions extends JoinOptions {
@@ -36,6 +38,8 @@ export interface MeshEvents {
 /**
  * Connects every member of a room to every other, directly: one RTCPeerConnection per member, with media both ways and
  * a data channel. Fine for a handful of members; the load grows with their number squared.
+ *
+ * Members whose attribute `media` is `none` only signal, as programs may: they are left alone.
  *
  * Connections outlive the session that made them: when it is `gone` and opened anew, here or at the other end, media
  * and data channels that still flow go on under the new member_ids.
@@ -119,6 +123,7 @@ export class Mesh extends Emitter<MeshEvents> {
   }
 
   #adopt(member: Member): void {
+    if (member.attributes[MEDIA] === 'none') return;
     const orphan = this.#findOrphan(member);
     if (orphan) {
       clearTimeout(this.#orphans.get(orphan)?.timer);
@@ -132,12 +137,16 @@ export class Mesh extends Emitter<MeshEvents> {
     this.emit('peerAdded', peer);
   }
 
-  /** The connection to the same page, if there is one. One to another page of the same identity has been replaced. */
+  /**
+   * The connection to the same page, if there is one. One to another page of the same identity has been replaced, unless
+   * an identity may be there more than once.
+   */
   #findOrphan(member: Member): Peer | undefined {
+    const isUnique = member.identity !== '' && !this.session.room.allowsDuplicates;
     let found: Peer | undefined;
     for (const peer of [...this.#orphans.keys()]) {
       if (isSamePage(peer.member, member)) found = peer;
-      else if (member.identity !== '' && peer.member.identity === member.identity) this.#remove(peer, 'REPLACED');
+      else if (isUnique && peer.member.identity === member.identity) this.#remove(peer, 'REPLACED');
     }
     return found;
   }

@@ -3,7 +3,11 @@
 import type { Duration, Timestamp } from '@bufbuild/protobuf/wkt';
 import { timestampDate } from '@bufbuild/protobuf/wkt';
 import type * as pb from './gen/signalbox/v1/signal_pb.js';
-import { LeaveReason as PbLeaveReason, MemberState as PbMemberState } from './gen/signalbox/v1/signal_pb.js';
+import {
+  DuplicateIdentity,
+  LeaveReason as PbLeaveReason,
+  MemberState as PbMemberState,
+} from './gen/signalbox/v1/signal_pb.js';
 
 /** Somebody in the room. */
 export interface Member {
@@ -42,6 +46,8 @@ export interface RoomInfo {
   readonly maxMembers: number;
   /** Only relayed candidates are passed on. */
   readonly relayOnly: boolean;
+  /** Whether one identity may be there more than once. */
+  readonly allowsDuplicates: boolean;
 }
 
 /** ICE servers as RTCConfiguration takes them, and when their credentials expire. */
@@ -88,6 +94,7 @@ export function toRoom(room: pb.Room | undefined): RoomInfo {
     displayName: room?.displayName ?? '',
     maxMembers: room?.maxMembers ?? 0,
     relayOnly: room?.relayOnly ?? false,
+    allowsDuplicates: room?.duplicateIdentity === DuplicateIdentity.ALLOW,
   };
 }
 
