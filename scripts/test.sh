@@ -8,6 +8,7 @@ cd "$ROOT"
 
 GRPCURL_VERSION=1.8.6.post2
 PYJWT_VERSION=2.15.1
+BORE_VERSION=0.6.0
 started=$SECONDS
 
 # What helps only who builds again: in CI it would take gigabytes of disk.
@@ -57,6 +58,15 @@ install_python_jwt() {
         "PyJWT[crypto]==$PYJWT_VERSION" || { rm -rf "$PYTHON_JWT" && skip "PyJWT could not be installed"; }
 }
 
+# A real tunnel server, kept in the cache folder, unless BORE names one.
+install_bore() {
+    [ ! -x "${BORE:-}" ] || return 0
+    local target=$CACHE/bore-$BORE_VERSION
+    export BORE=$target/bin/bore
+    [ -x "$BORE" ] || cargo install --quiet --locked --root "$target" --version "$BORE_VERSION" bore-cli ||
+        skip "bore could not be installed"
+}
+
 test_rust() {
     if cargo nextest --version >/dev/null 2>&1; then
         cargo nextest run --locked
@@ -67,10 +77,11 @@ test_rust() {
 }
 
 need_build_tools
-step "Tools: Debian packages, grpcurl, PyJWT, mongod, npm packages"
+step "Tools: Debian packages, grpcurl, bore, PyJWT, mongod, npm packages"
 install_packages
 install_grpcurl
 install_python_jwt
+install_bore
 install_mongod || skip "mongod could not be installed, or does not run here"
 install_web
 
@@ -99,9 +110,10 @@ RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --quiet
 step "Supply chain"
 scripts/supply-chain.sh
 
-step "Release build: demo page and server"
+step "Release build: demo page, server and tunnel"
 build_web
 build_server
+build_tunnel
 
 step "Rust: unit, model, simulation and integration tests, with real sockets and grpcurl; a short proof under faults"
 test_rust

