@@ -1,5 +1,6 @@
-//! Generates the server side of `signalbox.v1.Signal` with the server's own message and codec types: a room's log entry
-//! is encoded once and its bytes are shared by every reader, which the stubs of the contract crate cannot express.
+//! Generates the server side of the services with the server's own codecs, which the stubs of the contract crate cannot
+//! have: a room's log entry is encoded once and its bytes are shared by every reader, and messages that are malformed
+//! are the caller's fault, with the details of every other error.
 
 use tonic_build::manual::{Builder, Method, Service};
 
@@ -23,5 +24,23 @@ fn main() {
         .method(method("subscribe", "Subscribe", &proto("SubscribeRequest"), frame, framed).server_streaming().build())
         .method(method("send", "Send", &proto("SendRequest"), frame, framed).build())
         .build();
-    Builder::new().build_client(false).compile(&[signal]);
+
+    let codec = "crate::rpc::codec::MessageCodec";
+    let mut rooms = Service::builder().name("Rooms").package("signalbox.v1");
+    for (name, route, input, output) in [
+        ("create_room", "CreateRoom", "CreateRoomRequest", "Room"),
+        ("get_room", "GetRoom", "GetRoomRequest", "Room"),
+        ("list_rooms", "ListRooms", "ListRoomsRequest", "ListRoomsResponse"),
+        ("update_room", "UpdateRoom", "UpdateRoomRequest", "Room"),
+        ("delete_room", "DeleteRoom", "DeleteRoomRequest", ""),
+        ("list_members", "ListMembers", "ListMembersRequest", "ListMembersResponse"),
+        ("remove_member", "RemoveMember", "RemoveMemberRequest", ""),
+    ] {
+        let output = if output.is_empty() { "crate::rpc::codec::Empty".to_owned() } else { proto(output) };
+        rooms = rooms.method(method(name, route, &proto(input), &output, codec).build());
+    }
+    let watch = method("watch_room", "WatchRoom", &proto("WatchRoomRequest"), &proto("RoomEvent"), codec);
+    let rooms = rooms.method(watch.server_streaming().build()).build();
+
+    Builder::new().build_client(false).compile(&[signal, rooms]);
 }

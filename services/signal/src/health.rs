@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use signalbox_proto::v1::rooms_server::RoomsServer;
 use tokio::time;
 use tonic::server::NamedService;
 use tonic_health::{
@@ -13,7 +12,10 @@ use tonic_health::{
 
 use crate::{
     hub::{self, Hub},
-    rpc::{RoomsService, SignalService, stub::signal_server::SignalServer},
+    rpc::{
+        RoomsService, SignalService,
+        stub::{rooms_server::RoomsServer, signal_server::SignalServer},
+    },
 };
 
 const SIGNAL: &str = <SignalServer<SignalService> as NamedService>::NAME;

@@ -13,7 +13,7 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body, routing::any};
 use http::{HeaderName, HeaderValue, Method, Request, Response, header};
-use signalbox_proto::{FILE_DESCRIPTOR_SET, v1::rooms_server::RoomsServer};
+use signalbox_proto::FILE_DESCRIPTOR_SET;
 use tonic::{Status, server::NamedService, service::Routes};
 use tonic_web::GrpcWebLayer;
 use tower::{ServiceExt, service_fn};
@@ -35,7 +35,10 @@ use crate::{
     health::Health,
     hub::Hub,
     metrics,
-    rpc::{GuardedRooms, RoomsService, SignalService, stub::signal_server::SignalServer},
+    rpc::{
+        GuardedRooms, RoomsService, SignalService,
+        stub::{rooms_server::RoomsServer, signal_server::SignalServer},
+    },
 };
 
 /// How long a browser may remember the answer to a preflight.

@@ -1,5 +1,5 @@
-//! The codec of the Signal service: messages go out as bytes that were encoded once, with the reader's own `ack`
-//! appended, and come in with a clear error when they are malformed.
+//! The codecs of the services: messages come in with a clear error when they are malformed, and those of Signal go out
+//! as bytes that were encoded once, with the reader's own `ack` appended.
 
 use std::marker::PhantomData;
 
@@ -8,7 +8,10 @@ use prost::{
     Message,
     encoding::{self, DecodeContext},
 };
-use signalbox_proto::v1::{ClientMessage, SendRequest, SubscribeRequest};
+use signalbox_proto::v1::{
+    ClientMessage, CreateRoomRequest, DeleteRoomRequest, GetRoomRequest, ListMembersRequest, ListRoomsRequest,
+    RemoveMemberRequest, SendRequest, SubscribeRequest, UpdateRoomRequest, WatchRoomRequest,
+};
 use tonic::{
     Status,
     codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
@@ -16,6 +19,9 @@ use tonic::{
 
 use crate::error::Error;
 pub use crate::room::Frame;
+
+/// `google.protobuf.Empty`, by a name that build.rs can use.
+pub type Empty = ();
 
 /// `ServerMessage.ack`.
 const ACK_FIELD: u32 = 2;
@@ -29,7 +35,7 @@ const BUFFER: usize = 512;
 /// Bytes after which a stream that always has more to say lets the connection write.
 const YIELD_AFTER: usize = 32 * 1024;
 
-/// Frames out, `T` in.
+/// Frames out, `T` in: the codec of Signal.
 pub struct FrameCodec<T>(PhantomData<T>);
 
 impl<T> Default for FrameCodec<T> {
@@ -75,6 +81,46 @@ impl Encoder for FrameEncoder {
     }
 }
 
+/// Messages `U` out, `T` in: the codec of Rooms.
+pub struct MessageCodec<U, T>(PhantomData<(U, T)>);
+
+impl<U, T> Default for MessageCodec<U, T> {
+    fn default() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<U: Message + 'static, T: Inbound> Codec for MessageCodec<U, T> {
+    type Encode = U;
+    type Decode = T;
+    type Encoder = MessageEncoder<U>;
+    type Decoder = MessageDecoder<T>;
+
+    fn encoder(&mut self) -> Self::Encoder {
+        MessageEncoder(PhantomData)
+    }
+
+    fn decoder(&mut self) -> Self::Decoder {
+        MessageDecoder(PhantomData)
+    }
+}
+
+/// Writes messages.
+pub struct MessageEncoder<U>(PhantomData<U>);
+
+impl<U: Message> Encoder for MessageEncoder<U> {
+    type Item = U;
+    type Error = Status;
+
+    fn encode(&mut self, message: U, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        message.encode(buffer).map_err(|error| Status::internal(error.to_string()))
+    }
+
+    fn buffer_settings(&self) -> BufferSettings {
+        BufferSettings::new(BUFFER, YIELD_AFTER)
+    }
+}
+
 /// A message that clients send.
 pub trait Inbound: Message + Default + 'static {
     /// Refuses encoded bytes that would decode to far more memory than they are.
@@ -85,6 +131,15 @@ pub trait Inbound: Message + Default + 'static {
 
 impl Inbound for ClientMessage {}
 impl Inbound for SubscribeRequest {}
+
+impl Inbound for CreateRoomRequest {}
+impl Inbound for GetRoomRequest {}
+impl Inbound for ListRoomsRequest {}
+impl Inbound for UpdateRoomRequest {}
+impl Inbound for DeleteRoomRequest {}
+impl Inbound for ListMembersRequest {}
+impl Inbound for RemoveMemberRequest {}
+impl Inbound for WatchRoomRequest {}
 
 impl Inbound for SendRequest {
     /// An empty message is two bytes encoded and a hundred times that decoded.

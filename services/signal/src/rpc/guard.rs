@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use signalbox_proto::v1::{
     CreateRoomRequest, DeleteRoomRequest, GetRoomRequest, ListMembersRequest, ListMembersResponse, ListRoomsRequest,
-    ListRoomsResponse, RemoveMemberRequest, Room, UpdateRoomRequest, WatchRoomRequest, rooms_server::Rooms,
+    ListRoomsResponse, RemoveMemberRequest, Room, UpdateRoomRequest, WatchRoomRequest,
 };
 use tonic::{Request, Response, Status};
 
 use super::{
     RoomsService,
     admission::{administers, may_administer},
+    stub::rooms_server::Rooms,
 };
 use crate::auth::Authority;
 

@@ -7,11 +7,12 @@ use std::{sync::Arc, time::Duration};
 
 use signalbox_proto::v1::{
     CreateRoomRequest, DeleteRoomRequest, GetRoomRequest, ListMembersRequest, ListMembersResponse, ListRoomsRequest,
-    ListRoomsResponse, RemoveMemberRequest, Room, UpdateRoomRequest, WatchRoomRequest, rooms_server::Rooms,
+    ListRoomsResponse, RemoveMemberRequest, Room, UpdateRoomRequest, WatchRoomRequest,
 };
 use tonic::{Request, Response, Status};
 
 use self::{settings::Change, watching::Watching};
+use super::stub::rooms_server::Rooms;
 use crate::{
     error::Error,
     hub::{Hub, LiveRoom, Look, now},

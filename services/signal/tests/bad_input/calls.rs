@@ -17,6 +17,7 @@ use crate::{
 };
 
 const SEND: &str = "/signalbox.v1.Signal/Send";
+const SUBSCRIBE: &str = "/signalbox.v1.Signal/Subscribe";
 /// Paths that look like calls.
 const UNKNOWN: [&str; 3] = ["/signalbox.v1.Signal/Shout", "/signalbox.v2.Signal/Send", "/no.such.Service/Method"];
 
@@ -59,25 +60,34 @@ async fn a_send_of_a_token_that_is_not_one() {
 }
 
 #[tokio::test]
-async fn a_send_that_is_no_message_or_too_large() {
+async fn calls_that_are_no_message_or_too_large() {
     undisturbed(async |server| {
         let headers = [("content-type", "application/grpc"), ("te", "trailers")];
-        let native = async |message: &[u8]| {
+        let native = async |path: &str, message: &[u8]| {
             let body = frame(message);
-            grpc_status(request(server.addr, Version::Http2, Method::POST, SEND, &headers, body).await.unwrap()).await
+            grpc_status(request(server.addr, Version::Http2, Method::POST, path, &headers, body).await.unwrap()).await
         };
-        let page = async |message: &[u8]| {
-            let mut reply = Web::new(server.addr).call(SEND, message).await;
+        let page = async |path: &str, message: &[u8]| {
+            let mut reply = Web::new(server.addr).call(path, message).await;
             reply.try_next::<SendResponse>().await.expect_err("it must be refused")
         };
-        let malformed = [0xff; 16];
+        let rooms = ["Create", "Get", "Update", "Delete", "Watch"].map(|verb| format!("{verb}Room"));
+        let more = ["ListRooms", "ListMembers", "RemoveMember"].map(str::to_owned);
+        let rooms: Vec<_> = rooms.into_iter().chain(more).map(|call| format!("/signalbox.v1.Rooms/{call}")).collect();
+        // A field that goes on beyond the end, and one of a kind that there is not.
+        for malformed in [&[0xff; 16][..], b"\x0a\x7fshort", b"\x0f"] {
+            for path in rooms.iter().map(String::as_str).chain([SEND, SUBSCRIBE]) {
+                for status in [native(path, malformed).await, page(path, malformed).await] {
+                    assert_field_error(&status, "INVALID_MESSAGE", "message");
+                }
+            }
+        }
         let too_large = SendRequest { session_token: "x".repeat(4 * 128 * 1024), ..SendRequest::default() };
         let too_large = too_large.encode_to_vec();
-        for status in [native(&malformed).await, page(&malformed).await] {
-            assert_field_error(&status, "INVALID_MESSAGE", "message");
-        }
-        for status in [native(&too_large).await, page(&too_large).await] {
-            assert_eq!(status.code(), Code::OutOfRange, "{status:?}");
+        for path in [SEND, &rooms[0]] {
+            for status in [native(path, &too_large).await, page(path, &too_large).await] {
+                assert_eq!(status.code(), Code::OutOfRange, "{path}: {status:?}");
+            }
         }
     })
     .await;
