@@ -39,7 +39,7 @@ const PROXIES = {
   },
   Caddy: {
     binary: CADDY,
-    flags: ['--max-resets-per-second', '1000', '--reset-burst', '1000'],
+    flags: '--max-calls-per-second 10000 --call-burst 10000 --max-resets-per-second 1000 --reset-burst 1000'.split(' '),
     file: 'Caddyfile',
     own: (text, _folder, at) => `
       {

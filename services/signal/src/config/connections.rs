@@ -13,6 +13,14 @@ pub struct ConnectionConfig {
     #[arg(long, env = "SIGNALBOX_MAX_STREAMS", default_value = "16", value_name = "N")]
     pub max_streams: u32,
 
+    /// Streams and calls that the client of one connection may open, a second, averaged; more wait for their turn
+    #[arg(long, env = "SIGNALBOX_MAX_CALLS_PER_SECOND", default_value = "500", value_name = "N")]
+    pub max_calls_per_second: u32,
+
+    /// Streams and calls that it may open at once
+    #[arg(long, env = "SIGNALBOX_CALL_BURST", default_value = "1000", value_name = "N")]
+    pub call_burst: u32,
+
     /// Streams and calls that the client of one connection may give up, a second, averaged
     #[arg(long, env = "SIGNALBOX_MAX_RESETS_PER_SECOND", default_value = "20", value_name = "N")]
     pub max_resets_per_second: u32,
@@ -45,6 +53,8 @@ impl ConnectionConfig {
     pub(super) fn check(&self) -> Result<(), String> {
         let positive = [
             ("--max-streams", self.max_streams as usize),
+            ("--max-calls-per-second", self.max_calls_per_second as usize),
+            ("--call-burst", self.call_burst as usize),
             ("--reset-burst", self.reset_burst as usize),
             ("--max-connections", self.max_connections),
             ("--max-connections-per-address", self.max_connections_per_address),

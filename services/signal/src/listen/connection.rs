@@ -21,12 +21,12 @@ use hyper_util::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::watch,
-    time::{Instant, sleep_until},
+    time::{Instant, sleep, sleep_until},
 };
 use tower::ServiceExt;
 use tracing::debug;
 
-use self::activity::{Activity, Answer, Asked};
+use self::activity::{Activity, Answer, Asked, Rate, Rates};
 use super::{
     App,
     gate::{ArrivedAt, EXCHANGE},
@@ -97,8 +97,11 @@ impl Http {
     {
         let limits = &self.limits;
         let http = if arrival.is_trusted { &self.trusted } else { &self.public };
-        let resets = (!arrival.is_trusted).then_some((limits.max_resets_per_second, limits.reset_burst));
-        let activity = Arc::new(Activity::new(resets));
+        let rates = (!arrival.is_trusted).then(|| Rates {
+            calls: Rate::new(limits.max_calls_per_second, limits.call_burst),
+            resets: Rate::new(limits.max_resets_per_second, limits.reset_burst),
+        });
+        let activity = Arc::new(Activity::new(rates));
         let requests = Requests { app, activity: activity.clone(), arrival };
         let connection = http.serve_connection(TokioIo::new(socket), requests);
         tokio::pin!(connection);
@@ -171,7 +174,7 @@ impl Service<Request<Incoming>> for Requests {
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let stream = self.activity.open();
+        let (stream, wait) = self.activity.open();
         // What is said on an Exchange has no end, and a stream that does not join has a timeout of its own.
         let is_whole = request.uri().path() == EXCHANGE;
         let mut request = request.map(|body| Body::new(Asked::new(body, is_whole, self.activity.clone())));
@@ -181,6 +184,10 @@ impl Service<Request<Incoming>> for Requests {
         }
         let answered = self.app.clone().oneshot(request);
         Box::pin(async move {
+            // How many wait is bounded by the streams that a connection may have open.
+            if !wait.is_zero() {
+                sleep(wait).await;
+            }
             let Ok(response) = answered.await;
             Ok(response.map(|body| Answer::new(body, stream)))
         })

@@ -1,6 +1,6 @@
 //! Frames that cost nothing to send.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::BufMut;
 use prost::Message;
@@ -26,6 +26,22 @@ async fn empty_data() {
         let empty = frame(DATA, NONE, 1, &[]);
         h2.flood((0..MANY).map(|_| empty.clone())).await;
         assert!(h2.ends_within(SOON).await, "it is ended");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn calls_that_are_answered() {
+    // The honest pair's connections are held to the rate, too, and need none of it.
+    attack(&["--max-calls-per-second", "100", "--call-burst", "50"], async |program| {
+        let mut h2 = H2::connect(program.addr).await;
+        let start = Instant::now();
+        for stream in (1..).step_by(2).take(200) {
+            h2.call_health(stream).await;
+        }
+        let took = start.elapsed();
+        assert!(took >= Duration::from_millis(1500), "150 beyond the burst were answered within {took:?}");
+        assert!(h2.is_alive().await, "they have waited, no more");
     })
     .await;
 }

@@ -45,7 +45,7 @@ async fn attack(flags: &[&str], attack: impl AsyncFnOnce(&Program)) -> String {
     let program = Program::start(flags).await;
     let client = Client::new(&format!("http://{}", program.addr)).unwrap();
     // What the first of everything costs is no growth.
-    wire::H2::connect(program.addr).await.call_health().await;
+    wire::H2::connect(program.addr).await.call_health(1).await;
     survive(program, &client, attack).await
 }
 

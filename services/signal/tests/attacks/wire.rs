@@ -122,11 +122,11 @@ impl H2 {
     }
 
     /// Asks for health, which must be answered.
-    pub(crate) async fn call_health(mut self) {
+    pub(crate) async fn call_health(&mut self, stream: u32) {
         let headers =
             [&[0x82, 0x86][..], &literal(":path", "/healthz"), &literal(":authority", &self.addr.to_string())];
-        assert!(self.send(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &headers.concat())).await);
-        assert!(self.answer(1).await, "an answer");
+        assert!(self.send(&frame(HEADERS, END_HEADERS | END_STREAM, stream, &headers.concat())).await);
+        assert!(self.answer(stream).await, "an answer");
     }
 
     /// Sends a frame again and again, without ever reading; says how many were taken before the connection ended.

@@ -25,11 +25,19 @@ struct State {
     open: usize,
     /// When the last of them was.
     idle_since: Instant,
-    resets: Option<Resets>,
+    rates: Option<Rates>,
 }
 
-/// Streams that a peer may give up: so many at once, and so many a second (a token bucket).
-struct Resets {
+/// What a peer may do, of which only those that are trusted may do any amount.
+pub(super) struct Rates {
+    /// Streams that it may open; more wait.
+    pub(super) calls: Rate,
+    /// Streams that it may give up.
+    pub(super) resets: Rate,
+}
+
+/// So many at once, and so many a second (a token bucket).
+pub(super) struct Rate {
     left: f64,
     per_second: f64,
     burst: f64,
@@ -37,20 +45,19 @@ struct Resets {
 }
 
 impl Activity {
-    /// Of a connection that has just come. `resets` is how many streams it may give up, a second and at once.
-    pub(super) fn new(resets: Option<(u32, u32)>) -> Self {
-        let now = Instant::now();
-        let resets = resets.map(|(per_second, burst)| {
-            let burst = f64::from(burst);
-            Resets { left: burst, per_second: f64::from(per_second), burst, at: now }
-        });
-        Self { state: Mutex::new(State { has_begun: false, open: 0, idle_since: now, resets }), abused: Notify::new() }
+    /// Of a connection that has just come.
+    pub(super) fn new(rates: Option<Rates>) -> Self {
+        let state = State { has_begun: false, open: 0, idle_since: Instant::now(), rates };
+        Self { state: Mutex::new(state), abused: Notify::new() }
     }
 
-    /// A request has come.
-    pub(super) fn open(self: &Arc<Self>) -> Stream {
-        self.state().open += 1;
-        Stream { activity: self.clone(), is_answered: false }
+    /// A request has come. Says how long it has to wait for its turn.
+    pub(super) fn open(self: &Arc<Self>) -> (Stream, Duration) {
+        let now = Instant::now();
+        let mut state = self.state();
+        state.open += 1;
+        let wait = state.rates.as_mut().map_or(Duration::ZERO, |rates| rates.calls.take(now));
+        (Stream { activity: self.clone(), is_answered: false }, wait)
     }
 
     /// Whether a whole request has arrived yet.
@@ -80,8 +87,8 @@ impl Activity {
         state.idle_since = now;
         if is_answered {
             state.has_begun = true;
-        } else if let Some(resets) = &mut state.resets
-            && !resets.take(now)
+        } else if let Some(rates) = &mut state.rates
+            && !rates.resets.take(now).is_zero()
         {
             self.abused.notify_one();
         }
@@ -93,12 +100,22 @@ impl Activity {
     }
 }
 
-impl Resets {
-    fn take(&mut self, now: Instant) -> bool {
+impl Rate {
+    /// That many a second, averaged, and at once.
+    pub(super) fn new(per_second: u32, burst: u32) -> Self {
+        let burst = f64::from(burst);
+        Self { left: burst, per_second: f64::from(per_second), burst, at: Instant::now() }
+    }
+
+    /// Takes one, on credit if need be. Returns how long that one is ahead of its time.
+    fn take(&mut self, now: Instant) -> Duration {
         let earned = (now - self.at).as_secs_f64() * self.per_second;
         self.at = now;
         self.left = (self.left + earned).min(self.burst) - 1.0;
-        self.left >= 0.0
+        if self.left >= 0.0 {
+            return Duration::ZERO;
+        }
+        Duration::try_from_secs_f64(-self.left / self.per_second).unwrap_or(Duration::MAX)
     }
 }
 
@@ -199,8 +216,13 @@ impl HttpBody for Answer {
 mod tests {
     use super::*;
 
-    fn activity(resets: Option<(u32, u32)>) -> Arc<Activity> {
-        Arc::new(Activity::new(resets))
+    fn activity(rates: Option<Rates>) -> Arc<Activity> {
+        Arc::new(Activity::new(rates))
+    }
+
+    fn rates(calls: (u32, u32), resets: (u32, u32)) -> Option<Rates> {
+        let [calls, resets] = [calls, resets].map(|(per_second, burst)| Rate::new(per_second, burst));
+        Some(Rates { calls, resets })
     }
 
     async fn is_abused(activity: &Activity) -> bool {
@@ -209,7 +231,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_peer_may_give_up_so_many_streams_and_more_with_time() {
-        let activity = activity(Some((20, 40)));
+        let activity = activity(rates((1000, 1000), (20, 40)));
         for _ in 0..40 {
             drop(activity.open());
         }
@@ -225,14 +247,29 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn streams_that_are_answered_do_not_count_and_trusted_peers_have_no_limit() {
-        for (resets, is_answered) in [(Some((1, 1)), true), (None, false)] {
-            let activity = activity(resets);
+        for (rates, is_answered) in [(rates((1000, 1000), (1, 1)), true), (None, false)] {
+            let activity = activity(rates);
             for _ in 0..1000 {
-                let mut stream = activity.open();
+                let (mut stream, wait) = activity.open();
                 stream.is_answered = is_answered;
+                assert!(wait.is_zero());
             }
             assert!(!is_abused(&activity).await);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn streams_beyond_the_rate_wait_each_for_its_turn() {
+        let activity = activity(rates((100, 10), (0, 1000)));
+        let opened = |count: u32| (0..count).map(|_| activity.open().1).collect::<Vec<_>>();
+        assert!(opened(10).iter().all(Duration::is_zero));
+        assert_eq!(opened(3), [10, 20, 30].map(Duration::from_millis));
+        tokio::time::advance(Duration::from_millis(30)).await;
+        assert_eq!(opened(1), [Duration::from_millis(10)]);
+        // Never more at once than the burst.
+        tokio::time::advance(Duration::from_secs(60)).await;
+        assert!(opened(10).iter().all(Duration::is_zero));
+        assert_eq!(opened(1), [Duration::from_millis(10)]);
     }
 
     #[tokio::test(start_paused = true)]
