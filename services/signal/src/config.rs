@@ -109,6 +109,11 @@ pub struct Config {
     #[arg(long, env = "SIGNALBOX_TLS_CLIENT_CA", value_name = "PATH")]
     pub tls_client_ca: Option<PathBuf>,
 
+    /// Whether --listen serves Rooms; unless set, where only this machine can reach it and there is no --admin-listen, and
+    /// with --auth jwt to tokens that say can_admin
+    #[arg(long, env = "SIGNALBOX_ROOMS", action = clap::ArgAction::Set, value_name = "BOOL")]
+    pub rooms: Option<bool>,
+
     /// Whether --listen serves reflection; unless set, where only this machine can reach it
     #[arg(long, env = "SIGNALBOX_REFLECTION", action = clap::ArgAction::Set, value_name = "BOOL")]
     pub reflection: Option<bool>,
@@ -257,6 +262,13 @@ impl Config {
             }
         }
         self.auth.check(self.is_for_this_machine())?;
+        if self.rooms == Some(true) && !self.is_for_this_machine() && !self.asks_for_tokens() {
+            return Err(
+                "--rooms true where other machines reach --listen lets anybody close every room: ask for tokens \
+                        with --auth jwt, or leave Rooms to --admin-listen"
+                    .to_owned(),
+            );
+        }
         if !self.turn_url.is_empty() && self.turn_secret.is_none() {
             return Err("--turn-url needs --turn-secret: TURN credentials are made from it".to_owned());
         }

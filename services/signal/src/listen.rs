@@ -78,7 +78,7 @@ impl Serves {
         let is_open = config.serves_rooms();
         Self {
             signal: true,
-            rooms: is_open || config.asks_for_tokens(),
+            rooms: config.rooms.unwrap_or(is_open || config.asks_for_tokens()),
             metrics: is_open,
             reflection: config.reflection.unwrap_or(is_open),
             detailed_health: config.detailed_health.unwrap_or(is_open),

@@ -12,14 +12,19 @@ use signalbox_proto::v1::{
 };
 use tokio::{task::JoinHandle, time};
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Status};
+use tonic::{Request, Status, transport::Channel};
 
 pub use self::minter::Member;
 use self::{
     minter::Minter,
     program::{Program, Running},
 };
-use crate::{config::ShareConfig, link::jitter, look::Places, screen::Screen};
+use crate::{
+    config::ShareConfig,
+    link::jitter,
+    look::{Places, channel_of_operators},
+    screen::Screen,
+};
 
 /// Topic of the data that tells of another address.
 pub const ADDRESS_TOPIC: &str = "signalbox.address";
@@ -47,8 +52,13 @@ impl Backend {
         if let Some(local) = config.server {
             let minter = Minter::of_running(config)?;
             let places = places(local);
-            running::check(&places, config.port).await?;
-            return Ok(Self { places, admin: None, minter, own: None });
+            if running::check(&places, config.port, config.admin).await? == running::Rooms::Tokens {
+                screen.note(
+                    "Rooms answers through the tunnel, to tokens that say can_admin: start the server with --rooms false \
+                     and --admin-listen, and say --admin, where that should not be",
+                );
+            }
+            return Ok(Self { places, admin: config.admin, minter, own: None });
         }
         let program = Program::new(config)?;
         let minter = program.minter();
@@ -70,8 +80,7 @@ impl Backend {
             ..Room::default()
         };
         let request = CreateRoomRequest { room: Some(room), ..CreateRoomRequest::default() };
-        let mut rooms = RoomsClient::new(self.places.channel_here().await?);
-        let made = rooms.create_room(self.authorized("*", request).await?).await;
+        let made = self.rooms().await?.create_room(self.authorized("*", request).await?).await;
         made.map(|room| room.into_inner().name).map_err(|status| format!("the room was not made: {}", status.message()))
     }
 
@@ -110,8 +119,8 @@ impl Backend {
     pub async fn end(self, room: &str) {
         let close = async {
             let request = DeleteRoomRequest { name: room.to_owned() };
-            let mut rooms = RoomsClient::new(self.places.channel_here().await?);
-            rooms.delete_room(self.authorized(room, request).await?).await.map_err(|status| status.to_string())
+            let closed = self.rooms().await?.delete_room(self.authorized(room, request).await?).await;
+            closed.map_err(|status| status.to_string())
         };
         // A server that is gone has no room to close.
         let _ = time::timeout(CLOSE_TIMEOUT, close).await;
@@ -121,7 +130,20 @@ impl Backend {
         }
     }
 
+    /// Where there is a port of operators it is called there: the tunnel does not lead to it.
+    async fn rooms(&self) -> Result<RoomsClient<Channel>, String> {
+        let channel = match self.admin {
+            Some(admin) => channel_of_operators(admin).await?,
+            None => self.places.channel_here().await?,
+        };
+        Ok(RoomsClient::new(channel))
+    }
+
+    /// A call of Rooms; with a token where it is called at the port of members.
     async fn authorized<T>(&self, room: &str, message: T) -> Result<Request<T>, String> {
+        if self.admin.is_some() {
+            return Ok(Request::new(message));
+        }
         let token = self.minter.mint(room, Member::Operator, Duration::from_secs(60)).await?;
         bearing(&token, message)
     }

@@ -95,6 +95,11 @@ pub struct ShareConfig {
     #[arg(long, value_parser = loopback, conflicts_with_all = ["tls_cert", "reflection"], value_name = "ADDR")]
     pub server: Option<SocketAddr>,
 
+    /// Where the running server serves Rooms: its --admin-listen, a loopback address. Without it Rooms is called at
+    /// --server, and then whoever can make a token for it can, too, through the tunnel
+    #[arg(long, value_parser = loopback, requires = "server", value_name = "ADDR")]
+    pub admin: Option<SocketAddr>,
+
     /// Private key in PEM that signs tokens for --server; without it the secret in SIGNALBOX_JWT_SECRET does
     #[arg(long, requires = "server", value_name = "PATH")]
     pub key: Option<PathBuf>,
@@ -211,6 +216,8 @@ mod tests {
             &["--server", "127.0.0.1:0"],
             &["--server", "127.0.0.1:50051", "--reflection"],
             &["--key", "jwt.key"],
+            &["--admin", "127.0.0.1:50052"],
+            &["--server", "127.0.0.1:50051", "--admin", "192.0.2.1:50052"],
             &["--public-name", "https://share.test"],
             &["--public-name", ""],
         ] {

@@ -109,6 +109,12 @@ impl Places {
     }
 }
 
+/// A connection to a port of operators on this machine, which speaks plain HTTP.
+pub async fn channel_of_operators(admin: SocketAddr) -> Result<Channel, String> {
+    let to = (admin.ip().to_string(), admin.port());
+    within(connect(&format!("http://{admin}"), to, Expected::Same(None))).await
+}
+
 /// SHA-256 of a certificate, as browsers show it.
 pub fn fingerprint(certificate: &CertificateDer<'_>) -> String {
     let bytes: Vec<String> = digest(&SHA256, certificate).as_ref().iter().map(|byte| format!("{byte:02X}")).collect();

@@ -26,6 +26,8 @@ fn what_does_not_fit_together_is_refused_with_the_flag_to_change() {
         (&["--listen", "0.0.0.0:1"], "--allow-anonymous"),
         (&["--public-name", "signal.example.org"], "--allow-anonymous"),
         (&["--listen", "192.0.2.1:1"], "--auth jwt"),
+        (&["--rooms", "true", "--allow-anonymous", "--listen", "0.0.0.0:1"], "--auth jwt"),
+        (&["--rooms", "true", "--allow-anonymous", "--public-name", "signal.example.org"], "--admin-listen"),
         (&["--auth", "jwt"], "--jwks"),
         (&["--jwks", "keys.json"], "--auth jwt"),
         (&["--auth", "jwt", "--jwt-secret", "0123456789012345678901234567890"], "--jwt-secret"),

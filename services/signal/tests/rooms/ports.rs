@@ -84,6 +84,25 @@ async fn a_port_for_everybody_refuses_rooms_and_says_where_they_are() {
 }
 
 #[tokio::test]
+async fn whether_members_find_rooms_beside_them_can_be_set() {
+    for (flags, served) in
+        [(&["--rooms", "false"][..], false), (&["--rooms", "true", "--admin-listen", "127.0.0.1:0"], true)]
+    {
+        let server = TestServer::start(flags).await;
+        let made = server.rooms().await.create_room(create(named("demo"))).await;
+        assert_eq!(made.is_ok(), served, "{flags:?}: {made:?}");
+        if let Err(status) = made {
+            assert_error(&status, Code::PermissionDenied, "NOT_SERVED_HERE");
+        }
+        if server.admin_addr.is_none() {
+            let names = described(server.addr).await.expect("the rest stays as it was");
+            assert!(!names.contains(&"signalbox.v1.Rooms".to_owned()), "{names:?}");
+        }
+        Member::join(&server, "demo").await;
+    }
+}
+
+#[tokio::test]
 async fn operators_rule_the_same_rooms_from_a_port_of_their_own() {
     let server = TestServer::start(&["--auto-create", "false", "--admin-listen", "127.0.0.1:0"]).await;
     let admin = server.admin_addr.expect("there is one");

@@ -131,3 +131,14 @@ async fn a_port_for_everybody_serves_rooms_to_tokens_and_nothing_else_of_operato
     let reflection = request(addr, Version::Http2, Method::POST, path, &headers, "").await.expect("a response");
     assert_eq!(grpc_status(reflection).await.code(), Code::Unimplemented);
 }
+
+#[tokio::test]
+async fn where_rooms_is_switched_off_no_token_opens_it() {
+    let guarded = Guarded::start(&["--rooms", "false"]).await;
+    let mut rooms = guarded.server.rooms().await;
+    for token in [None, Some(guarded.token_with("*", "ann", &json!({"can_admin": true})))] {
+        for (_, status) in call_all(&mut rooms, token.as_deref(), "team").await {
+            assert_error(&status, Code::PermissionDenied, reason::NOT_SERVED_HERE);
+        }
+    }
+}

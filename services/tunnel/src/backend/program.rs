@@ -101,6 +101,8 @@ impl Program {
         flag("--auth", "jwt".as_ref());
         flag("--jwt-max-ttl", format!("{}s", config.ttl.as_secs().max(60)).as_ref());
         flag("--auto-create", "false".as_ref());
+        // The share has the port of operators, and the tunnel leads to the other.
+        flag("--rooms", "false".as_ref());
         flag("--reflection", if config.reflection { "true" } else { "false" }.as_ref());
         flag("--detailed-health", "false".as_ref());
         // Everybody comes from the address of the tunnel.

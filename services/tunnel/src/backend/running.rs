@@ -1,5 +1,7 @@
 //! Looks whether a server that runs already is fit to be shared, by trying as a visitor what visitors must not do.
 
+use std::net::SocketAddr;
+
 use signalbox_proto::v1::{
     Join, ListRoomsRequest, SubscribeRequest, rooms_client::RoomsClient, signal_client::SignalClient,
     subscribe_request::Open,
@@ -13,8 +15,17 @@ use tonic_reflection::pb::v1::{
 
 use crate::look::Places;
 
-/// Says what is missing, with the flag that helps.
-pub(super) async fn check(places: &Places, port: Option<u16>) -> Result<(), String> {
+/// To whom Rooms is served where the tunnel leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rooms {
+    /// To nobody.
+    Nobody,
+    /// To tokens that say so.
+    Tokens,
+}
+
+/// Says what is missing, with the flag that helps. `admin` is another port where the share finds Rooms.
+pub(super) async fn check(places: &Places, port: Option<u16>, admin: Option<SocketAddr>) -> Result<Rooms, String> {
     let local = places.local;
     places.look_here().await.map_err(|error| {
         let tls = if places.tls {
@@ -45,9 +56,17 @@ pub(super) async fn check(places: &Places, port: Option<u16>) -> Result<(), Stri
     if joined.map_or_else(|status| status.code(), |()| Code::Ok) != Code::Unauthenticated {
         return unfit("everybody could join every room", "--auth jwt and a key");
     }
-    if RoomsClient::new(channel.clone()).list_rooms(ListRoomsRequest::default()).await.is_ok() {
-        return unfit("everybody could close its rooms", "--admin-listen 127.0.0.1:50052");
-    }
+    let list = RoomsClient::new(channel.clone()).list_rooms(ListRoomsRequest::default()).await;
+    let rooms = match list.map_or_else(|status| status.code(), |_| Code::Ok) {
+        Code::Ok => return unfit("everybody could close its rooms", "--rooms false --admin-listen 127.0.0.1:50052"),
+        Code::PermissionDenied if admin.is_none() => {
+            return Err(format!(
+                "the server at {local} does not serve Rooms there: say with --admin ADDR where it does"
+            ));
+        }
+        Code::PermissionDenied => Rooms::Nobody,
+        _ => Rooms::Tokens,
+    };
     if HealthClient::new(channel.clone()).check(health("signalbox.v1.Rooms")).await.is_ok() {
         return unfit("everybody would see its health in detail", "--detailed-health false");
     }
@@ -59,5 +78,5 @@ pub(super) async fn check(places: &Places, port: Option<u16>) -> Result<(), Stri
     if reflection.is_ok() {
         return unfit("everybody could ask for its services", "--reflection false");
     }
-    Ok(())
+    Ok(rooms)
 }

@@ -1,8 +1,12 @@
 //! What the public can do through a live tunnel, and what it cannot.
 
-use signalbox_proto::v1::{
-    Join, ListRoomsRequest, SubscribeRequest, rooms_client::RoomsClient, server_message::Body,
-    signal_client::SignalClient, subscribe_request::Open,
+use signalbox_proto::{
+    reason,
+    v1::{
+        CreateRoomRequest, DeleteRoomRequest, GetRoomRequest, Join, ListMembersRequest, ListRoomsRequest,
+        RemoveMemberRequest, Room, SubscribeRequest, UpdateRoomRequest, WatchRoomRequest, rooms_client::RoomsClient,
+        server_message::Body, signal_client::SignalClient, subscribe_request::Open,
+    },
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -11,8 +15,9 @@ use tokio::{
 use tonic::{Code, Request, transport::Channel};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tonic_reflection::pb::{v1, v1alpha};
+use tonic_types::StatusExt;
 
-use super::parts::{Bore, DEADLINE, Link, SHOWN, Share, binaries, within};
+use super::parts::{Bore, DEADLINE, Link, SHOWN, Share, admin_token, binaries, within};
 
 fn with_token<T>(message: T, token: Option<&str>) -> Request<T> {
     let mut request = Request::new(message);
@@ -28,6 +33,31 @@ async fn join(channel: &Channel, room: &str, token: Option<&str>) -> Result<Opti
     let request = with_token(SubscribeRequest { open: Some(open) }, token);
     let mut stream = SignalClient::new(channel.clone()).subscribe(request).await.map_err(|s| s.code())?.into_inner();
     within(DEADLINE, stream.message()).await.map(|message| message.unwrap().body).map_err(|status| status.code())
+}
+
+/// Every call of Rooms is answered in the same way, before anything of it is looked at.
+pub(crate) async fn rooms_are_not_served(channel: &Channel, name: &str, token: Option<&str>) {
+    let mut rooms = RoomsClient::new(channel.clone());
+    let (room, name) = (Some(Room { name: name.to_owned(), ..Room::default() }), name.to_owned());
+    let create = CreateRoomRequest { room: room.clone(), ..CreateRoomRequest::default() };
+    let update = UpdateRoomRequest { room, ..UpdateRoomRequest::default() };
+    let remove = RemoveMemberRequest { room: name.clone(), member_id: "a".repeat(20), ban: None };
+    let members = ListMembersRequest { room: name.clone() };
+    let answers = [
+        rooms.create_room(with_token(create, token)).await.map(drop),
+        rooms.get_room(with_token(GetRoomRequest { name: name.clone() }, token)).await.map(drop),
+        rooms.list_rooms(with_token(ListRoomsRequest::default(), token)).await.map(drop),
+        rooms.update_room(with_token(update, token)).await.map(drop),
+        rooms.list_members(with_token(members, token)).await.map(drop),
+        rooms.remove_member(with_token(remove, token)).await.map(drop),
+        rooms.watch_room(with_token(WatchRoomRequest { room: name.clone() }, token)).await.map(drop),
+        rooms.delete_room(with_token(DeleteRoomRequest { name }, token)).await.map(drop),
+    ];
+    for answer in answers {
+        let status = answer.unwrap_err();
+        let info = status.get_details_error_info().unwrap_or_else(|| panic!("no ErrorInfo in {status:?}"));
+        assert_eq!((status.code(), info.reason.as_str()), (Code::PermissionDenied, reason::NOT_SERVED_HERE));
+    }
 }
 
 /// Status and body of a GET.
@@ -58,12 +88,19 @@ async fn only_the_shared_room_is_there() {
     assert_eq!(join(&channel, &link.room, Some("garbage")).await.unwrap_err(), Code::Unauthenticated);
     assert_eq!(join(&channel, "another", token).await.unwrap_err(), Code::PermissionDenied);
 
-    // No way to the rooms.
-    for (token, code) in [(None, Code::Unauthenticated), (token, Code::PermissionDenied)] {
-        let request = with_token(ListRoomsRequest::default(), token);
-        let status = RoomsClient::new(channel.clone()).list_rooms(request).await.unwrap_err();
-        assert_eq!(status.code(), code);
+    // No way to the rooms, whatever token one has.
+    let admin = admin_token(&share.secret()).await;
+    for token in [None, Some("garbage"), token, Some(admin.as_str())] {
+        rooms_are_not_served(&channel, &link.room, token).await;
     }
+    // The token itself is a good one.
+    assert!(matches!(join(&channel, &link.room, Some(&admin)).await, Ok(Some(Body::Welcome(_)))));
+    // Nobody has touched the room; whoever is on this machine can call them.
+    let line = share.says(SHOWN, "Who is there").await;
+    let operators = line.split_whitespace().rev().nth(1).unwrap();
+    let operators = Channel::from_shared(format!("http://{operators}")).unwrap().connect().await.unwrap();
+    let rooms = RoomsClient::new(operators).list_rooms(ListRoomsRequest::default()).await.unwrap().into_inner().rooms;
+    assert_eq!(rooms.iter().map(|room| room.name.as_str()).collect::<Vec<_>>(), [link.room.as_str()]);
 
     // Nothing that describes it.
     let question = v1::ServerReflectionRequest::default();
@@ -100,8 +137,18 @@ async fn reflection_is_there_if_asked_for() {
     let mut share = Share::start(ip, &["--http", "--reflection"]).await;
     let link = share.link().await;
     let channel = Channel::from_shared(link.origin.clone()).unwrap().connect().await.unwrap();
-    let mut client = v1::server_reflection_client::ServerReflectionClient::new(channel);
-    let question = v1::ServerReflectionRequest::default();
-    assert!(client.server_reflection_info(tokio_stream::once(question)).await.is_ok());
+    let mut client = v1::server_reflection_client::ServerReflectionClient::new(channel.clone());
+    let list = v1::server_reflection_request::MessageRequest::ListServices(String::new());
+    let question =
+        v1::ServerReflectionRequest { message_request: Some(list), ..v1::ServerReflectionRequest::default() };
+    let mut answers = client.server_reflection_info(tokio_stream::once(question)).await.unwrap().into_inner();
+    let answer = within(DEADLINE, answers.message()).await.unwrap().unwrap().message_response;
+    let Some(v1::server_reflection_response::MessageResponse::ListServicesResponse(list)) = answer else {
+        panic!("{answer:?}")
+    };
+    let names: Vec<_> = list.service.iter().map(|service| service.name.as_str()).collect();
+    assert!(names.contains(&"signalbox.v1.Signal") && !names.contains(&"signalbox.v1.Rooms"), "{names:?}");
+    let admin = admin_token(&share.secret()).await;
+    rooms_are_not_served(&channel, &link.room, Some(&admin)).await;
     assert!(share.says(SHOWN, "By hand").await.contains("grpcurl -plaintext -H"));
 }

@@ -170,6 +170,11 @@ impl Share {
         output[start..end].to_owned()
     }
 
+    /// Whether it has said that up to now.
+    pub(crate) fn has_said(&self, text: &str) -> bool {
+        self.output.borrow().contains(text)
+    }
+
     /// Waits until it is online, and takes the link.
     pub(crate) async fn link(&mut self) -> Link {
         let line = self.says(BACK, "Visitors open").await;
@@ -217,6 +222,14 @@ impl Share {
         processes[2]
     }
 
+    /// The secret that its server takes tokens of: only who is this user, on this machine, can know it.
+    pub(crate) fn secret(&self) -> String {
+        let server = self.server().as_raw_nonzero();
+        let environment = fs::read_to_string(format!("/proc/{server}/environ")).unwrap();
+        let secret = environment.split('\0').find_map(|entry| entry.strip_prefix("SIGNALBOX_JWT_SECRET="));
+        secret.expect("it has one").to_owned()
+    }
+
     /// Where it keeps what goes with it.
     pub(crate) fn temporary(&self) -> PathBuf {
         self.folder.path().join("temporary")
@@ -225,6 +238,16 @@ impl Share {
     pub(crate) async fn ended(&mut self) -> ExitStatus {
         within(DEADLINE, self.child.wait()).await.unwrap()
     }
+}
+
+/// A token that opens Rooms, for every room.
+pub(crate) async fn admin_token(secret: &str) -> String {
+    let (_, signalbox) = binaries().expect("it was looked for");
+    let mut command = Command::new(signalbox);
+    command.args(["token", "--room", "*", "--identity", "operator", "--admin"]).env("SIGNALBOX_JWT_SECRET", secret);
+    let made = within(DEADLINE, command.output()).await.unwrap();
+    assert!(made.status.success(), "{made:?}");
+    String::from_utf8(made.stdout).unwrap().trim().to_owned()
 }
 
 /// Whether somebody takes connections there.
