@@ -2,7 +2,7 @@ import type { Mesh, Peer } from '../src/index.js';
 import { Chat } from './chat.js';
 import { byId, element } from './dom.js';
 import type { LocalMedia } from './media.js';
-import { watchAddress } from './moved.js';
+import { type Moved, watchAddress } from './moved.js';
 import { reasonText } from './text.js';
 import { nameOf, Tiles } from './tiles.js';
 
@@ -17,7 +17,7 @@ export class Call {
   readonly #onEnd: (text: string | undefined) => void;
   readonly #listening = new AbortController();
   #bannerTimer: ReturnType<typeof setTimeout> | undefined;
-  #movedTo: string | undefined;
+  #moved: Moved | undefined;
 
   /** `onEnd`: the call is over; with a text when something is to be told about it. */
   constructor(mesh: Mesh, media: LocalMedia, onEnd: (text: string | undefined) => void) {
@@ -60,14 +60,17 @@ export class Call {
       this.#chat.note(reason === 'TIMED_OUT' ? `${nameOf(peer)} lost the connection` : `${nameOf(peer)} left`);
       this.#countMembers();
     });
-    const told = watchAddress(this.#mesh, (link) => this.#moved(link));
+    const told = watchAddress(this.#mesh, (moved) => {
+      this.#moved = moved;
+      this.#banner(undefined);
+    });
     this.#mesh.on('message', ({ peer, data }) => {
       if (typeof data === 'string') this.#chat.said(nameOf(peer), data, false);
       else told(peer, data);
     });
     session.on('suspended', () => {
       this.#sessionState('suspended');
-      if (this.#movedTo) return;
+      if (this.#moved?.followed === false) return;
       this.#banner('The connection to the server is lost. The call itself goes on; reconnecting…');
     });
     session.on('resumed', () => {
@@ -84,15 +87,6 @@ export class Call {
       this.#close();
       this.#onEnd(reasonText(reason, error));
     });
-  }
-
-  /** The call goes on as long as it can without the server: when to go there is for the member to say. */
-  #moved(link: string): void {
-    this.#banner('This call has another address now; connections between members go on here. ');
-    const anchor = element('a', '', 'Go there');
-    anchor.setAttribute('href', link);
-    byId('banner').append(anchor);
-    this.#movedTo = link;
   }
 
   #bindControls(): void {
@@ -160,17 +154,33 @@ export class Call {
     pill.dataset['state'] = state;
   }
 
+  /** Tells something; without a text what there is to be told all the time, if there is. */
   #banner(text: string | undefined, kind = ''): void {
     clearTimeout(this.#bannerTimer);
     const banner = byId('banner');
-    banner.hidden = text === undefined;
-    banner.textContent = text ?? '';
+    banner.replaceChildren(...(text === undefined ? this.#whereItIs() : [text]));
+    banner.hidden = banner.childNodes.length === 0;
     banner.className = `banner ${kind}`;
     if (kind === 'good') this.#bannerTimer = setTimeout(() => this.#banner(undefined), GOOD_NEWS_MS);
   }
 
+  /**
+   * The session may have moved, but the page is still of the old address. Where it could not, the call goes on as long as
+   * it can without the server: when to go there is for the member to say.
+   */
+  #whereItIs(): (string | HTMLElement)[] {
+    if (!this.#moved || this.#listening.signal.aborted) return [];
+    const { link, followed } = this.#moved;
+    if (followed && new URL(link).origin === location.origin) return [];
+    const anchor = element('a', '', followed ? 'by this link' : 'Go there');
+    anchor.setAttribute('href', link);
+    return followed
+      ? ['This call has another address now, and goes on there. Do not reload this page, but come back ', anchor, '.']
+      : ['This call has another address now; connections between members go on here. ', anchor];
+  }
+
   async #copyLink(): Promise<void> {
-    const link = location.href;
+    const link = new URL(location.pathname + location.search, this.#mesh.session.url).href;
     try {
       await navigator.clipboard.writeText(link);
       this.#copied('Copied');

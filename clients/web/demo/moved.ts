@@ -1,4 +1,5 @@
 import type { Mesh, Peer } from '../src/index.js';
+import { SignalError } from '../src/index.js';
 import { takeToken } from './token.js';
 
 /** Topic of the data with which a share (scripts/share.sh) tells of its new address. */
@@ -7,23 +8,42 @@ const TOPIC = 'signalbox.address';
 const SHARE = 'share';
 const HOST = 'host';
 
+/** What became of a new address. */
+export interface Moved {
+  /** The link of this page there. */
+  readonly link: string;
+  /** Whether the session has gone there; if not, the page cannot reach it from where it is. */
+  readonly followed: boolean;
+}
+
 /**
- * Calls `moved` with a link to this room when its server is shared at another address. Who came by the old one cannot be
- * told by the server any more, so the page of the one who shares, on the server's own machine, tells the others directly.
+ * Follows the server of this room to another address, and calls `moved` then. Who came by the old one cannot be told by
+ * the server any more, so the page of the one who shares, on the server's own machine, tells the others directly.
  * Returns a function that takes what came through a data channel.
  */
-export function watchAddress(mesh: Mesh, moved: (link: string) => void): (peer: Peer, data: ArrayBuffer) => void {
-  mesh.session.on('data', ({ from, topic, text }) => {
-    if (topic !== TOPIC || mesh.session.members.get(from)?.identity !== SHARE) return;
-    mesh.broadcast(new TextEncoder().encode(JSON.stringify({ [TOPIC]: text })).buffer as ArrayBuffer);
-    follow(text);
-  });
-  const follow = (address: string) => {
-    const link = linkTo(address, mesh.session.room.name);
-    if (link) moved(link);
+export function watchAddress(mesh: Mesh, moved: (moved: Moved) => void): (peer: Peer, data: ArrayBuffer) => void {
+  const { session } = mesh;
+  const follow = async (address: string) => {
+    const origin = portOfSameHost(address);
+    // Where no token is asked for, identities are what members say, and nothing is shared.
+    const token = takeToken();
+    if (!origin || origin === session.url || !token) return;
+    const link = `${origin}/?room=${session.room.name}#token=${token}`;
+    try {
+      await session.moveTo(origin);
+      moved({ link, followed: true });
+    } catch (error) {
+      const isMoot = error instanceof SignalError && (error.reason === 'ENDED' || error.reason === 'ABORTED');
+      if (!isMoot) moved({ link, followed: false });
+    }
   };
+  session.on('data', ({ from, topic, text }) => {
+    if (topic !== TOPIC || session.members.get(from)?.identity !== SHARE) return;
+    mesh.broadcast(new TextEncoder().encode(JSON.stringify({ [TOPIC]: text })).buffer as ArrayBuffer);
+    void follow(text);
+  });
   return (peer, data) => {
-    if (peer.member.identity === HOST) follow(addressIn(data));
+    if (peer.member.identity === HOST) void follow(addressIn(data));
   };
 }
 
@@ -37,11 +57,9 @@ function addressIn(data: ArrayBuffer): string {
   }
 }
 
-/** The link of this page at that address, which must be the same host: another port of the tunnel server. */
-function linkTo(address: string, room: string): string | undefined {
+/** The origin of an address, which must be of the host that this page came from: another port of the tunnel server. */
+function portOfSameHost(address: string): string | undefined {
   if (!URL.canParse(address)) return undefined;
   const { origin, hostname, protocol } = new URL(address);
-  if (hostname !== location.hostname || protocol !== location.protocol || origin === location.origin) return undefined;
-  const token = takeToken();
-  return `${origin}/?room=${room}${token ? `#token=${token}` : ''}`;
+  return hostname === location.hostname && protocol === location.protocol ? origin : undefined;
 }

@@ -25,8 +25,8 @@ export interface JoinOptions {
   signal?: AbortSignal;
   /** How long to try again while the server cannot be reached or asks to wait. Default 15,000 ms. */
   joinTimeoutMs?: number;
-  /** Another way to the server, for tests. */
-  transport?: Transport;
+  /** Another way to the server, for tests; a function is given its address. */
+  transport?: Transport | ((url: string) => Transport);
 }
 
 /** `suspended`: the connection is lost and being restored. `ended`: for good. */

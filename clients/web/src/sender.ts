@@ -17,7 +17,7 @@ const ACK_EVERY = 128;
  * was nothing else to say for the heartbeat interval. Acknowledgements of what was received go along.
  */
 export class Sender {
-  readonly #client: Client<typeof Signal>;
+  readonly #client: () => Client<typeof Signal>;
   readonly #token: string;
   readonly #credentials: Credentials;
   readonly #limits: Limits;
@@ -29,9 +29,9 @@ export class Sender {
   #unacked = 0;
   #tokenToShow = false;
 
-  /** `received`: the highest ServerMessage.seq that was processed. */
+  /** `client`: where the server is now. `received`: the highest ServerMessage.seq that was processed. */
   constructor(
-    client: Client<typeof Signal>,
+    client: () => Client<typeof Signal>,
     token: string,
     credentials: Credentials,
     limits: Limits,
@@ -93,7 +93,7 @@ export class Sender {
       this.#unacked = 0;
       this.#tokenToShow = false;
       try {
-        const response = await this.#client.send(
+        const response = await this.#client().send(
           { sessionToken: this.#token, messages: [...first, ...batch] },
           { headers: this.#credentials.headers(), signal, timeoutMs: SEND_TIMEOUT_MS },
         );
@@ -121,7 +121,9 @@ export class Sender {
   async farewell(reason: string, timeoutMs: number): Promise<void> {
     const messages = [{ body: { case: 'leave' as const, value: { reason } } }];
     const options = { headers: this.#credentials.headers(), timeoutMs };
-    await this.#client.send({ sessionToken: this.#token, messages }, options).catch(() => {});
+    await this.#client()
+      .send({ sessionToken: this.#token, messages }, options)
+      .catch(() => {});
   }
 
   #idleMs(): number {

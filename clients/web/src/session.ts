@@ -12,6 +12,7 @@ import type { JoinOptions, Report, SessionState } from './options.js';
 import type { Outcome, Utterance } from './outbox.js';
 import { sendBeacon, watchPage } from './page.js';
 import { nextStep } from './policy.js';
+import { reach } from './reach.js';
 import { Sender } from './sender.js';
 import { readStream } from './stream.js';
 
@@ -42,8 +43,11 @@ export function join(room: string, options: JoinOptions = {}): Promise<Session> 
 
 /** One member's stay in a room, kept through reconnects. Made by `join`. */
 export class Session extends Emitter<SessionEvents> {
-  readonly #url: string;
-  readonly #client: Client<typeof pb.Signal>;
+  readonly #clientAt: (url: string) => Client<typeof pb.Signal>;
+  #url: string;
+  #client: Client<typeof pb.Signal>;
+  // The newest address that was to be moved to.
+  #goal: string;
   readonly #credentials: Credentials;
   readonly #join: {
     room: string;
@@ -82,8 +86,10 @@ export class Session extends Emitter<SessionEvents> {
   ) {
     super();
     const { url = globalThis.location?.origin ?? '', identity = '', displayName = '', passcode = '' } = options;
-    this.#url = url.replace(/\/+$/, '');
-    this.#client = createClient(pb.Signal, options.transport ?? createGrpcWebTransport({ baseUrl: this.#url }));
+    const { transport = (baseUrl: string) => createGrpcWebTransport({ baseUrl }) } = options;
+    this.#clientAt = (url) => createClient(pb.Signal, typeof transport === 'function' ? transport(url) : transport);
+    this.#url = this.#goal = withoutSlash(url);
+    this.#client = this.#clientAt(this.#url);
     this.#credentials = new Credentials(options.token, () => this.#sender?.showToken());
     this.#join = { room, identity, displayName, passcode, attributes: { ...options.attributes } };
     this.#opened = opened;
@@ -111,6 +117,11 @@ export class Session extends Emitter<SessionEvents> {
   /** Whether the server can be talked to right now. */
   get state(): SessionState {
     return this.#state;
+  }
+
+  /** The address of the server that the session is at. */
+  get url(): string {
+    return this.#url;
   }
 
   /** This member as the others see it. */
@@ -172,6 +183,34 @@ export class Session extends Emitter<SessionEvents> {
   /** Tells the server's operators what became of a peer connection. */
   report(report: Report): Promise<Outcome> {
     return this.#say({ body: { case: 'report', value: report } });
+  }
+
+  /**
+   * Goes on at another address of the same server, such as another port of a tunnel. That is tried first: where it cannot
+   * be reached the session stays as it is, and this throws. Then the stream is dropped and the session resumes there,
+   * with what is under way: as after any lost connection each signal arrives once and in order, or both ends are told
+   * (`gone`, where the resume window is over or the server was started anew). Peer connections do not notice.
+   *
+   * A page of another origin may do that only where the server's `--cors-origin` lists it, and the page's own
+   * Content-Security-Policy lets it connect there.
+   *
+   * @throws SignalError: `NETWORK`, `TIMEOUT` or `PROXY` where no Signalbox answers, another reason where it refuses,
+   * `ABORTED` when a later call has named another address, `ENDED`.
+   */
+  async moveTo(url: string): Promise<void> {
+    if (this.#isEnded() || this.#leaving) throw SignalError.ended();
+    const goal = withoutSlash(url);
+    this.#goal = goal;
+    if (goal === this.#url) return;
+    const client = this.#clientAt(goal);
+    await reach(client, this.#token, this.#credentials.headers());
+    if (this.#isEnded() || this.#leaving) throw SignalError.ended();
+    if (this.#goal !== goal) throw SignalError.aborted();
+    // Another call for the same may have been faster.
+    if (goal === this.#url) return;
+    this.#url = goal;
+    this.#client = client;
+    this.#reconnect();
   }
 
   /** Leaves at once. Resolves when the server knows, or after 2 s. */
@@ -292,7 +331,13 @@ export class Session extends Emitter<SessionEvents> {
     this.#limits = model.toLimits(welcome.limits);
     this.#ice = model.toIceServers(welcome.iceServers, welcome.iceExpiresAt);
     const previousMembers = this.#inbox.welcome(seq, welcome.members);
-    this.#sender = new Sender(this.#client, this.#token, this.#credentials, this.#limits, () => this.#inbox.lastSeq);
+    this.#sender = new Sender(
+      () => this.#client,
+      this.#token,
+      this.#credentials,
+      this.#limits,
+      () => this.#inbox.lastSeq,
+    );
     this.#connected();
     if (previous) this.emit('gone', { previousMemberId: previous.memberId, previousMembers });
     else this.#opened(this);
@@ -342,4 +387,8 @@ export class Session extends Emitter<SessionEvents> {
     this.#forget();
     this.emit('ended', { reason, error });
   }
+}
+
+function withoutSlash(url: string): string {
+  return url.replace(/\/+$/, '');
 }

@@ -132,8 +132,8 @@ pub struct Config {
     #[arg(long, env = "SIGNALBOX_WEB_DIR", default_value = "clients/web/dist", value_name = "PATH")]
     pub web_dir: PathBuf,
 
-    /// Origin, such as https://app.example.org, whose pages may call this server; repeat for more. The server's own
-    /// pages always may
+    /// Origin, such as https://app.example.org, whose pages may call this server, or https://app.example.org:* for those
+    /// of every port; repeat for more. The server's own pages always may
     #[arg(long, env = "SIGNALBOX_CORS_ORIGIN", value_delimiter = ',', value_name = "ORIGIN")]
     pub cors_origin: Vec<Origin>,
 

@@ -12,7 +12,7 @@ mod tls;
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body, routing::any};
-use http::{HeaderName, HeaderValue, Method, Request, Response, header};
+use http::{HeaderName, HeaderValue, Method, Request, Response, header, request::Parts};
 use signalbox_proto::FILE_DESCRIPTOR_SET;
 use tonic::{Status, server::NamedService, service::Routes};
 use tonic_web::GrpcWebLayer;
@@ -95,12 +95,12 @@ impl Serves {
 pub fn app(config: &Config, hub: &Arc<Hub>, health: &Health, serves: Serves, hosts: Hosts) -> App {
     // Pages of other origins are those of members.
     let origins = if serves.signal { config.cors_origin.clone() } else { Vec::new() };
-    let cors = cors(&origins);
-    let gate = Arc::new(Gate { hosts, origins });
+    let cors = cors(origins.clone());
+    let gate = Arc::new(Gate { hosts, origins: origins.clone() });
     let grpc: Router = services(config, hub, health, serves).layer(GrpcWebLayer::new());
     let grpc = gate::guard(grpc, gate.clone()).layer(cors);
     let web_dir = serves.signal.then_some(config.web_dir.as_path());
-    let mut pages = pages::router(web_dir, serves.detailed_health, hub.clone());
+    let mut pages = pages::router(web_dir, serves.detailed_health, origins, hub.clone());
     if serves.metrics {
         pages = pages.merge(metrics::router(hub.clone()));
     }
@@ -172,12 +172,13 @@ fn reflection(names: &[&str], itself: &str) -> tonic_reflection::server::Builder
 }
 
 /// Lets the pages of listed origins call, with the headers that gRPC-Web needs. Never with cookies.
-fn cors(origins: &[Origin]) -> CorsLayer {
-    let origins =
-        origins.iter().map(|o| HeaderValue::from_str(o.as_str()).expect("an origin is made of visible ASCII"));
+fn cors(origins: Vec<Origin>) -> CorsLayer {
+    let is_listed = move |origin: &HeaderValue, _: &Parts| {
+        origin.to_str().is_ok_and(|origin| origins.iter().any(|listed| listed.admits(origin)))
+    };
     let name = HeaderName::from_static;
     CorsLayer::new()
-        .allow_origin(AllowOrigin::list(origins))
+        .allow_origin(AllowOrigin::predicate(is_listed))
         .allow_methods([Method::POST])
         .allow_headers([
             header::CONTENT_TYPE,

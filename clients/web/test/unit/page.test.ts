@@ -165,6 +165,15 @@ test('a page that goes away says leave in a request that outlives it', async (pa
   );
 });
 
+test('a session that has moved says it at its new address', async (page, server) => {
+  const session = await joined(server);
+  await session.moveTo('https://signal.test:8443');
+  await pass(50);
+  page.turn('pagehide', false);
+  const urls = page.requests.map(({ url }) => url);
+  assert.deepEqual(urls, ['https://signal.test:8443/signalbox.v1.Signal/Send']);
+});
+
 test('says leave while suspended, too, and not once it has left', async (page, server) => {
   const session = await joined(server);
   await loseConnection(server);

@@ -4,7 +4,7 @@ use std::{ffi::OsStr, fmt, net::IpAddr, str::FromStr, time::Duration};
 
 use clap::{Arg, Command, builder::TypedValueParser, error::ErrorKind};
 
-use crate::store::StoreUrl;
+use crate::{listen::host::Authority, store::StoreUrl};
 
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|error| format!("{error}; write it like 30s, 5m or 12h"))
@@ -26,26 +26,55 @@ fn ice_url(text: &str, schemes: [&str; 2]) -> Result<String, String> {
     }
 }
 
-/// An origin (RFC 6454) as browsers send it: scheme, host and, unless it is the scheme's own, port.
+/// An origin (RFC 6454) as browsers send it: scheme, host and, unless it is the scheme's own, port. With `*` for the port
+/// it stands for those of every port of the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Origin(String);
+pub struct Origin {
+    /// Without the port where it is every one.
+    text: String,
+    every_port: bool,
+}
 
 impl Origin {
-    /// As browsers send it.
-    pub fn as_str(&self) -> &str {
-        &self.0
+    /// Whether what a browser sends is this origin, or one of these.
+    pub fn admits(&self, origin: &str) -> bool {
+        match origin.strip_prefix(&self.text) {
+            Some("") => true,
+            Some(rest) => self.every_port && rest.strip_prefix(':').is_some_and(is_port),
+            None => false,
+        }
     }
+
+    /// Scheme and host, where every port of it is meant.
+    pub fn every_port(&self) -> Option<&str> {
+        self.every_port.then_some(self.text.as_str())
+    }
+}
+
+/// In the one form that browsers send.
+fn is_port(text: &str) -> bool {
+    text.parse::<u16>().is_ok_and(|port| port != 0 && port.to_string() == text)
 }
 
 impl FromStr for Origin {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let fail = || "expected scheme://host[:port] without a path, such as https://app.example.org".to_owned();
+        let fail = || {
+            "expected scheme://host[:port] without a path, such as https://app.example.org, or :* for the port"
+                .to_owned()
+        };
+        let (text, every_port) = text.strip_suffix(":*").map_or((text, false), |text| (text, true));
         let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).ok_or_else(fail)?;
         let authority: http::uri::Authority = rest.parse().map_err(|_| fail())?;
         let plain = authority.as_str() == rest && !rest.contains('@') && !rest.contains('*') && !rest.contains('/');
-        if plain && rest == rest.to_ascii_lowercase() { Ok(Self(text.to_owned())) } else { Err(fail()) }
+        // It becomes part of a Content-Security-Policy: a host in the strictest sense.
+        let is_host = rest.parse::<Authority>().is_ok_and(|authority| !authority.has_port());
+        if plain && rest == rest.to_ascii_lowercase() && (is_host || !every_port) {
+            Ok(Self { text: text.to_owned(), every_port })
+        } else {
+            Err(fail())
+        }
     }
 }
 

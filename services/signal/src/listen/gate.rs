@@ -73,7 +73,7 @@ impl Gate {
         let mut origins = headers.get_all(header::ORIGIN).iter();
         let Some(origin) = origins.next() else { return !is_cross_site };
         let (Ok(origin), None) = (origin.to_str(), origins.next()) else { return false };
-        if self.origins.iter().any(|listed| listed.as_str() == origin) {
+        if self.origins.iter().any(|listed| listed.admits(origin)) {
             return true;
         }
         let (origin, port) = match (origin.strip_prefix("https://"), origin.strip_prefix("http://")) {
@@ -162,7 +162,8 @@ mod tests {
 
     /// Whether a page of that origin may call, in a request for `host`.
     fn passes(host: &str, headers: &[(&str, &str)]) -> bool {
-        let listed = ["https://app.example", "http://localhost:5173"].map(|origin| origin.parse().expect("an origin"));
+        let listed = ["https://app.example", "http://localhost:5173", "https://share.example:*"];
+        let listed = listed.map(|origin| origin.parse().expect("an origin"));
         let names = ["box.example:8080", "signal.example.org", "localhost:*"].map(|name| name.parse().expect("a name"));
         let hosts = Hosts::new("127.0.0.1:50051".parse().expect("an address"), names.into());
         let gate = Gate { hosts, origins: listed.into() };
@@ -226,6 +227,48 @@ mod tests {
     }
 
     #[test]
+    fn every_port_of_a_host_passes_where_that_is_listed_and_nothing_like_it() {
+        let passes = |origin: &str| passes("box.example:8080", &[("origin", origin)]);
+        for port in ["", ":1", ":80", ":443", ":20101", ":65535"] {
+            assert!(passes(&format!("https://share.example{port}")), "{port}");
+        }
+        for foreign in [
+            "http://share.example:20101",
+            "http://share.example",
+            "https://share.example:",
+            "https://share.example:0",
+            "https://share.example:65536",
+            "https://share.example:020101",
+            "https://share.example:+1",
+            "https://share.example:-1",
+            "https://share.example: 1",
+            "https://share.example:1x",
+            "https://share.example:*",
+            "https://share.example:1:2",
+            "https://share.example:1/",
+            "https://share.example:1/x",
+            "https://share.example:1@evil.test",
+            "https://share.example:1.evil.test",
+            "https://share.example:1, https://evil.test",
+            "https://share.example:1 https://evil.test",
+            "https://share.example.evil.test:1",
+            "https://share.example@evil.test:1",
+            "https://share.example.:1",
+            "https://SHARE.example:1",
+            "https://xshare.example:1",
+            "https://sub.share.example:1",
+            "https://share.exampl:1",
+            "https://share.examplex:1",
+            "share.example:1",
+            "wss://share.example:1",
+            "https://evil.test/https://share.example:1",
+            "https://app.example:1",
+        ] {
+            assert!(!passes(foreign), "{foreign:?}");
+        }
+    }
+
+    #[test]
     fn the_page_of_another_port_is_foreign_even_where_any_port_is_the_servers() {
         assert!(passes("localhost:8080", &[("origin", "http://localhost:8080")]));
         assert!(passes("localhost", &[("origin", "http://localhost:80")]));
@@ -248,6 +291,9 @@ mod tests {
             (&[own, site("same-origin")][..], true),
             (&[listed, site("cross-site")], true),
             (&[listed, site("same-site")], true),
+            (&[("origin", "https://share.example:20101"), site("same-site")], true),
+            (&[("origin", "https://share.example:20101"), site("cross-site")], true),
+            (&[("origin", "https://share.example.evil.test:1"), site("same-site")], false),
             (&[own, site("cross-site")], false),
             (&[("origin", "https://signal.example.org"), site("cross-site")], false),
             (&[("origin", "http://localhost:3000"), site("same-site")], false),

@@ -72,6 +72,16 @@ impl Authority {
         self.host == other.host && self.port.unwrap_or(default) == other.port.unwrap_or(default)
     }
 
+    /// Whether both are of one host, at whatever ports.
+    pub(super) fn is_of_host(&self, other: &Self) -> bool {
+        self.host == other.host
+    }
+
+    /// Whether it names a port.
+    pub(crate) fn has_port(&self) -> bool {
+        self.port.is_some()
+    }
+
     fn is_loopback(&self) -> bool {
         match &self.host {
             Host::Ip(ip) => *ip == Ipv4Addr::LOCALHOST || *ip == Ipv6Addr::LOCALHOST,

@@ -4,7 +4,8 @@ use std::{path::Path, sync::Arc};
 
 use axum::{
     Json, Router,
-    extract::State,
+    extract::{Request, State},
+    middleware::{Next, from_fn},
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -13,13 +14,8 @@ use serde_json::json;
 use tower::ServiceBuilder;
 use tower_http::{services::ServeDir, set_header::SetResponseHeaderLayer};
 
-use super::gate;
-use crate::hub::Hub;
-
-/// The demo page loads nothing from elsewhere; it talks to whichever host serves it, and plays media of peers.
-const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
-    media-src 'self' blob: mediastream:; connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'self'; \
-    frame-ancestors 'none'";
+use super::{gate, host::Authority};
+use crate::{config::Origin, hub::Hub};
 
 /// Served in place of the demo page where it was not built.
 const NO_PAGE: &str = "Signalbox is running. The demo page is not built here: run scripts/serve.sh, or point \
@@ -31,8 +27,9 @@ const ADMIN_PAGE: &str = "Signalbox, for operators: the gRPC service Rooms, and 
 /// What health says while the server stops.
 const DRAINING: (StatusCode, &str) = (StatusCode::SERVICE_UNAVAILABLE, "draining");
 
-/// Everything that is not gRPC: health, and the demo page in that folder, if it is a port that has one.
-pub(super) fn router(web_dir: Option<&Path>, detailed_health: bool, hub: Arc<Hub>) -> Router {
+/// Everything that is not gRPC: health, and the demo page in that folder, if it is a port that has one. `origins` are those
+/// whose pages may call.
+pub(super) fn router(web_dir: Option<&Path>, detailed_health: bool, origins: Vec<Origin>, hub: Arc<Hub>) -> Router {
     let header = |name: HeaderName, value: &'static str| {
         SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value))
     };
@@ -48,10 +45,35 @@ pub(super) fn router(web_dir: Option<&Path>, detailed_health: bool, hub: Arc<Hub
         Some(_) => router.route("/", get(|| async { NO_PAGE })),
         None => router.route("/", get(|| async { ADMIN_PAGE })),
     };
+    let with_policy = from_fn(move |request: Request, next: Next| {
+        let policy = content_security_policy(&origins, request.extensions().get::<Authority>());
+        async move {
+            let mut response = next.run(request).await;
+            response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+            response
+        }
+    });
     router
-        .layer(header(header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY))
+        .layer(with_policy)
         .layer(header(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .layer(header(header::REFERRER_POLICY, "no-referrer"))
+}
+
+/// The demo page loads nothing from elsewhere, and plays media of peers. It talks to whichever host serves it: at the same
+/// port, and at others where pages of every port of that host may call, since its server may move there.
+fn content_security_policy(origins: &[Origin], host: Option<&Authority>) -> HeaderValue {
+    let is_of_host = |origin: &&str| {
+        let authority = origin.split_once("://").and_then(|(_, authority)| authority.parse::<Authority>().ok());
+        host.zip(authority).is_some_and(|(host, authority)| host.is_of_host(&authority))
+    };
+    let listed = origins.iter().filter_map(Origin::every_port);
+    let elsewhere: String = listed.filter(is_of_host).map(|origin| format!(" {origin}:*")).collect();
+    let policy = format!(
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; media-src 'self' blob: \
+         mediastream:; connect-src 'self'{elsewhere}; manifest-src 'self'; base-uri 'none'; form-action 'self'; \
+         frame-ancestors 'none'"
+    );
+    policy.parse().expect("a host is made of visible ASCII")
 }
 
 /// What is left for requests that are for another host: load balancers check health by whatever name they have.

@@ -4,7 +4,7 @@ use http::{Method, StatusCode};
 
 use crate::common::{
     TestServer,
-    raw::{Version, header_of, request},
+    raw::{Version, header_of, request, stray},
     web::frame,
 };
 
@@ -117,4 +117,53 @@ async fn pages_of_members_are_not_those_of_operators() {
         assert_eq!(response.status(), expected, "{origin}");
         assert_eq!(header_of(&response, "access-control-allow-origin"), "", "{origin}");
     }
+}
+
+#[tokio::test]
+async fn every_port_of_a_host_can_be_listed() {
+    let server = TestServer::start(&["--cors-origin", "https://share.example:*"]).await;
+    for (origin, granted) in [
+        ("https://share.example:20101", true),
+        ("https://share.example", true),
+        ("http://share.example:20101", false),
+        ("https://share.example.evil.test:20101", false),
+        ("https://share.example:20101.evil.test", false),
+        ("https://share.example:*", false),
+    ] {
+        let allowed = if granted { origin } else { "" };
+        let headers = [("origin", origin), ("access-control-request-method", "POST")];
+        let response = request(server.addr, Version::Http1, Method::OPTIONS, SEND, &headers, "").await.unwrap();
+        assert_eq!(header_of(&response, "access-control-allow-origin"), allowed, "{origin}");
+        assert_eq!(header_of(&response, "access-control-allow-credentials"), "", "no cookies");
+        // As browsers have it for another port of the same host.
+        let site = ("sec-fetch-site", "same-site");
+        let headers = [("origin", origin), site, ("content-type", "application/grpc-web+proto")];
+        let response = request(server.addr, Version::Http1, Method::POST, SEND, &headers, frame(&[])).await.unwrap();
+        let expected = if granted { StatusCode::OK } else { StatusCode::FORBIDDEN };
+        assert_eq!(response.status(), expected, "{origin}");
+        assert_eq!(header_of(&response, "access-control-allow-origin"), allowed, "{origin}");
+    }
+}
+
+/// The Content-Security-Policy of the page that a server has for a host.
+async fn policy(server: &TestServer, host: &str) -> String {
+    let answer = stray(server.addr, &format!("{host}:{}", server.addr.port())).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let mut policies = answer.lines().filter_map(|line| line.strip_prefix("content-security-policy: "));
+    let policy = policies.next().unwrap().to_owned();
+    assert_eq!(policies.next(), None);
+    policy
+}
+
+#[tokio::test]
+async fn the_page_connects_to_other_ports_of_its_host_only_where_they_are_listed() {
+    let closed = policy(&TestServer::start(&[]).await, "127.0.0.1").await;
+    assert!(closed.contains("; connect-src 'self'; ") && closed.contains("default-src 'none'; script-src 'self'; "));
+    let listed = "http://127.0.0.1:*,https://app.example:*,https://127.0.0.1:1,http://localhost:5173";
+    let server = TestServer::start(&["--cors-origin", listed]).await;
+    let open = policy(&server, "127.0.0.1").await;
+    assert_eq!(open, closed.replace("connect-src 'self'", "connect-src 'self' http://127.0.0.1:*"));
+    assert_eq!(policy(&server, "localhost").await, closed, "that is another host");
+    let server = TestServer::start(&["--cors-origin", "https://app.example:*,http://127.0.0.1:5173"]).await;
+    assert_eq!(policy(&server, "127.0.0.1").await, closed);
 }

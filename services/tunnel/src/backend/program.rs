@@ -98,6 +98,10 @@ impl Program {
         flag("--web-dir", config.web_dir.as_os_str());
         // Whichever port the tunnel server gives.
         flag("--public-name", format!("{}:*", config.host()).as_ref());
+        // When the tunnel server gives another, pages of the old one go on from where they are. They have nothing that a
+        // browser would send along by itself: what opens the room is a token, which each page keeps to its origin.
+        let every_port = format!("{}://{}:*", config.scheme(), config.host().to_ascii_lowercase());
+        flag("--cors-origin", every_port.as_ref());
         flag("--auth", "jwt".as_ref());
         flag("--jwt-max-ttl", format!("{}s", config.ttl.as_secs().max(60)).as_ref());
         flag("--auto-create", "false".as_ref());
