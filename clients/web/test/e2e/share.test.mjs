@@ -270,7 +270,7 @@ test('where the public port is taken, visitors in a call go on at another', { sk
   await signalingReaches(ann, ben, 'from the one who shares');
   // The same sessions, pages and connections.
   assert.deepEqual((await Promise.all([ben, cid].map(memberId))).join(), ids.slice(1, 3).join());
-  for (const page of [ben, cid]) {
+  const looksRight = async (page) => {
     assert.deepEqual(await connections(page), ['before', 'before', 'before']);
     assert.equal(await page.evaluate(() => location.host), share.url.host);
     await videoFlows(page);
@@ -282,7 +282,8 @@ test('where the public port is taken, visitors in a call go on at another', { sk
     await page.evaluate(() => (navigator.clipboard.writeText = () => Promise.reject(new Error('not in this test'))));
     await page.getByTestId('copy-link').click();
     assert.equal(await page.getByTestId('link-field').inputValue(), `${moved.origin}/?room=${share.room}`);
-  }
+  };
+  await Promise.all([ben, cid].map(looksRight));
   await chatReaches(ben, [cid, ann], 'still here');
   assert.deepEqual([...ben.errors, ...cid.errors], []);
 
