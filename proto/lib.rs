@@ -38,6 +38,7 @@ pub mod reason {
     pub const ROOM_LOCKED: &str = "ROOM_LOCKED";
     pub const ROOM_NOT_FOUND: &str = "ROOM_NOT_FOUND";
     pub const SEQ_GAP: &str = "SEQ_GAP";
+    pub const SERVER_FULL: &str = "SERVER_FULL";
     pub const SESSION_GONE: &str = "SESSION_GONE";
     pub const SLOW_CONSUMER: &str = "SLOW_CONSUMER";
     pub const STORE_UNAVAILABLE: &str = "STORE_UNAVAILABLE";

@@ -1,5 +1,6 @@
 //! Why a session could not be opened, or ended.
 
+use signalbox_proto::reason::{RATE_LIMITED, SERVER_FULL};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
@@ -46,7 +47,7 @@ impl Error {
             Self::Refused { code, reason, .. } => match code {
                 Code::Unavailable | Code::DeadlineExceeded => true,
                 Code::Unknown | Code::Internal | Code::Cancelled => reason.is_empty(),
-                Code::ResourceExhausted => reason == "RATE_LIMITED",
+                Code::ResourceExhausted => reason == RATE_LIMITED || reason == SERVER_FULL,
                 _ => false,
             },
             // The application's server has its troubles, too.

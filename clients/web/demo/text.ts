@@ -11,6 +11,7 @@ const REASONS: Readonly<Record<string, string>> = {
   TOKEN_EXPIRED: 'The token of your link has expired. Ask for a new link.',
   IDENTITY_TAKEN: 'Somebody with your identity is in this room already.',
   RATE_LIMITED: 'Too many attempts. Wait a moment, then try again.',
+  SERVER_FULL: 'The server has no room for more people right now. Try again in a moment.',
   SESSION_GONE: 'The connection was lost for too long.',
   STORE_UNAVAILABLE: 'The server cannot open rooms right now. Try again in a moment.',
   DRAINING: 'The server is being restarted. Try again in a moment.',

@@ -50,7 +50,10 @@ export class SignalError extends Error {
     this.code = init.code;
     this.reason = init.reason;
     this.retryable =
-      init.code === Code.Unavailable || init.code === Code.DeadlineExceeded || init.reason === 'RATE_LIMITED';
+      init.code === Code.Unavailable ||
+      init.code === Code.DeadlineExceeded ||
+      init.reason === 'RATE_LIMITED' ||
+      init.reason === 'SERVER_FULL';
     this.retryAfterMs = init.retryAfterMs;
     this.fieldViolations = init.fieldViolations ?? [];
     this.metadata = init.metadata ?? {};

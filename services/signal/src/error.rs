@@ -7,6 +7,8 @@ use signalbox_proto::{ERROR_DOMAIN, reason};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
+use crate::memory;
+
 /// What can go wrong in a call or on a stream.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -119,6 +121,9 @@ pub enum Error {
     /// The store cannot be reached.
     #[error("the room store cannot be reached: try again")]
     StoreUnavailable,
+    /// The process has as much memory as it may.
+    #[error("the server has no memory for more members: try again after the given time")]
+    ServerFull,
 }
 
 impl Error {
@@ -159,6 +164,7 @@ impl Error {
             Self::HeartbeatTimeout => (Code::Unavailable, reason::HEARTBEAT_TIMEOUT),
             Self::Draining(_) => (Code::Unavailable, reason::DRAINING),
             Self::StoreUnavailable => (Code::Unavailable, reason::STORE_UNAVAILABLE),
+            Self::ServerFull => (Code::ResourceExhausted, reason::SERVER_FULL),
         }
     }
 
@@ -167,6 +173,7 @@ impl Error {
         match self {
             Self::Draining(after) | Self::RateLimited(after) => Some(*after),
             Self::StoreUnavailable => Some(Duration::from_secs(2)),
+            Self::ServerFull => Some(memory::RETRY),
             _ => None,
         }
     }

@@ -31,6 +31,7 @@ use crate::{
     auth::Authority,
     error::Error,
     limit::Limits,
+    memory::{self, Memory},
     metrics::{Figures, Refusals},
     passcode::Passcodes,
     random::Random,
@@ -69,6 +70,7 @@ pub struct Hub {
     store: Arc<dyn Store>,
     authority: Arc<Authority>,
     random: Random,
+    memory: Arc<Memory>,
     limits: Limits,
     defaults: RoomDefaults,
     /// Held while a room is opened from its record, created or deleted. Awaited, but never on the path of a signal.
@@ -93,6 +95,7 @@ impl Hub {
         store: Arc<dyn Store>,
         authority: Authority,
         random: Random,
+        memory: Arc<Memory>,
         limits: Limits,
         defaults: RoomDefaults,
     ) -> Arc<Self> {
@@ -104,6 +107,7 @@ impl Hub {
             ledger: Ledger::default(),
             changes: Arc::new(Semaphore::new(MAX_CHANGES)),
             random,
+            memory,
             limits,
             defaults,
             gates: std::array::from_fn(|_| sync::Mutex::new(())),
@@ -129,6 +133,11 @@ impl Hub {
     /// Where random bits come from.
     pub fn random(&self) -> &Random {
         &self.random
+    }
+
+    /// How much memory the process has, and may have.
+    pub fn memory(&self) -> &Arc<Memory> {
+        &self.memory
     }
 
     /// Where the records are.
@@ -253,6 +262,12 @@ impl Hub {
     /// Sessions in all rooms.
     pub fn session_count(&self) -> usize {
         self.all().iter().map(|room| room.peek(Room::member_count)).sum()
+    }
+
+    /// Bytes that sessions and what is kept for them take at least.
+    pub fn held_bytes(&self) -> u64 {
+        let held_by = |room: &Room| room.held_bytes() as u64 + room.member_count() as u64 * memory::SESSION;
+        self.all().iter().map(|room| room.peek(held_by)).sum()
     }
 
     /// Ends every stream after what waits for it was read.

@@ -9,6 +9,7 @@
 //! - [`hub`]: all live rooms, and the clock that they are told.
 //! - [`auth`]: who may do what: tokens, what they grant, and who has to wait.
 //! - [`rpc`]: the gRPC services. [`listen`]: the port that serves them, gRPC-Web, the demo page and health.
+//! - [`memory`]: how much of it the process has, and whether that leaves room for newcomers.
 //! - [`metrics`]: what operators see of it in figures.
 //! - [`store`]: where room records are kept; never asked on the path of a signal.
 
@@ -20,6 +21,7 @@ pub mod hub;
 pub mod ice;
 pub mod limit;
 pub mod listen;
+pub mod memory;
 pub mod metrics;
 mod mutant;
 pub mod passcode;
@@ -42,6 +44,7 @@ use crate::{
     health::Health,
     hub::Hub,
     listen::{Connections, Hosts, Network, Serves, Tcp, Tls},
+    memory::Memory,
     random::Random,
     store::Store,
 };
@@ -77,7 +80,9 @@ impl<L: Network> Port<L> {
         let bound = listener.local_addr().expect("a bound listener has an address");
         let hosts = Hosts::new(bound, config.public_name.clone());
         let app = listen::app(config, hub, health, serves, hosts);
-        Self { listener, connections: Connections::new(app, &config.connections, tls) }
+        // Operators get in all the same.
+        let memory = if serves.members() { hub.memory().clone() } else { Memory::unbounded() };
+        Self { listener, connections: Connections::new(app, &config.connections, tls, memory) }
     }
 
     /// Takes connections until `stop` is done, and gives up the listener then.
@@ -91,6 +96,7 @@ impl Server {
     /// Opens the store and binds the ports. The configuration has been checked.
     pub async fn bind(mut config: Config) -> Result<Self, String> {
         let authority = config.auth.authority()?;
+        let memory = Memory::new(config.connections.max_memory_mib)?;
         let room = listen::room_for_connections();
         if room < config.connections.max_connections {
             info!(room, "the system's limit on open files (ulimit -n) allows less than --max-connections");
@@ -106,7 +112,7 @@ impl Server {
         if !authority.asks_for_tokens() && !config.is_for_this_machine() {
             warn!(address = %config.listen, "there is no authentication: whoever reaches this port can join any room");
         }
-        let mut server = Self::start(config, store, authority, Random::system(), listener, tls).await;
+        let mut server = Self::start(config, store, authority, Random::system(), memory, listener, tls).await;
         let Self { config, hub, health, .. } = &server;
         server.admin = admin.map(|listener| Port::new(config, hub, health, listener, Serves::admin(), None));
         Ok(server)
@@ -127,7 +133,7 @@ impl<L: Network> Server<L> {
     /// A server on a listener, with a store and random bits of the caller's, and without another port or TLS. The
     /// configuration has been checked.
     pub async fn new(config: Config, store: Arc<dyn Store>, authority: Authority, random: Random, listener: L) -> Self {
-        Self::start(config, store, authority, random, listener, None).await
+        Self::start(config, store, authority, random, Memory::unbounded(), listener, None).await
     }
 
     async fn start(
@@ -135,10 +141,11 @@ impl<L: Network> Server<L> {
         store: Arc<dyn Store>,
         authority: Authority,
         random: Random,
+        memory: Arc<Memory>,
         listener: L,
         tls: Option<Arc<Tls>>,
     ) -> Self {
-        let hub = Hub::new(store, authority, random, config.limits(), config.room_defaults());
+        let hub = Hub::new(store, authority, random, memory, config.limits(), config.room_defaults());
         // A store that is away does not keep the server from starting: things may be started in any order.
         let is_well = hub.check_store().await;
         if !is_well {
@@ -162,6 +169,9 @@ impl<L: Network> Server<L> {
             tokio::spawn(hub.authority().clone().watch_keys()),
             tokio::spawn(health.clone().report_store(hub.clone())),
         ];
+        let (memory, holder, connections) = (hub.memory().clone(), hub.clone(), public.connections.counter());
+        let held = move || holder.held_bytes() + connections() as u64 * memory::CONNECTION;
+        background.push(tokio::spawn(memory.watch(held)));
         background.extend(tls.map(|tls| tokio::spawn(tls.watch())));
         let bookkeeping = tokio::spawn(hub.clone().run_bookkeeping());
         let stopping = CancellationToken::new();

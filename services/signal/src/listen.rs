@@ -85,6 +85,11 @@ impl Serves {
         }
     }
 
+    /// Whether it is the port of members.
+    pub fn members(self) -> bool {
+        self.signal
+    }
+
     /// The port of the application's back end and of operators.
     pub fn admin() -> Self {
         Self { signal: false, rooms: true, metrics: true, reflection: true, detailed_health: true }

@@ -129,6 +129,10 @@ impl Collector for Rooms {
         gauge("mailbox_high_water_entries", most, None, counts.most_entries)?;
         let most = "Most bytes that ever waited for one session since the server started";
         gauge("mailbox_high_water", most, Some(&Unit::Bytes), counts.most_bytes)?;
+        if let Some(needed) = self.0.memory().needed() {
+            let help = "Memory that the process needs, which is compared with --max-memory-mib";
+            gauge("memory_needed", help, Some(&Unit::Bytes), needed)?;
+        }
 
         let mut counter = |name, help, value: u64| {
             let value = ConstCounter::new(value);

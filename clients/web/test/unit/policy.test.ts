@@ -26,6 +26,7 @@ test('without one, the reason decides', () => {
   assert.equal(to(Code.Unavailable, 'HEARTBEAT_TIMEOUT'), 'resume');
   assert.equal(to(Code.Unavailable, 'DRAINING'), 'resume');
   assert.equal(to(Code.ResourceExhausted, 'RATE_LIMITED'), 'resume');
+  assert.equal(to(Code.ResourceExhausted, 'SERVER_FULL'), 'resume');
   assert.equal(to(Code.ResourceExhausted, 'ROOM_FULL'), 'end');
   assert.equal(to(Code.InvalidArgument, 'INVALID_MESSAGE'), 'rejoin');
   assert.equal(nextStep(error(Code.InvalidArgument, 'INVALID_MESSAGE'), undefined, false).to, 'end');

@@ -16,6 +16,7 @@ use signalbox_proto::v1::{
 use signalbox_server::{
     auth::{Authority, Patience},
     hub::{Hub, RoomDefaults},
+    memory::Memory,
     random::Random,
     rpc::{
         codec::Inbound,
@@ -137,6 +138,7 @@ fn settings(room: Option<signalbox_proto::v1::Room>) {
             Arc::<Records>::default(),
             Authority::anonymous(Patience { failures: 10, window: Duration::from_secs(60) }),
             Random::from_fn(|bits| bits.fill(1)),
+            Memory::unbounded(),
             limits(),
             RoomDefaults {
                 auto_create: true,

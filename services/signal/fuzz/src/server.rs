@@ -25,6 +25,7 @@ use signalbox_server::{
     health::Health,
     hub::Hub,
     listen::{self, Hosts, Serves},
+    memory::Memory,
     random::Random,
     room::id::{MemberId, RoomName, Secret},
     token::SessionToken,
@@ -192,7 +193,8 @@ impl Server {
             Random::from_fn(move |bits| bits_of(drawn.fetch_add(1, Ordering::Relaxed).wrapping_add(1), bits))
         };
         let authority = Authority::anonymous(Patience { failures: 10, window: Duration::from_secs(60) });
-        let hub = Hub::new(records.clone(), authority, random, config.limits(), config.room_defaults());
+        let hub =
+            Hub::new(records.clone(), authority, random, Memory::unbounded(), config.limits(), config.room_defaults());
         let health = Health::new(true).await;
         let hosts = Hosts::new(config.listen, Vec::new());
         let app = listen::app(&config, &hub, &health, Serves::public(&config), hosts);

@@ -6,6 +6,9 @@ use clap::Args;
 
 use super::duration;
 
+/// The least that a server gets along with.
+const MIN_MEMORY_MIB: u64 = 64;
+
 /// The settings of connections.
 #[derive(Debug, Clone, Args)]
 pub struct ConnectionConfig {
@@ -46,6 +49,11 @@ pub struct ConnectionConfig {
     /// How long a connection may be without a stream or call; over HTTP/1.1 10 s at most
     #[arg(long, env = "SIGNALBOX_IDLE_TIMEOUT", default_value = "60s", value_parser = duration, value_name = "TIME")]
     pub idle_timeout: Duration,
+
+    /// Resident memory of the process from which --listen takes no more connections; from nine tenths of it nobody new
+    /// may join. Who is there goes on, and may resume. Unset, there is no bound; needs Linux
+    #[arg(long, env = "SIGNALBOX_MAX_MEMORY_MIB", value_name = "N")]
+    pub max_memory_mib: Option<u64>,
 }
 
 impl ConnectionConfig {
@@ -61,6 +69,9 @@ impl ConnectionConfig {
         ];
         if let Some((flag, _)) = positive.iter().find(|(_, value)| *value == 0) {
             return Err(format!("{flag} must be at least 1"));
+        }
+        if self.max_memory_mib.is_some_and(|most| most < MIN_MEMORY_MIB) {
+            return Err(format!("--max-memory-mib must be at least {MIN_MEMORY_MIB}: the server itself needs some"));
         }
         for (flag, time) in
             [("--first-request-timeout", self.first_request_timeout), ("--idle-timeout", self.idle_timeout)]

@@ -43,6 +43,7 @@ fn what_does_not_fit_together_is_refused_with_the_flag_to_change() {
         (&["--idle-timeout", "10ms"], "--idle-timeout"),
         (&["--first-request-timeout", "0s"], "--first-request-timeout"),
         (&["--max-connections", "0"], "--max-connections"),
+        (&["--max-memory-mib", "63"], "--max-memory-mib"),
         (&["--tls-client-ca", "ca.pem"], "--tls-self-signed"),
         (&["--max-sdp-bytes", "200000"], "--max-message-bytes"),
         (&["--max-message-bytes", "300000"], "--mailbox-bytes"),

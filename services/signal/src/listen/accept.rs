@@ -18,13 +18,13 @@ use tokio::{
 };
 use tracing::{debug, warn};
 
-use self::census::{Census, Place};
+use self::census::{Census, Full, Place};
 use super::{
     App,
     connection::{Arrival, Http},
     tls::Tls,
 };
-use crate::config::ConnectionConfig;
+use crate::{config::ConnectionConfig, memory::Memory};
 
 /// Where the system has no more of what a connection needs, such as file descriptors, `accept` fails at once and over
 /// and over: wait before trying again, at first this long...
@@ -53,16 +53,23 @@ pub struct Connections {
     http: Arc<Http>,
     tls: Option<Arc<Tls>>,
     census: Arc<Census>,
+    memory: Arc<Memory>,
     /// Every connection holds a receiver.
     stop: watch::Sender<()>,
 }
 
 impl Connections {
     /// Serves `app`, over TLS if that is given.
-    pub fn new(app: App, config: &ConnectionConfig, tls: Option<Arc<Tls>>) -> Self {
+    pub fn new(app: App, config: &ConnectionConfig, tls: Option<Arc<Tls>>, memory: Arc<Memory>) -> Self {
         let http = Arc::new(Http::new(config.clone()));
         let census = Census::new(config.max_connections, config.max_connections_per_address);
-        Self { app, http, tls, census, stop: watch::Sender::new(()) }
+        Self { app, http, tls, census, memory, stop: watch::Sender::new(()) }
+    }
+
+    /// Says how many there are, whenever it is called.
+    pub fn counter(&self) -> impl Fn() -> usize + use<> {
+        let census = self.census.clone();
+        move || census.total()
     }
 
     /// Takes connections until `stop` is done.
@@ -73,7 +80,7 @@ impl Connections {
             tokio::select! {
                 biased;
                 () = &mut stop => return,
-                (socket, address) = listener.accept() => match self.census.admit(address.ip()) {
+                (socket, address) = listener.accept() => match self.admit(address.ip()) {
                     Ok(place) => drop(tokio::spawn(self.serve::<L>(socket, address.ip(), place))),
                     Err(full) => if warned.is_time() {
                         warn!("connections are turned away: {full}");
@@ -81,6 +88,11 @@ impl Connections {
                 },
             }
         }
+    }
+
+    /// Takes a place for a connection from that address.
+    fn admit(&self, from: IpAddr) -> Result<Place, Full> {
+        if self.memory.has_room_for_connections() { self.census.admit(from) } else { Err(Full::Memory) }
     }
 
     /// Serves a connection to its end.

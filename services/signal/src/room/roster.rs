@@ -1,5 +1,6 @@
 //! Who is in a room, and what was counted in it.
 
+use prost::Message;
 use signalbox_proto::v1::Member;
 
 use super::{Room, count::Counts, id::MemberId, session::Session};
@@ -34,6 +35,13 @@ impl Room {
     /// Bytes that wait for or are kept for the member's streams.
     pub fn kept_bytes(&self, id: MemberId) -> Option<usize> {
         self.sessions.get(&id).map(Session::kept_bytes)
+    }
+
+    /// Bytes that are held at least: of what members say of themselves, and of what is kept for that one for whom most
+    /// is; others may share those.
+    pub fn held_bytes(&self) -> usize {
+        let said: usize = self.sessions.values().map(|session| session.member.encoded_len()).sum();
+        said + self.sessions.values().map(Session::kept_bytes).max().unwrap_or_default()
     }
 
     pub(super) fn others(&self, id: MemberId) -> Vec<Member> {

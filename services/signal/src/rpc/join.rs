@@ -63,6 +63,9 @@ impl Reception {
         let name = check(&join, self.hub.limits())?;
         let authority = self.hub.authority();
         let admitted = admission::admit(authority, who, &name, &mut join)?;
+        if !self.hub.memory().has_room_for_members() {
+            return Err(Error::ServerFull);
+        }
         let random = self.hub.random();
         let (id, secret) = (MemberId::new(random.bits()), Secret::new(random.bits()));
         let newcomer = || Newcomer {

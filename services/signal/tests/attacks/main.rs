@@ -9,6 +9,7 @@ mod common;
 mod addresses;
 mod files;
 mod floods;
+mod memory;
 mod resets;
 mod silence;
 mod wire;

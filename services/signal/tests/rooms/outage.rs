@@ -13,6 +13,7 @@ use signalbox_server::{
     error::Error,
     hub::{Hub, RoomDefaults},
     limit::Limits,
+    memory::Memory,
     random::Random,
     room::{Seen, id::RoomName},
     store::{Created, EmbeddedStore, Filter, Record, Settings, Store, Tally, Unavailable, Updated, now_ms},
@@ -223,7 +224,7 @@ async fn a_room_that_is_only_watched_expires_like_any_other() {
     };
     let patience = Patience { failures: 10, window: Duration::from_secs(1800) };
     let authority = Authority::anonymous(patience);
-    let hub = Hub::new(store.clone(), authority, Random::system(), Limits::default(), defaults);
+    let hub = Hub::new(store.clone(), authority, Random::system(), Memory::unbounded(), Limits::default(), defaults);
     let mut watched = Vec::new();
     for name in ["kept", "expired"] {
         let name = RoomName::parse(name, "name").unwrap();

@@ -28,6 +28,7 @@ struct Counts {
 pub(super) enum Full {
     Total(usize),
     Address(usize),
+    Memory,
 }
 
 impl fmt::Display for Full {
@@ -35,6 +36,7 @@ impl fmt::Display for Full {
         match self {
             Self::Total(most) => write!(f, "there are {most} (--max-connections, or the system's limit on open files)"),
             Self::Address(most) => write!(f, "an address has {most} (--max-connections-per-address)"),
+            Self::Memory => f.write_str("the process has as much memory as it may (--max-memory-mib)"),
         }
     }
 }
@@ -42,6 +44,11 @@ impl fmt::Display for Full {
 impl Census {
     pub(super) fn new(most: usize, most_per_address: usize) -> Arc<Self> {
         Arc::new(Self { most, most_per_address, counts: Mutex::default() })
+    }
+
+    /// How many there are.
+    pub(super) fn total(&self) -> usize {
+        self.counts().total
     }
 
     /// Takes a place for a connection from that address.

@@ -99,7 +99,8 @@
 //   NOT_FOUND            ROOM_NOT_FOUND, SESSION_GONE (join again), NO_SUCH_MEMBER
 //   ALREADY_EXISTS       IDENTITY_TAKEN, ROOM_EXISTS
 //   FAILED_PRECONDITION  SEQ_GAP (metadata expected_seq; the session is kept)
-//   RESOURCE_EXHAUSTED   ROOM_FULL, RATE_LIMITED, SLOW_CONSUMER, TOO_MANY_WATCHES
+//   RESOURCE_EXHAUSTED   ROOM_FULL, RATE_LIMITED, SLOW_CONSUMER, TOO_MANY_WATCHES, SERVER_FULL (of a join: the server
+//                        has no memory for more members; try again after RetryInfo)
 //   OUT_OF_RANGE         a frame larger than the server reads
 //   ABORTED              FENCED, REPLACED, REMOVED, ROOM_CLOSED, ETAG_MISMATCH
 //   DEADLINE_EXCEEDED    JOIN_TIMEOUT
