@@ -127,8 +127,8 @@ async fn a_member_who_says_far_more_than_it_may() {
             taken
         });
         let mut refused = 0;
-        // It is told of each, and ended when it does not read that fast enough.
-        loop {
+        // It is told of each, and ended when it does not read that fast enough, which may be before it has read any.
+        let is_ended = loop {
             match within(DEADLINE, heard.message()).await {
                 Ok(Some(message)) => {
                     if let Some(Body::Undelivered(undelivered)) = message.body {
@@ -136,17 +136,17 @@ async fn a_member_who_says_far_more_than_it_may() {
                         refused += 1;
                     }
                 }
-                Ok(None) => break,
+                Ok(None) => break false,
                 Err(status) => {
                     assert_error(&status, tonic::Code::ResourceExhausted, "SLOW_CONSUMER");
-                    break;
+                    break true;
                 }
             }
-        }
+        };
         flooding.await.unwrap();
         let taken = reading.await.unwrap();
         assert!(taken < MANY / 10, "{taken} were delivered");
-        assert!(refused > 0, "it is told");
+        assert!(is_ended || refused > 0, "it is told");
     })
     .await;
 }
