@@ -90,13 +90,11 @@ fn check_candidate(candidate: &str) {
 }
 
 /// Looks for addresses in another way than the filter does: every run of characters that addresses are made of is
-/// tried as one.
+/// tried as one. Digits alone make runs for IPv4 only: with colons they may be a part of a fingerprint.
 fn check_text(text: &str) {
-    let runs_of = |digit: fn(char) -> bool| text.split(move |c: char| !(digit(c) || c == '.' || c == ':'));
-    let runs = runs_of(|c| c.is_ascii_hexdigit()).chain(runs_of(|c| c.is_ascii_digit()));
-    let colons = |run: &'_ str| run.trim_matches(':').to_owned();
-    let more = text.split(|c: char| !(c.is_ascii_digit() || c == '.')).map(str::to_owned);
-    let all = runs.flat_map(|run| [run.to_owned(), colons(run)]).chain(more);
+    let hexadecimal = text.split(|c: char| !(c.is_ascii_hexdigit() || c == '.' || c == ':'));
+    let decimal = text.split(|c: char| !(c.is_ascii_digit() || c == '.'));
+    let all = hexadecimal.flat_map(|run| [run, run.trim_matches(':')]).chain(decimal);
     for run in all {
         let address = run.trim_matches('.').parse::<IpAddr>();
         assert!(address.is_err() || address.is_ok_and(|ip| ip.is_unspecified()), "{run} passes in {text:?}");
