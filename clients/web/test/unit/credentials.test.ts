@@ -6,6 +6,7 @@ import { SignalError } from '../../src/errors.js';
 import { Action } from '../../src/gen/signalbox/v1/signal_pb.js';
 import type { TokenSource } from '../../src/index.js';
 import { join } from '../../src/session.js';
+import { pass } from './clock.js';
 import { FakeServer, serverError, welcome } from './server.js';
 
 /** A test with its own server and a clock that only `pass` moves. */
@@ -18,15 +19,6 @@ function test(name: string, body: (server: FakeServer) => Promise<void>): void {
       mock.timers.reset();
     }
   });
-}
-
-async function pass(ms: number): Promise<void> {
-  const step = 50;
-  for (let passed = 0; ; passed += step) {
-    for (let i = 0; i < 12; i += 1) await new Promise((resolve) => setImmediate(resolve));
-    if (passed >= ms) return;
-    mock.timers.tick(Math.min(step, ms - passed));
-  }
 }
 
 function jwt(claims: object): string {

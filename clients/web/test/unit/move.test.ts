@@ -5,6 +5,7 @@ import { createGrpcWebTransport } from '@connectrpc/connect-web';
 import { SignalError } from '../../src/errors.js';
 import type { SendResponse } from '../../src/gen/signalbox/v1/signal_pb.js';
 import { join, type Session } from '../../src/session.js';
+import { pass } from './clock.js';
 import { accept, FakeServer, resumed, serverError, welcome } from './server.js';
 
 const HERE = 'https://share.test:20100';
@@ -48,14 +49,6 @@ function test(name: string, body: (scene: Scene) => Promise<void>): void {
       mock.timers.reset();
     }
   });
-}
-
-async function pass(ms = 0): Promise<void> {
-  for (let passed = 0; ; passed += 50) {
-    for (let i = 0; i < 12; i += 1) await new Promise((resolve) => setImmediate(resolve));
-    if (passed >= ms) return;
-    mock.timers.tick(50);
-  }
 }
 
 const data = (seq: number, text: string) => ({

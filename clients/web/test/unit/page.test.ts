@@ -3,6 +3,7 @@ import { mock, test as nodeTest } from 'node:test';
 import { fromBinary } from '@bufbuild/protobuf';
 import { SendRequestSchema } from '../../src/gen/signalbox/v1/signal_pb.js';
 import { join, type Session } from '../../src/session.js';
+import { pass } from './clock.js';
 import { FakeServer, resumed, welcome } from './server.js';
 
 interface Request {
@@ -57,14 +58,6 @@ function test(name: string, body: (page: FakePage, server: FakeServer) => Promis
       mock.timers.reset();
     }
   });
-}
-
-async function pass(ms = 0): Promise<void> {
-  for (let passed = 0; ; passed += 50) {
-    for (let i = 0; i < 12; i += 1) await new Promise((resolve) => setImmediate(resolve));
-    if (passed >= ms) return;
-    mock.timers.tick(50);
-  }
 }
 
 async function joined(server: FakeServer): Promise<Session> {

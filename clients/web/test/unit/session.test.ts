@@ -8,6 +8,7 @@ import { Action, LeaveReason, type SendResponse, SendResponseSchema } from '../.
 import type { JoinOptions } from '../../src/options.js';
 import type { Outcome } from '../../src/outbox.js';
 import { join, type Session } from '../../src/session.js';
+import { pass } from './clock.js';
 import { accept, FakeServer, resumed, retryInfo, serverError, welcome } from './server.js';
 
 /** A test with its own server and a clock that only `pass` moves. */
@@ -23,15 +24,6 @@ function test(name: string, body: (server: FakeServer) => Promise<void>): void {
 }
 
 /** Lets time pass, and everything happen that is due meanwhile. */
-async function pass(ms: number): Promise<void> {
-  const step = 50;
-  for (let passed = 0; ; passed += step) {
-    for (let i = 0; i < 12; i += 1) await new Promise((resolve) => setImmediate(resolve));
-    if (passed >= ms) return;
-    mock.timers.tick(Math.min(step, ms - passed));
-  }
-}
-
 async function joined(server: FakeServer, others: string[] = [], options: JoinOptions = {}): Promise<Session> {
   const joining = join('room', { transport: server.transport, url: 'http://test', ...options });
   await pass(0);
