@@ -28,7 +28,7 @@ struct State {
     rates: Option<Rates>,
 }
 
-/// What a peer may do, of which only those that are trusted may do any amount.
+/// What a peer may do. One that is trusted has no such bounds.
 pub(super) struct Rates {
     /// Streams that it may open; more wait.
     pub(super) calls: Rate,
