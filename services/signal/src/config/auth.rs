@@ -54,7 +54,7 @@ pub struct AuthConfig {
     #[arg(long, env = "SIGNALBOX_JWT_MAX_TTL", default_value = "24h", value_parser = duration, value_name = "TIME")]
     pub jwt_max_ttl: Duration,
 
-    /// How long a session may outlive its token before it is ended for not being renewed
+    /// How long a session may outlive its token before it is ended for not being renewed. Less than 10s also narrows by how much the clock of who made the token may be behind
     #[arg(long, env = "SIGNALBOX_JWT_GRACE", default_value = "25s", value_parser = duration, value_name = "TIME")]
     pub jwt_grace: Duration,
 

@@ -72,6 +72,7 @@ fn peer(extensions: &Extensions, authority: &Authority) -> Option<Caller> {
 #[derive(Debug)]
 pub(super) struct Admitted {
     grant: Option<Grant>,
+    permit: Permit,
     caller: Option<Caller>,
     /// Whether it comes with a passcode: to ask for a room that needs one is no guess.
     has_passcode: bool,
@@ -91,7 +92,8 @@ pub(super) fn admit(
         Ok(None) => {
             may_try(&credentials.peer)?;
             let has_passcode = !join.passcode.is_empty();
-            return Ok(Admitted { grant: None, caller: credentials.peer.clone(), has_passcode });
+            let (permit, caller) = (Permit::default(), credentials.peer.clone());
+            return Ok(Admitted { grant: None, permit, caller, has_passcode });
         }
         Err(error) => {
             // Whoever has a valid token is not held back by others at the same address.
@@ -113,13 +115,14 @@ pub(super) fn admit(
     if let Some(name) = &grant.display_name {
         join.display_name.clone_from(name);
     }
-    Ok(Admitted { grant: Some(grant), caller, has_passcode: !join.passcode.is_empty() })
+    let permit = permit(authority, &grant)?;
+    Ok(Admitted { grant: Some(grant), permit, caller, has_passcode: !join.passcode.is_empty() })
 }
 
 impl Admitted {
     /// What the session may do.
-    pub(super) fn permit(&self, authority: &Authority) -> Permit {
-        self.grant.as_ref().map(|grant| permit(authority, grant)).unwrap_or_default()
+    pub(super) fn permit(&self) -> Permit {
+        self.permit.clone()
     }
 
     /// Looks at how the join went. An error that comes of a guess counts as one; and somebody who was removed while it
@@ -141,14 +144,17 @@ impl Admitted {
     }
 }
 
-fn permit(authority: &Authority, grant: &Grant) -> Permit {
-    let left = (grant.expires_at + authority.grace()).duration_since(SystemTime::now()).unwrap_or_default();
-    Permit {
+/// What a session with such a token may do. Where sessions have less grace than tokens have leeway, a token can be good
+/// and yet leave a session no time: it has expired then, or its session would be opened only to be ended.
+fn permit(authority: &Authority, grant: &Grant) -> Result<Permit, Error> {
+    let until = grant.expires_at + authority.grace();
+    let left = until.duration_since(SystemTime::now()).map_err(|_| Error::TokenExpired)?;
+    Ok(Permit {
         token: Some((grant.token, grant.begins)),
         until: Some(now() + left),
         may_send_data: grant.can_send_data,
         may_rename: grant.display_name.is_none(),
-    }
+    })
 }
 
 /// Looks at the token that comes with a call of a session, if one does, and gives the permit that it renews the session
@@ -175,7 +181,7 @@ pub(super) fn renewal(
     if !grant.can_join || !grant.rooms.matches(session.room.as_str()) || authority.is_revoked(&session.room, &grant) {
         return Err(Error::RoomForbidden);
     }
-    Ok(Some(permit(authority, &grant)))
+    permit(authority, &grant).map(Some)
 }
 
 /// Which rooms the token of a call lets it administer. `None`: no token is asked for.

@@ -79,7 +79,7 @@ impl Reception {
                 ..Member::default()
             },
             proven: None,
-            permit: admitted.permit(authority),
+            permit: admitted.permit(),
         };
         let joined = self.hub.join(&name, &join.passcode, newcomer, carrier).await;
         let (seat, opened, record) = admitted.confirm(authority, &name, joined)?;

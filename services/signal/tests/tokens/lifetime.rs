@@ -44,8 +44,8 @@ async fn until_timed_out(member: &mut Member, id: &str) {
 async fn a_session_ends_with_its_token() {
     let guarded = Guarded::start(&AT_ONCE).await;
     let mut bob = guarded.join(&guarded.token("demo", "bob"), "demo").await;
-    let mut ann = guarded.join(&guarded.token_for("demo", "ann", 1), "demo").await;
-    let web = Web::new(guarded.server.addr).with_token(&guarded.token_for("demo", "page", 1));
+    let mut ann = guarded.join(&guarded.token_for("demo", "ann", 3), "demo").await;
+    let web = Web::new(guarded.server.addr).with_token(&guarded.token_for("demo", "page", 3));
     let mut page = WebMember::join(web, say::join("demo")).await;
     body!(ann.next().await, MemberJoined);
     for (go_away, status) in [ann.sent_away().await, page.sent_away().await] {
@@ -63,16 +63,33 @@ async fn a_session_ends_with_its_token() {
 }
 
 #[tokio::test]
+async fn a_token_that_leaves_a_session_no_time_opens_and_renews_none() {
+    let guarded = Guarded::start(&AT_ONCE).await;
+    let mut ann = guarded.join(&guarded.token("demo", "ann"), "demo").await;
+    let now = crate::common::jwt::now();
+    // Within the leeway for clocks, which the Rooms service still gives.
+    let late = |who| guarded.token_with("demo", who, &json!({"nbf": now - 60, "exp": now - 2}));
+    let refused = guarded.try_join(&late("bob"), say::join("demo")).await.err().expect("refused");
+    assert_error(&refused, Code::Unauthenticated, reason::TOKEN_EXPIRED);
+    let refused = guarded.server.signal().await.send(heartbeat(&ann.token, &late("ann"))).await.expect_err("refused");
+    assert_error(&refused, Code::Unauthenticated, reason::TOKEN_EXPIRED);
+    // Nobody was told of bob, and ann's session goes on.
+    let _cid = guarded.join(&guarded.token("demo", "cid"), "demo").await;
+    let joined = body!(ann.next().await, MemberJoined);
+    assert_eq!(joined.member.expect("a member").identity, "cid");
+}
+
+#[tokio::test]
 async fn a_newer_token_renews_a_session_in_any_call() {
     let guarded = Guarded::start(&AT_ONCE).await;
     let addr = guarded.server.addr;
-    let short = |subject| guarded.token_for("demo", subject, 2);
+    let short = |subject| guarded.token_for("demo", subject, 5);
     let mut by_send = guarded.join(&short("by-send"), "demo").await;
     let by_resume = guarded.join(&short("by-resume"), "demo").await;
     let web = Web::new(addr).with_token(&short("by-page"));
     let page = WebMember::join(web, say::join("demo")).await;
     // It joins last and has the longest of the short tokens: when it is gone, so would be the others.
-    let last = guarded.join(&guarded.token_for("demo", "last", 3), "demo").await;
+    let last = guarded.join(&guarded.token_for("demo", "last", 6), "demo").await;
 
     let mut client = guarded.server.signal().await;
     client.send(heartbeat(&by_send.token, &guarded.token("demo", "by-send"))).await.expect("it is renewed");
@@ -82,7 +99,7 @@ async fn a_newer_token_renews_a_session_in_any_call() {
     let _by_resume =
         Member::try_resume_as(addr, Some(&renewed), &by_resume.lose()).await.expect("it is resumed and renewed");
     // A token that is good for a shorter time than the one that is known takes nothing away.
-    client.send(heartbeat(&by_send.token, &guarded.token_for("demo", "by-send", 1))).await.expect("it is accepted");
+    client.send(heartbeat(&by_send.token, &guarded.token_for("demo", "by-send", 60))).await.expect("it is accepted");
     until_timed_out(&mut by_send, &last.id).await;
 }
 
