@@ -9,7 +9,7 @@ use crate::common::{TestServer, assert_error, body, native::Member, say};
 
 #[tokio::test]
 async fn a_member_that_does_not_read_is_ended_and_both_sides_are_told() {
-    let server = TestServer::start(&["--stall-timeout", "1s"]).await;
+    let server = TestServer::start(&["--stall-timeout", "5s"]).await;
     let mut a = Member::join(&server, "demo").await;
     let mut slow = Member::join(&server, "demo").await;
     let mut c = Member::join(&server, "demo").await;

@@ -170,11 +170,11 @@ async fn too_many_signals_are_refused_until_the_time_that_is_told() {
     // This sleep is the promise itself: what is sent after the time that was told is delivered.
     tokio::time::sleep(retry_after).await;
     a.send(say::numbered(7, "", say::offer("7"))).await;
+    // Updates are signals, and each session has a bucket of its own.
+    a.send(say::numbered(8, "", say::display_name("Ann"))).await;
     for text in ["1", "2", "3", "7"] {
         assert_eq!(body!(b.next().await, Offer).sdp, text);
     }
-    // Updates are signals, and each session has a bucket of its own.
-    a.send(say::numbered(8, "", say::display_name("Ann"))).await;
     assert_undelivered(&mut a, 8, "", "RATE_LIMITED").await;
     b.say("", say::offer("mine")).await;
     assert_eq!(body!(a.event().await, Offer).sdp, "mine");

@@ -6,11 +6,14 @@ use std::sync::{
 };
 
 use rustix::process::Signal;
-use signalbox_proto::v1::{CreateRoomRequest, GetRoomRequest, Room, rooms_client::RoomsClient};
+use signalbox_proto::v1::{CreateRoomRequest, Room, rooms_client::RoomsClient};
 use tokio::{sync::Notify, task::JoinSet, time};
 use tonic::Code;
 
-use crate::common::{DEADLINE, connect, mongo::Mongo, program::Program, within};
+use crate::{
+    common::{DEADLINE, connect, mongo::Mongo, program::Program, within},
+    watch::is_there,
+};
 
 const ROOMS: u32 = 500;
 /// After this many the primary is killed.
@@ -75,8 +78,7 @@ async fn acknowledged_rooms_survive_the_loss_of_everything() {
     let mut rooms = RoomsClient::new(connect(program.addr).await);
     let mut present = 0;
     for name in &names {
-        let found = rooms.get_room(GetRoomRequest { name: name.clone() }).await;
-        present += usize::from(found.is_ok_and(|room| room.into_inner().name == *name));
+        present += usize::from(is_there(&mut rooms, name).await);
     }
     eprintln!("{present} of {} acknowledged rooms are there", names.len());
     assert_eq!(present, names.len());

@@ -6,14 +6,13 @@ use std::{
 };
 
 use mongodb::bson::doc;
-use signalbox_proto::v1::GetRoomRequest;
 use tokio::{sync::watch as signal, task::JoinSet, time};
 use tonic::Code;
 
 use crate::{
     common::{TestServer, assert_error, mongo::Mongo},
     live::Live,
-    watch::{BACK_WITHIN, REFUSED_WITHIN, Watch},
+    watch::{BACK_WITHIN, REFUSED_WITHIN, Watch, is_there},
 };
 
 /// What came of one name that was to become a room.
@@ -92,8 +91,7 @@ async fn no_acknowledged_room_is_lost_with_a_primary() {
 
     let mut rooms = server.rooms().await;
     for attempt in &attempts {
-        let name = attempt.name.clone();
-        rooms.get_room(GetRoomRequest { name }).await.unwrap_or_else(|error| panic!("{}: {error}", attempt.name));
+        assert!(is_there(&mut rooms, &attempt.name).await, "{} is lost", attempt.name);
     }
     let acknowledged = attempts.iter().filter(|attempt| attempt.acknowledged == 1).count();
     eprintln!(

@@ -8,7 +8,7 @@ use std::{
 
 use http::Method;
 use serde_json::Value;
-use signalbox_proto::v1::{CreateRoomRequest, Room, rooms_client::RoomsClient};
+use signalbox_proto::v1::{CreateRoomRequest, GetRoomRequest, Room, rooms_client::RoomsClient};
 use tonic::{Code, Status, Streaming, transport::Channel};
 use tonic_health::pb::{
     HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus, health_client::HealthClient,
@@ -111,6 +111,23 @@ impl Watch {
     pub(crate) async fn healthz(&self) -> Value {
         let response = request(self.addr, Version::Http1, Method::GET, "/healthz", &[], "").await.expect("it serves");
         serde_json::from_str(&text(response).await).expect("JSON")
+    }
+}
+
+/// Whether a room is there, asked until the database answers.
+pub(crate) async fn is_there(rooms: &mut RoomsClient<Channel>, name: &str) -> bool {
+    let asked = Instant::now();
+    loop {
+        match rooms.get_room(GetRoomRequest { name: name.to_owned() }).await {
+            Ok(room) => return room.into_inner().name == name,
+            Err(status) if status.code() == Code::Unavailable && asked.elapsed() < DEADLINE => {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            Err(status) => {
+                assert_error(&status, Code::NotFound, "ROOM_NOT_FOUND");
+                return false;
+            }
+        }
     }
 }
 

@@ -81,9 +81,12 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new() -> Self {
-        let limits =
-            Limits { mailbox_entries: MAILBOX, signal_burst: u32::MAX, signals_per_second: 1, ..Limits::default() };
-        let limits = Limits { signals_per_second: 1_000_000, signal_burst: 1_000_000, ..limits };
+        let limits = Limits {
+            mailbox_entries: MAILBOX,
+            signals_per_second: 1_000_000,
+            signal_burst: 1_000_000,
+            ..Limits::default()
+        };
         let policy = Policy { max_members: SEATS, ..Policy::default() };
         let mut room = Room::new(policy.clone(), limits.clone());
         let (watch, there) = room.watch().unwrap();

@@ -15,7 +15,7 @@ use crate::{
 async fn a_live_room_is_closed_when_its_time_has_come() {
     let server = TestServer::start(&["--auto-create", "false"]).await;
     let mut rooms = server.rooms().await;
-    let (soon, later) = (after(Duration::from_millis(1500)), after(Duration::from_secs(3600)));
+    let (soon, later) = (after(Duration::from_secs(5)), after(Duration::from_secs(3600)));
     let room =
         rooms.create_room(create(Room { expires_at: soon, ..named("soon") })).await.expect("a room").into_inner();
     assert_eq!(room.expires_at.unwrap().seconds, soon.unwrap().seconds);
@@ -55,12 +55,12 @@ async fn a_live_room_is_closed_when_its_time_has_come() {
 async fn a_stored_room_past_its_time_is_not_there() {
     let server = TestServer::start(&[]).await;
     let mut rooms = server.rooms().await;
-    let soon = after(Duration::from_millis(300));
+    let soon = after(Duration::from_secs(1));
     // The earlier of the two ends counts.
     let empty_timeout = Some(prost_types::Duration { seconds: 3600, nanos: 0 });
     let room = Room { expires_at: soon, empty_timeout, max_members: 9, ..named("demo") };
     rooms.create_room(create(room)).await.expect("a room");
-    tokio::time::sleep(Duration::from_millis(310)).await;
+    tokio::time::sleep(Duration::from_millis(1010)).await;
     assert_error(&rooms.get_room(get("demo")).await.unwrap_err(), Code::NotFound, "ROOM_NOT_FOUND");
     assert!(rooms.list_rooms(ListRoomsRequest::default()).await.unwrap().into_inner().rooms.is_empty());
     let member = Member::join(&server, "demo").await;

@@ -226,8 +226,8 @@ async fn an_update_may_expect_a_version(store: Shared) {
 async fn an_update_counts_the_empty_timeout_anew(store: Shared) {
     let timeout = |ms, ends_at_ms| Settings { empty_timeout_ms: ms, ends_at_ms, ..Settings::default() };
     let grace = u64::try_from(GRACE.as_millis()).unwrap();
-    // It was used long ago, and still has a second.
-    let mut old = Record::new(&room("demo"), timeout(Some(1_000), None), now_ms() - grace);
+    // It was used long ago, and still has a minute.
+    let mut old = Record::new(&room("demo"), timeout(Some(60_000), None), now_ms() - grace);
     assert!(old.expires_at_ms.is_some_and(|at| at > now_ms()));
     create(&store, &old).await;
     for (settings, expected) in [

@@ -12,7 +12,7 @@ mod embedded;
 mod mongodb;
 mod names;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use common::mongo::Mongo;
 use signalbox_server::{
@@ -23,7 +23,13 @@ use signalbox_server::{
 /// Opens a store as the program does.
 async fn open(url: &str) -> Arc<dyn Store> {
     let store = url.parse::<StoreUrl>().unwrap().open().await.unwrap();
-    store.check().await.expect("the store is there");
+    // What the first answer takes of a database that was just started is not what is tested.
+    let ready = async {
+        while store.check().await.is_err() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    common::within(2 * common::DEADLINE, ready).await;
     store
 }
 

@@ -175,12 +175,12 @@ async fn a_send_of_a_suspended_session_is_handled_and_does_not_revive_it() {
 #[tokio::test]
 async fn a_page_that_says_nothing_is_suspended_and_may_resume() {
     let server = TestServer::start(&["--heartbeat", "1s"]).await;
+    let joined = Instant::now();
     let (mut native, mut page) = pair(&server).await;
     let busy = WebMember::join(Web::new(server.addr), say::join("demo")).await;
     body!(native.next().await, MemberJoined);
     body!(page.next().await, MemberJoined);
 
-    let joined = Instant::now();
     loop {
         // The native stream's own heartbeats are the clock at which the other page says that it is alive.
         let message = native.next().await;
@@ -196,7 +196,7 @@ async fn a_page_that_says_nothing_is_suspended_and_may_resume() {
         }
     }
     let silent = joined.elapsed();
-    assert!(silent > Duration::from_millis(6900) && silent < Duration::from_secs(9), "suspended after {silent:?}");
+    assert!(silent >= Duration::from_secs(7) && silent < Duration::from_secs(15), "suspended after {silent:?}");
     let mut heartbeats = 0;
     let go_away = loop {
         let message = page.next().await;
