@@ -14,7 +14,7 @@ use std::{
 use ring::digest::{SHA256, digest};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    sync::Semaphore,
+    sync::{Semaphore, SemaphorePermit, watch},
     time,
 };
 use tokio_rustls::{
@@ -33,6 +33,8 @@ use crate::config::Config;
 
 /// Handshakes at the same time; more wait. An established connection needs far less memory.
 const MAX_HANDSHAKES: usize = 256;
+/// How long a handshake may take where others wait for its turn: several round trips.
+const TURN: Duration = Duration::from_secs(1);
 /// How often it is looked whether the files have changed.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -48,7 +50,7 @@ pub struct Tls {
     files: Files,
     read: Contents,
     current: RwLock<Arc<ServerConfig>>,
-    turns: Semaphore,
+    turns: Turns,
 }
 
 /// Where certificates come from. Certificate and key may be one file.
@@ -81,7 +83,7 @@ impl Tls {
         let files = Files { certificate, key, client_ca: config.tls_client_ca.clone() };
         let read = files.read()?;
         let current = RwLock::new(read.config()?);
-        let turns = Semaphore::new(MAX_HANDSHAKES);
+        let turns = Turns { free: Semaphore::new(MAX_HANDSHAKES), waiting: watch::Sender::new(0) };
         Ok(Some(Arc::new(Self { files, read, current, turns })))
     }
 
@@ -130,11 +132,62 @@ impl Tls {
         }
         // Who has not said its hello to the end takes nobody's turn.
         let hello = LazyConfigAcceptor::new(Acceptor::default(), socket).await?;
-        let _turn = self.turns.acquire().await;
+        let _turn = self.turns.take().await;
         let config = self.current.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let stream = hello.into_stream(config).await?;
+        let stream = tokio::select! {
+            stream = hello.into_stream(config) => stream?,
+            () = self.turns.end() => return Err(io::Error::new(io::ErrorKind::TimedOut, "others wait for its turn")),
+        };
         let is_trusted = stream.get_ref().1.peer_certificates().is_some();
         Ok(Some((stream, is_trusted)))
+    }
+}
+
+/// The turns in which handshakes are made.
+struct Turns {
+    free: Semaphore,
+    /// How many wait for one.
+    waiting: watch::Sender<usize>,
+}
+
+impl Turns {
+    /// Takes a turn, which ends when what is returned is dropped.
+    async fn take(&self) -> SemaphorePermit<'_> {
+        if let Ok(turn) = self.free.try_acquire() {
+            return turn;
+        }
+        let _waiting = Waiting::among(&self.waiting);
+        self.free.acquire().await.expect("turns are never closed")
+    }
+
+    /// Waits until a turn that begins now has to make way: those who stall keep nobody out.
+    async fn end(&self) {
+        time::sleep(TURN).await;
+        // There is a sender for as long as there is this.
+        let _ = self.waiting.subscribe().wait_for(|waiting| *waiting > 0).await;
+    }
+}
+
+/// Somebody who waits, until it is dropped.
+struct Waiting<'a>(&'a watch::Sender<usize>);
+
+impl<'a> Waiting<'a> {
+    fn among(all: &'a watch::Sender<usize>) -> Self {
+        // Whose turn is over looks out for the first, and need not hear of others.
+        all.send_if_modified(|waiting| {
+            *waiting += 1;
+            *waiting == 1
+        });
+        Self(all)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.send_if_modified(|waiting| {
+            *waiting -= 1;
+            false
+        });
     }
 }
 

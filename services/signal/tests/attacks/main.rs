@@ -51,10 +51,10 @@ async fn attack(flags: &[&str], attack: impl AsyncFnOnce(&Program)) -> String {
 }
 
 /// The same for a server that speaks TLS.
-async fn attack_over_tls(attack: impl AsyncFnOnce(&Program)) -> String {
+async fn attack_over_tls(flags: &[&str], attack: impl AsyncFnOnce(&Program)) -> String {
     let folder = tempfile::tempdir().unwrap();
     let store = format!("redb:{}", folder.path().display());
-    let program = Program::start(&["--tls-self-signed", "--store", &store]).await;
+    let program = Program::start(&[&["--tls-self-signed", "--store", &store], flags].concat()).await;
     let pem = fs::read_to_string(folder.path().join("tls-self-signed.pem")).unwrap();
     let client = Client::with_roots(&format!("https://{}", program.addr), &pem).unwrap();
     survive(program, &client, attack).await

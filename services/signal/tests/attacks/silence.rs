@@ -3,7 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use http::{Method, StatusCode};
-use tokio::{io::AsyncWriteExt, net::TcpStream, task::JoinSet};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    task::JoinSet,
+};
 use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, crypto::ring};
 
 use crate::{
@@ -117,7 +121,7 @@ async fn hundreds_that_ask_nothing() {
 
 #[tokio::test]
 async fn a_thousand_that_say_nothing_over_tls() {
-    attack_over_tls(async |program| hold(program, 1000, &[vec![]]).await).await;
+    attack_over_tls(&[], async |program| hold(program, 1000, &[vec![]]).await).await;
 }
 
 /// What a client says first.
@@ -135,10 +139,33 @@ fn hello() -> Vec<u8> {
 
 #[tokio::test]
 async fn hundreds_whose_tls_never_comes_about() {
-    attack_over_tls(async |program| {
+    attack_over_tls(&[], async |program| {
         let hello = hello();
         let parts = [&hello[..1], &hello[..5], &hello[..100], &hello];
         hold(program, MANY, &parts.map(<[u8]>::to_vec)).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_stalls_a_handshake_makes_way() {
+    // Of itself no connection ends before this test does.
+    attack_over_tls(&["--first-request-timeout", "60s"], async |program| {
+        let hello = hello();
+        // The server has answered: it is this one's turn.
+        let handshake = async || {
+            let mut socket = within(DEADLINE, TcpStream::connect(program.addr)).await.unwrap();
+            socket.write_all(&hello).await.unwrap();
+            let mut answer = [0];
+            within(DEADLINE, socket.read_exact(&mut answer)).await.unwrap();
+            socket
+        };
+        // They have all the turns that there are, and yet another one gets its own.
+        let mut stalled = Vec::new();
+        for _ in 0..MANY {
+            stalled.push(handshake().await);
+        }
+        handshake().await;
     })
     .await;
 }
