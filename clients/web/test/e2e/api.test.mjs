@@ -106,13 +106,13 @@ test('the same identity elsewhere ends the session for good', { skip }, async (t
   await until('the end', () => told.length > 0);
   assert.deepEqual(told, ['REPLACED']);
   assert.equal(first.state, 'ended');
-  await until('the other to be told', () => left.length > 0);
+  await until('the other to be told of both', () => left.length > 0 && ann.members.size === 1);
   assert.deepEqual(left, ['REPLACED']);
-  assert.equal(ann.members.size, 1);
 });
 
 test('through connections that break all the time: each accepted message once, in order', { skip }, async (t) => {
-  const args = ['--max-signals-per-second', '100000', '--signal-burst', '100000'];
+  // All that is said fits, however long Ben is away.
+  const args = ['--max-signals-per-second', '100000', '--signal-burst', '100000', '--mailbox-entries', '2048'];
   const server = await startServer(t, { args });
   const [proxyA, proxyB] = [await startProxy(t, server.port), await startProxy(t, server.port)];
   const ann = await enter(t, 'room', { url: proxyA.url });
@@ -143,9 +143,9 @@ test('through connections that break all the time: each accepted message once, i
   }
   cutting = false;
   const settled = await Promise.all(outcomes);
+  assert.deepEqual([...new Set(settled.map(({ status }) => status))], ['accepted']);
   await until('the last message', () => received.at(-1) === sent.at(-1));
   t.diagnostic(`${await cuts} rounds of cuts, ${told.length} resumes`);
-  assert.deepEqual([...new Set(settled.map(({ status }) => status))], ['accepted']);
   assert.deepEqual(received, sent);
   assert.deepEqual([...new Set(told)], ['resumed']);
 });

@@ -96,6 +96,7 @@ test('both connections are cut for 5 s amid the candidates, and again during the
   await both((page) => page.addInitScript(tapCandidates));
   await joinRoom(pages[0], proxies[0].url, 'cut', 'Ann');
   await joinRoom(pages[1], proxies[1].url, 'cut', 'Ben');
+  await pages[0].getByTestId('member-tile').waitFor();
   const told = await both(record);
   const toldNow = () => Promise.all(told.map((handle) => handle.jsonValue()));
   const suspended = () => both((page) => page.getByTestId('banner').getByText('is lost').waitFor());

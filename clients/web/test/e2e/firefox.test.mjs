@@ -73,6 +73,7 @@ for (const [name, openAnn, openBen] of pairs) {
     const endWatch = await Promise.all([watchVideo(ann), watchVideo(ben)]);
     proxy.cut();
     await until('the member to be suspended', async () => (await tileStates(ann))[0] === 'suspended');
+    await until('its page to notice', async () => (await told()).length > 0);
     assert.deepEqual(await told(), ['suspended']);
     await Promise.all([videoFlows(ann), videoFlows(ben)]);
     proxy.restore();

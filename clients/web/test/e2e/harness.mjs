@@ -190,6 +190,9 @@ export async function watchVideo(page) {
 
 /** Sends a line and waits until the others have it. */
 export async function chatReaches(from, others, text) {
+  // A connection may be there before its data channel is open.
+  const isOpen = () => from.evaluate(() => window.signalboxDemo.mesh.broadcast(new ArrayBuffer(0)).length === 0);
+  await until('open data channels', isOpen);
   await from.locator(at('chat-input')).fill(text);
   await from.locator(at('chat-send')).click();
   for (const page of others) {

@@ -78,7 +78,7 @@ test('a page of another site reaches nothing', { skip }, async (t) => {
     await page.goto(`http://evil.test:${other}/`);
     const { simple, ...rest } = await attack(page, server);
     assert.deepEqual(rest, { read: 'TypeError', call: 'TypeError', rooms: 'TypeError' }, server);
-    // It is sent, since such a request needs no leave, and is refused.
+    // It is sent, since such a request needs no leave, and does nothing, as is seen below.
     assert.ok(['opaque', 'TypeError'].includes(simple), simple);
     assert.equal(await postForm(page, `${server}/signalbox.v1.Rooms/CreateRoom`), 415);
   }

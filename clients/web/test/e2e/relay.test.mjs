@@ -45,10 +45,12 @@ async function startTurn(t) {
   flags.push('--no-dtls', '--simple-log');
   const args = [...flags, ...Object.entries(options).map(([name, value]) => `--${name}=${value}`)];
   const child = spawn(TURN, args, { stdio: 'ignore' });
+  const exited = new Promise((done) => child.once('exit', done));
   const kill = () => child.kill('SIGKILL');
   process.once('exit', kill);
-  t.after(() => {
+  t.after(async () => {
     kill();
+    await exited;
     process.off('exit', kill);
     rmSync(folder, { recursive: true, force: true });
   });
