@@ -366,7 +366,8 @@ async fn many_are_kept_and_counted_at_once(store: Shared) {
     let here = [0, 999, 1_000, 1_999, 2_000, 2_499].map(|n| all[n].clone());
     for name in &here {
         let settings = Settings { empty_timeout_ms: Some(1_000), ..Settings::default() };
-        create(&store, &Record::new(name, settings, 1)).await;
+        // Expired, and not for so long that a database may have deleted it.
+        create(&store, &Record::new(name, settings, now_ms() - 100_000)).await;
     }
     store.keep(all.clone(), GRACE).await.expect("an answer");
     let tallies = all.into_iter().map(|name| Tally { name, joins: 1, calls: 2, last_active_ms: 3 }).collect();
