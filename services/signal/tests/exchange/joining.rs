@@ -36,11 +36,15 @@ async fn the_server_is_never_silent_for_longer_than_the_heartbeat() {
     let server = TestServer::start(&["--heartbeat", "1s", "--join-timeout", "1500ms"]).await;
     let joined = Instant::now();
     let mut member = Member::join(&server, "demo").await;
+    let mut since = Instant::now();
     for count in 1..=2 {
         let message = member.next().await;
         assert_eq!(message.seq, 0, "a heartbeat is not part of the log");
         body!(message, Heartbeat);
+        let silent = since.elapsed();
+        assert!(silent < Duration::from_millis(1500), "silent for {silent:?}");
         assert!(joined.elapsed() >= Duration::from_secs(count), "heartbeat {count} after {:?}", joined.elapsed());
+        since = Instant::now();
     }
 }
 

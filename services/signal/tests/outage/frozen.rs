@@ -40,7 +40,7 @@ async fn live_rooms_outlive_a_database_that_hangs() {
         watch.recovers(Instant::now()).await;
         // The pool is as good as before, and nothing is left over from the calls that were cut off.
         let mut creates = JoinSet::new();
-        for n in 0..40 {
+        for n in 0..100 {
             let (mut rooms, name) = (server.rooms().await, format!("round-{}-{n}", tasks.len()));
             creates.spawn(async move {
                 let room = signalbox_proto::v1::Room { name, ..Default::default() };

@@ -97,8 +97,7 @@ impl Store for Breakable {
 async fn unavailable<T: std::fmt::Debug>(call: impl Future<Output = Result<T, Status>>) {
     let started = Instant::now();
     let status = call.await.expect_err("the store is not there");
-    // The store itself never answers.
-    assert!(started.elapsed() < DEADLINE, "after {:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(2), "after {:?}", started.elapsed());
     assert_error(&status, Code::Unavailable, "STORE_UNAVAILABLE");
     assert!(status.get_details_retry_info().and_then(|info| info.retry_delay).is_some(), "it says when to try again");
 }
