@@ -25,6 +25,9 @@ pub(crate) enum Mutant {
     UnboundedQueue,
     /// A session that times out leaves without a word. G2 and G5: the others never hear of it.
     SilentEnd,
+    /// Entries that a snapshot has shown are merged and dropped as if the client did not know of them. G2 and G5: a
+    /// member that `Resumed` named leaves, and the client never receives its leave.
+    MergeKnown,
 }
 
 /// Whether that fault is active, and this is one of the few signals that it hits: one in 10,000 of the whole server.

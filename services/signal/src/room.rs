@@ -233,6 +233,7 @@ impl Room {
             return Err(Error::SessionGone);
         };
         let (generation, ack, you) = (session.generation, session.handled(), session.member.clone());
+        let mut replayed = replayed as u64;
         let waiting = session.waiting();
         self.counts.resumed += 1;
         self.counts.waits(waiting);
@@ -240,7 +241,13 @@ impl Room {
         if !was_connected {
             self.announce(now, About::Updated(id), Body::MemberUpdated(MemberUpdated { member: Some(you.clone()) }));
         }
-        Ok(Opened { generation, seq: after_seq, ack, replayed: replayed as u64, you, members: self.others(id) })
+        // The snapshot is the room as it is now: the announcement may have ended members that were too slow for it.
+        let head = self.log.head();
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.mark_known(head);
+            replayed = session.waiting().0 as u64;
+        }
+        Ok(Opened { generation, seq: after_seq, ack, replayed, you, members: self.others(id) })
     }
 
     /// Gives up a session whose welcome never left: nobody can resume it.

@@ -91,13 +91,17 @@ pub(super) struct View {
     floor: u64,
     /// Highest position that a stream was ever given.
     delivered: u64,
+    /// Highest position whose effect the client may know without having read it: a snapshot showed it, or the client
+    /// addressed a signal to a member who had joined by then.
+    known: u64,
 }
 
 impl View {
     /// Adds an entry. Full: it is not added. What was taken makes place for what waits, oldest first.
     ///
-    /// What members do to themselves must not fill the mailboxes of others: an update takes the place of an earlier one,
-    /// and of a member that came and went unseen and said nothing, nothing is told.
+    /// What members do to themselves must not fill the mailboxes of others: an update replaces an earlier one, and a
+    /// visit (join, updates and leave) without a signal is dropped. Both apply only to entries above everything that
+    /// the client may know of, so a client receives the leave of every member that it may have learned of.
     pub(super) fn push(&mut self, now: Instant, entry: Entry, cap: Cap) -> Result<(), Full> {
         match entry.about {
             About::Updated(_) => self.forget_unseen(|about| about == entry.about),
@@ -125,10 +129,17 @@ impl View {
         Ok(())
     }
 
-    /// The first entry that no stream was ever given. Earlier ones may wait again after a rewind, for a client that may
-    /// have seen them.
+    /// Marks everything up to `seq` as known to the client: none of it is merged or dropped from now on.
+    pub(super) fn mark_known(&mut self, seq: u64) {
+        if !mutant::is(Mutant::MergeKnown) {
+            self.known = self.known.max(seq);
+        }
+    }
+
+    /// The first entry that the client cannot know of. Entries that a stream was given may wait again after a rewind.
     fn first_unseen(&self) -> usize {
-        self.entries.partition_point(|(entry, _)| entry.seq <= self.delivered)
+        let known = self.delivered.max(self.known);
+        self.entries.partition_point(|(entry, _)| entry.seq <= known)
     }
 
     fn is_unseen(&self, about: About) -> bool {

@@ -200,6 +200,10 @@ impl Room {
         }
         if undelivered.len() < to.len() {
             self.log.commit(&entry);
+            // The sender has to learn of the end of every addressee, also of one whose join it has not read yet.
+            if let Some(sender) = self.sessions.get_mut(&from) {
+                sender.mark_known(entry.seq);
+            }
         }
         undelivered
     }

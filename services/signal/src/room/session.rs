@@ -138,6 +138,11 @@ impl Session {
         Ok(())
     }
 
+    /// The client may know everything up to `seq`; see [`View::mark_known`].
+    pub(super) fn mark_known(&mut self, seq: u64) {
+        self.view.mark_known(seq);
+    }
+
     pub(super) fn take_waker(&mut self) -> Option<Waker> {
         self.waker.take()
     }
