@@ -3,6 +3,8 @@
 #![no_main]
 #![allow(clippy::unwrap_used, reason = "a panic is how a fuzz target fails")]
 
+#[path = "../../tests/room_model/client.rs"]
+mod client;
 #[path = "../../tests/room_model/model.rs"]
 mod model;
 #[path = "../../tests/room_model/policy.rs"]
@@ -64,7 +66,7 @@ fn op(bytes: &mut Unstructured<'_>) -> Result<Op> {
         13 => Op::Ack { who, offset: i64::from(high % 8) - 3 },
         14 => Op::Drop { who },
         15 => Op::LateDrop { who },
-        16 | 17 => Op::Resume { who, back: u64::from(high % 8), ahead: high == 15 },
+        16 | 17 => Op::Resume { who, back: u64::from(high % 8), ahead: high == 15, lost: (11..15).contains(&high) },
         18 => {
             if high > 7 {
                 Op::ForeignResume { who }

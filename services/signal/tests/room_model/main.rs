@@ -7,6 +7,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+mod client;
+mod known;
 mod model;
 mod policy;
 mod signals;
@@ -36,7 +38,8 @@ fn op() -> impl Strategy<Value = Op> {
         3 => (who(), -3i64..4).prop_map(|(who, offset)| Op::Ack { who, offset }),
         4 => who().prop_map(|who| Op::Drop { who }),
         1 => who().prop_map(|who| Op::LateDrop { who }),
-        5 => (who(), 0u64..4, prop::bool::weighted(0.1)).prop_map(|(who, back, ahead)| Op::Resume { who, back, ahead }),
+        5 => (who(), 0u64..4, prop::bool::weighted(0.1), prop::bool::weighted(0.2))
+            .prop_map(|(who, back, ahead, lost)| Op::Resume { who, back, ahead, lost }),
         1 => who().prop_map(|who| Op::ForeignResume { who }),
         1 => who().prop_map(|who| Op::Leave { who }),
         1 => who().prop_map(|who| Op::Kick { who }),

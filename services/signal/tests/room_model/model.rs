@@ -1,12 +1,14 @@
 //! The model: a session is the whole list of what must reach it, and a client that checks what does.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     time::{Duration, Instant},
 };
 
 use signalbox_proto::v1::{LeaveReason, Member, MemberState, ServerMessage, server_message::Body};
 use signalbox_server::room::id::{MemberId, Secret};
+
+use crate::client::{Client, Roster};
 
 /// What must reach a session.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,6 +30,8 @@ pub(crate) struct Session {
     pub(crate) kept_from: usize,
     pub(crate) cursor: usize,
     pub(crate) delivered: u64,
+    /// Highest position that its client may know of without having read it.
+    pub(crate) known: u64,
     pub(crate) generation: u64,
     pub(crate) suspended_since: Option<Instant>,
     pub(crate) waits_since: Option<Instant>,
@@ -39,11 +43,13 @@ pub(crate) struct Session {
     pub(crate) processed: Vec<(u64, News)>,
     pub(crate) last_seq: u64,
     pub(crate) last_ack: u64,
-    pub(crate) roster: BTreeMap<String, MemberState>,
+    pub(crate) roster: Roster,
+    /// What it knows.
+    pub(crate) client: Client,
 }
 
 impl Session {
-    pub(crate) fn new(id: MemberId, secret: Secret, identity: String, roster: BTreeMap<String, MemberState>) -> Self {
+    pub(crate) fn new(id: MemberId, secret: Secret, identity: String, roster: Roster) -> Self {
         Self {
             id,
             secret,
@@ -53,6 +59,7 @@ impl Session {
             kept_from: 0,
             cursor: 0,
             delivered: 0,
+            known: 0,
             generation: 1,
             suspended_since: None,
             waits_since: None,
@@ -62,6 +69,7 @@ impl Session {
             processed: Vec::new(),
             last_seq: 0,
             last_ack: 0,
+            client: Client::welcome(roster.clone()),
             roster,
         }
     }
@@ -79,20 +87,20 @@ impl Session {
         self.inbox.len() - self.cursor < cap
     }
 
-    /// What was taken makes place for what waits. Of what no stream was given, the latest update of a member counts, and
-    /// a member that came and went without a word does not.
+    /// What was taken makes place for what waits. Of what the client cannot know, the latest update of a member counts,
+    /// and a member that came and went without a signal does not.
     pub(crate) fn deliver(&mut self, now: Instant, seq: u64, news: News, cap: usize) {
-        let delivered = self.delivered;
+        let known = self.delivered.max(self.known);
         match &news {
             News::Updated(id, _) => {
-                self.inbox.retain(|(at, n)| *at <= delivered || !matches!(n, News::Updated(of, _) if of == id));
+                self.inbox.retain(|(at, n)| *at <= known || !matches!(n, News::Updated(of, _) if of == id));
             }
             News::Left(id, _) => {
-                let mut unseen = self.inbox.iter().filter(|(at, _)| *at > delivered);
+                let mut unseen = self.inbox.iter().filter(|(at, _)| *at > known);
                 let spoke = unseen.clone().any(|(_, n)| matches!(n, News::Signal { from, .. } if from == id));
                 if !spoke && unseen.any(|(_, n)| *n == News::Joined(id.clone())) {
                     let of_it = |n: &News| matches!(n, News::Joined(of) | News::Updated(of, _) if of == id);
-                    self.inbox.retain(|(at, n)| *at <= delivered || !of_it(n));
+                    self.inbox.retain(|(at, n)| *at <= known || !of_it(n));
                     self.waits_since = self.waits_since.filter(|_| self.cursor < self.inbox.len());
                     return;
                 }
@@ -188,7 +196,9 @@ impl Session {
         self.cursor += 1;
         self.delivered = self.delivered.max(message.seq);
         self.waits_since = (self.cursor < self.inbox.len()).then_some(now);
-        if message.seq <= self.last_seq {
+        let is_new = message.seq > self.last_seq;
+        self.client.entry(is_new.then_some(&news));
+        if !is_new {
             return; // A replay of what the client has: it drops it.
         }
         self.last_seq = message.seq;
@@ -204,6 +214,6 @@ impl Session {
 }
 
 /// A roster as the client keeps it.
-pub(crate) fn roster(members: &[Member]) -> BTreeMap<String, MemberState> {
+pub(crate) fn roster(members: &[Member]) -> Roster {
     members.iter().map(|m| (m.member_id.clone(), m.state())).collect()
 }

@@ -66,6 +66,7 @@ impl World {
                 let news = News::Signal { from: sender.to_string(), text };
                 self.counts.accepted[0] += 1;
                 self.deliver(target, news, MAILBOX);
+                self.accepted(from, target);
                 vec![]
             }
         };
@@ -92,10 +93,18 @@ impl World {
             let news = News::Signal { from: sender.to_string(), text: text.clone() };
             self.counts.accepted[3] += 1;
             self.deliver(index, news, MAILBOX);
+            self.accepted(from, index);
         }
         let refused: BTreeSet<_> = outcome.undelivered.iter().map(|u| u.to.clone()).collect();
         assert_eq!(refused, full.iter().map(|i| self.live[*i].id.to_string()).collect());
         full.iter().for_each(|_| self.count_refused("MAILBOX_FULL"));
         self.live[from].settle(seq, !full.is_empty(), outcome.ack);
+    }
+    /// From now on the sender's client must learn of the addressee's end.
+    fn accepted(&mut self, from: usize, to: usize) {
+        let to = self.live[to].id.to_string();
+        let sender = &mut self.live[from];
+        sender.known = self.head;
+        sender.client.accepted(to);
     }
 }

@@ -12,7 +12,10 @@ use signalbox_server::{
     room::{Carrier, End, Frame, Next, Via},
 };
 
-use crate::{model::News, world::World};
+use crate::{
+    model::{News, roster},
+    world::World,
+};
 
 impl World {
     /// Takes up to `most` frames of the session's stream, as its client; says whether there was no more.
@@ -28,6 +31,7 @@ impl World {
                 }
                 Next::Wait(deadline) => {
                     assert!(deadline > self.now, "a stream that waits has something to wait for");
+                    self.check_client(index);
                     return true;
                 }
                 Next::End(end) => panic!("a live stream ended: {end:?}"),
@@ -60,7 +64,8 @@ impl World {
         }
     }
 
-    pub(crate) fn resume(&mut self, who: usize, back: u64, ahead: bool) {
+    /// `lost`: the stream breaks before the client gets the `Resumed`.
+    pub(crate) fn resume(&mut self, who: usize, back: u64, ahead: bool, lost: bool) {
         let Some(index) = self.pick(who) else { return };
         let (now, head) = (self.now, self.head);
         let session = &mut self.live[index];
@@ -79,15 +84,23 @@ impl World {
         let opened = result.unwrap();
         let was_suspended = !session.is_connected();
         assert_eq!(opened.replayed as usize, session.resume(now, after));
+        if !lost {
+            session.client.resumed(opened.replayed, &roster(&opened.members));
+        }
         let reached = (opened.seq, opened.ack, opened.generation);
         assert_eq!(reached, (after, session.handled, session.generation));
         self.counts.resumed += 1;
         self.count_waiting(index);
         if was_suspended {
             self.announce(id, &News::Updated(id.to_string(), MemberState::Connected));
-        } else {
+        } else if !lost {
             let next = self.room.poll(now, id, old, Waker::noop());
             assert!(matches!(next, Next::End(End::Fault(Error::Fenced))), "{next:?}");
+        }
+        // What the snapshot showed, even if it got lost.
+        self.live[index].known = self.head;
+        if lost {
+            return self.drop_stream(who);
         }
         // Late events of the old stream do nothing.
         self.room.stream_lost(now, id, old);

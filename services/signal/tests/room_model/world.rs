@@ -18,6 +18,7 @@ use signalbox_server::{
 };
 
 use crate::{
+    client::Roster,
     model::{News, Session, roster},
     policy::{hash, name},
     streams::decode,
@@ -36,7 +37,7 @@ pub(crate) enum Op {
     Ack { who: usize, offset: i64 },
     Drop { who: usize },
     LateDrop { who: usize },
-    Resume { who: usize, back: u64, ahead: bool },
+    Resume { who: usize, back: u64, ahead: bool, lost: bool },
     ForeignResume { who: usize },
     Leave { who: usize },
     Kick { who: usize },
@@ -175,7 +176,7 @@ impl World {
                     self.room.break_stream(self.now, id, generation - 1, Error::HeartbeatTimeout);
                 }
             }
-            Op::Resume { who, back, ahead } => self.resume(who, back, ahead),
+            Op::Resume { who, back, ahead, lost } => self.resume(who, back, ahead, lost),
             Op::ForeignResume { who } => {
                 if let Some(index) = self.pick(who) {
                     let (id, wrong) = (self.live[index].id, Secret::new([0; 32]));
@@ -288,16 +289,24 @@ impl World {
     }
 
     pub(crate) fn check_roster_of(&self, index: usize) {
+        assert_eq!(self.live[index].roster, self.others(index));
+    }
+
+    /// The stream has nothing more to say: what the client knows must be the room as it is.
+    pub(crate) fn check_client(&self, index: usize) {
+        self.live[index].client.check(&self.others(index));
+    }
+
+    fn others(&self, index: usize) -> Roster {
         let own = self.live[index].id;
-        let present = self.live.iter().filter(|s| s.id != own).map(|s| (s.id.to_string(), s.state()));
-        assert_eq!(self.live[index].roster, present.collect());
+        self.live.iter().filter(|s| s.id != own).map(|s| (s.id.to_string(), s.state())).collect()
     }
 
     /// Everybody comes back and reads to the end: then nothing is missing and all rosters agree.
     pub(crate) fn finish(&mut self) {
         for who in 0..self.live.len() {
             if self.live.get(who).is_some_and(|s| !s.is_connected()) {
-                self.resume(who, 0, false);
+                self.resume(who, 0, false, false);
             }
         }
         for index in 0..self.live.len() {
