@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use tokio::{
     sync::{Mutex, mpsc, watch},
     task::JoinSet,
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 
 use crate::{
@@ -78,13 +78,14 @@ enum Kind {
     Leave,
     Kill,
     Replace,
+    Visit,
     Remove,
     CloseRoom,
     Herd,
 }
 
 /// Out of how many each is, by chance.
-const WEIGHTS: [(Kind, u32); 19] = [
+const WEIGHTS: [(Kind, u32); 20] = [
     (Kind::Delay, 12),
     (Kind::Stall, 10),
     (Kind::LongStall, 2),
@@ -101,6 +102,7 @@ const WEIGHTS: [(Kind, u32); 19] = [
     (Kind::Leave, 4),
     (Kind::Kill, 3),
     (Kind::Replace, 4),
+    (Kind::Visit, 6),
     (Kind::Remove, 4),
     (Kind::CloseRoom, 1),
     (Kind::Herd, 1),
@@ -110,6 +112,10 @@ const WEIGHTS: [(Kind, u32); 19] = [
 const TOLD: Duration = Duration::from_secs(3);
 /// How long a slow reader does not read: longer than the server's patience and what fills the buffers before.
 const SLOW: Duration = Duration::from_secs(10);
+/// How late each chunk reaches the victim of a visit: what waits for it takes seconds, the `Resumed` in front does not.
+const LATE: Duration = Duration::from_millis(250);
+/// Messages, and their size, that wait for the victim of a visit: more than HTTP/2 windows take in at once.
+const AHEAD: (usize, usize) = (20, 16 * 1024);
 
 /// Causes faults, one after the other, for ever; `index` of `all` who do so at the same time.
 pub async fn haunt(seed: u64, (index, all): (usize, usize), haunt: Arc<Haunt>) {
@@ -205,6 +211,7 @@ async fn cause(kind: Kind, haunt: &Haunt, room: &Room, victim: usize, rng: &mut 
         Kind::Leave => ("leave".to_owned(), u64::from(orders.try_send(Order::Leave).is_ok())),
         Kind::Kill => ("kill client".to_owned(), u64::from(orders.try_send(Order::Kill).is_ok())),
         Kind::Replace => ("replace session".to_owned(), replace(haunt, room, &room.targets[victim], rng).await),
+        Kind::Visit => ("visit while away".to_owned(), visit(haunt, room, victim, rng).await),
         Kind::Remove => {
             let session = seat.borrow().session.clone();
             let removed = Operator(haunt.server).remove(&room.name, &session).await;
@@ -255,21 +262,8 @@ async fn slow_reader(haunt: &Haunt, room: &Room, victim: usize) -> u64 {
 /// Somebody else joins with the victim's identity and leaves again; how many were told that they are replaced.
 async fn replace(haunt: &Haunt, room: &Room, target: &Target, rng: &mut StdRng) -> u64 {
     let Seat { session, identity } = target.seat.borrow().clone();
-    let (orders, ordered) = mpsc::channel(1);
-    let mut place = Place {
-        run: haunt.run,
-        client: u32::MAX,
-        room: room.name.clone(),
-        addr: target.proxy.addr(),
-        pace: haunt.pace,
-        identity,
-        rng: StdRng::seed_from_u64(rng.random()),
-        notes: haunt.notes.clone(),
-        orders: ordered,
-        phase: haunt.phase.clone(),
-        connected: Arc::default(),
-        seat: watch::Sender::default(),
-    };
+    let (mut place, orders) = haunt.visitor(room, target.proxy.addr(), rng);
+    place.identity = identity;
     let web = rng.random_bool(0.5);
     let mut visit = JoinSet::new();
     visit.spawn(async move {
@@ -286,7 +280,66 @@ async fn replace(haunt: &Haunt, room: &Room, target: &Target, rng: &mut StdRng) 
     told
 }
 
+/// Somebody joins while the victim is away and leaves once the victim has resumed, before the victim can have read of
+/// it: only the snapshot in `Resumed` showed the visitor. Says whether all of that happened.
+async fn visit(haunt: &Haunt, room: &Room, victim: usize, rng: &mut StdRng) -> u64 {
+    let Target { proxy, seat, .. } = &room.targets[victim];
+    let session = seat.borrow().session.clone();
+    proxy.slow_down_new(LATE);
+    let resets = proxy.reset();
+    let others = (room.targets.len() - 1).max(1);
+    let talk = async {
+        talk_to(room, victim, &session, AHEAD.0.div_ceil(others), AHEAD.1);
+        sleep(Duration::from_millis(200)).await;
+    };
+    // A visitor that says nothing: what it said would be told, and with it that it was there.
+    let (mut place, orders) = haunt.visitor(room, haunt.server, rng);
+    place.renew();
+    place.pace = 0.0;
+    let mut seats = place.seat.subscribe();
+    let mut visit = JoinSet::new();
+    let arrive = async {
+        talk.await;
+        visit.spawn(async move { native::visit(&mut place).await.is_ok() });
+        timeout(TOLD, seats.changed()).await.is_ok()
+    };
+    let (_, arrived) = tokio::join!(proxy.refuse(Duration::from_millis(500)), arrive);
+    let visitor = seats.borrow().session.clone();
+    let shown = || haunt.notes.progress().has_shown(&session, &visitor);
+    let end = Instant::now() + TOLD;
+    while !shown() && Instant::now() < end {
+        sleep(Duration::from_millis(20)).await;
+    }
+    let shown = shown();
+    drop(orders.try_send(Order::Leave));
+    while visit.join_next().await.is_some() {}
+    sleep(LATE).await;
+    proxy.slow_down_new(Duration::ZERO);
+    proxy.apply(Way::Both, Mode::Pass, Duration::ZERO).await;
+    if arrived && shown { resets } else { 0 }
+}
+
 impl Haunt {
+    /// Somebody who is not one of the room's members for the length of the run, and how to tell it what to do.
+    fn visitor(&self, room: &Room, addr: SocketAddr, rng: &mut StdRng) -> (Place, mpsc::Sender<Order>) {
+        let (orders, ordered) = mpsc::channel(1);
+        let place = Place {
+            run: self.run,
+            client: u32::MAX,
+            room: room.name.clone(),
+            addr,
+            pace: self.pace,
+            identity: String::new(),
+            rng: StdRng::seed_from_u64(rng.random()),
+            notes: self.notes.clone(),
+            orders: ordered,
+            phase: self.phase.clone(),
+            connected: Arc::default(),
+            seat: watch::Sender::default(),
+        };
+        (place, orders)
+    }
+
     /// Waits until somebody was told that these sessions ended for this reason; says of how many in time.
     async fn told(&self, sessions: &[String], reason: &str) -> u64 {
         let end = Instant::now() + TOLD;

@@ -1,7 +1,7 @@
 //! Where everybody who takes part in a run notes what happened: one clock, one order, one writer.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     fs::File,
     io::{self, BufWriter, Write},
     path::Path,
@@ -33,6 +33,8 @@ pub struct Progress {
     pub breached: AtomicBool,
     /// Sessions whose end somebody was told, and with what reason.
     told: Mutex<HashSet<(String, String)>>,
+    /// The members that each session's last `Resumed` showed.
+    shown: Mutex<HashMap<String, Vec<String>>>,
 }
 
 impl Progress {
@@ -40,6 +42,16 @@ impl Progress {
     pub fn is_told(&self, session: &str, reason: &str) -> bool {
         let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         told.contains(&(session.to_owned(), reason.to_owned()))
+    }
+
+    /// Whether the last `Resumed` of a session showed that member.
+    pub fn has_shown(&self, session: &str, member: &str) -> bool {
+        let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        shown.get(session).is_some_and(|roster| roster.iter().any(|id| id == member))
+    }
+
+    fn show(&self, session: &str, roster: &[String]) {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner).insert(session.to_owned(), roster.to_vec());
     }
 
     fn tell(&self, session: &str, reason: &str) {
@@ -147,6 +159,9 @@ impl Notes {
         };
         if let What::Over { session, reason } | What::SawLeave { member: session, reason, .. } = &what {
             self.progress.tell(session, reason);
+        }
+        if let What::SawRoster { session, roster } = &what {
+            self.progress.show(session, roster);
         }
         let at = micros(self.start.elapsed());
         // After the end nobody listens, and nobody needs to.

@@ -113,6 +113,8 @@ struct Shared {
     links: Mutex<Vec<Weak<Link>>>,
     refusing: AtomicBool,
     refused: AtomicU64,
+    /// New connections carry bytes from the server this much later, in milliseconds.
+    late: AtomicU64,
 }
 
 /// A proxy in front of one server, for one client.
@@ -171,9 +173,16 @@ impl Proxy {
         self.shared.refused.load(Ordering::Relaxed) - before
     }
 
+    /// Makes every new connection slow from its first byte on: each chunk from the server passes this much later, until
+    /// `apply` or `heal` ends that. Zero: new connections are healthy again.
+    pub fn slow_down_new(&self, late: Duration) {
+        self.shared.late.store(u64::try_from(late.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
     /// Ends all faults: connections that cannot be made whole are reset.
     pub fn heal(&self) {
         self.shared.refusing.store(false, Ordering::Relaxed);
+        self.shared.late.store(0, Ordering::Relaxed);
         for link in self.links() {
             if link.is_broken() {
                 link.reset.notify_one();
@@ -203,9 +212,13 @@ async fn accept(listener: TcpListener, server: SocketAddr, shared: Arc<Shared>) 
             let _ = SockRef::from(&client).set_linger(Some(Duration::ZERO));
             continue;
         }
+        let down = match shared.late.load(Ordering::Relaxed) {
+            0 => Mode::Pass,
+            late => Mode::Delay(Duration::from_millis(late)),
+        };
         let link = Arc::new(Link {
             up: watch::Sender::new(Mode::Pass),
-            down: watch::Sender::new(Mode::Pass),
+            down: watch::Sender::new(down),
             reset: Notify::new(),
             hit: AtomicU64::new(0),
         });
