@@ -1,6 +1,7 @@
 // A network that can be cut: a TCP proxy in front of a port of this machine.
 
 import net from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 /** Starts one. `t` is the test it belongs to, which stops it. */
 export async function startProxy(t, port) {
@@ -61,6 +62,13 @@ export async function startProxy(t, port) {
         part(pair);
         pair.client.pause();
       }
+    },
+    /** Holds back what the server sends on the present connections, for this time. Nothing is lost. */
+    async stall(ms) {
+      const held = [...pairs];
+      for (const { client, server } of held) server.unpipe(client);
+      await sleep(ms);
+      for (const { client, server } of held) if (!client.destroyed) server.pipe(client);
     },
     /** From now on what clients say goes nowhere, though they get rid of it. Resolves when that happened to something. */
     swallow() {
