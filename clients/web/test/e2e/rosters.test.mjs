@@ -32,7 +32,7 @@ async function schedule(server, seed) {
   const cleanups = [];
   const proxy = await startProxy({ after: (cleanup) => cleanups.push(cleanup) }, server.port);
   const observer = await join(room, { url: proxy.url });
-  // What an application makes of the events, beside what the library says.
+  // The roster as an application builds it from the events, in addition to the library's own.
   const heard = new Set(observer.members.keys());
   observer.on('memberJoined', (member) => heard.add(member.memberId));
   observer.on('memberLeft', ({ member }) => heard.delete(member.memberId));

@@ -280,8 +280,8 @@ async fn replace(haunt: &Haunt, room: &Room, target: &Target, rng: &mut StdRng) 
     told
 }
 
-/// Somebody joins while the victim is away and leaves once the victim has resumed, before the victim can have read of
-/// it: only the snapshot in `Resumed` showed the visitor. Says whether all of that happened.
+/// A visitor joins while the victim is away and leaves once the victim has resumed, before the victim has read its
+/// join: only the snapshot in `Resumed` showed it. Returns the connections that were reset, 0 if a step failed.
 async fn visit(haunt: &Haunt, room: &Room, victim: usize, rng: &mut StdRng) -> u64 {
     let Target { proxy, seat, .. } = &room.targets[victim];
     let session = seat.borrow().session.clone();
@@ -292,7 +292,7 @@ async fn visit(haunt: &Haunt, room: &Room, victim: usize, rng: &mut StdRng) -> u
         talk_to(room, victim, &session, AHEAD.0.div_ceil(others), AHEAD.1);
         sleep(Duration::from_millis(200)).await;
     };
-    // A visitor that says nothing: what it said would be told, and with it that it was there.
+    // The visitor sends nothing: a waiting signal would keep its join and leave from being dropped.
     let (mut place, orders) = haunt.visitor(room, haunt.server, rng);
     place.renew();
     place.pace = 0.0;
@@ -320,7 +320,7 @@ async fn visit(haunt: &Haunt, room: &Room, victim: usize, rng: &mut StdRng) -> u
 }
 
 impl Haunt {
-    /// Somebody who is not one of the room's members for the length of the run, and how to tell it what to do.
+    /// A member that is in the room for one fault only, and the channel for its orders.
     fn visitor(&self, room: &Room, addr: SocketAddr, rng: &mut StdRng) -> (Place, mpsc::Sender<Order>) {
         let (orders, ordered) = mpsc::channel(1);
         let place = Place {

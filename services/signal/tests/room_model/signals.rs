@@ -100,6 +100,7 @@ impl World {
         full.iter().for_each(|_| self.count_refused("MAILBOX_FULL"));
         self.live[from].settle(seq, !full.is_empty(), outcome.ack);
     }
+
     /// From now on the sender's client must learn of the addressee's end.
     fn accepted(&mut self, from: usize, to: usize) {
         let to = self.live[to].id.to_string();
