@@ -15,6 +15,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     fs::write(out.join("signalbox_descriptor.bin"), descriptors.encode_to_vec())?;
 
     tonic_prost_build::configure()
+        .build_server(false)
+        .client_mod_attribute(".", "#[cfg(feature = \"client\")]")
         // Payloads are relayed: a reference count, not a copy.
         .bytes(".signalbox.v1.Data.payload")
         .compile_fds(descriptors)?;

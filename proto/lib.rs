@@ -4,11 +4,11 @@
 /// Generated from `signalbox/v1/signal.proto` and `rooms.proto`.
 #[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
 pub mod v1 {
-    tonic::include_proto!("signalbox.v1");
+    include!(concat!(env!("OUT_DIR"), "/signalbox.v1.rs"));
 }
 
 /// The encoded `FileDescriptorSet` of the contract, for server reflection.
-pub const FILE_DESCRIPTOR_SET: &[u8] = tonic::include_file_descriptor_set!("signalbox_descriptor");
+pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/signalbox_descriptor.bin"));
 
 /// `ErrorInfo.domain` of every error.
 pub const ERROR_DOMAIN: &str = "signalbox";

@@ -1,6 +1,6 @@
 //! Generates the server side of the services with the server's own codecs, which the stubs of the contract crate cannot
-//! have: a room's log entry is encoded once and its bytes are shared by every reader, and messages that are malformed
-//! are the caller's fault, with the details of every other error.
+//! have: an entry is encoded once and all streams share its bytes, and a malformed message is INVALID_ARGUMENT with the
+//! details of every other error.
 
 use tonic_build::manual::{Builder, Method, Service};
 
@@ -11,6 +11,7 @@ fn main() {
     let proto = |message: &str| format!("signalbox_proto::v1::{message}");
     let frame = "crate::rpc::codec::Frame";
     let framed = "crate::rpc::codec::FrameCodec";
+    let codec = "crate::rpc::codec::MessageCodec";
 
     let signal = Service::builder()
         .name("Signal")
@@ -22,10 +23,9 @@ fn main() {
                 .build(),
         )
         .method(method("subscribe", "Subscribe", &proto("SubscribeRequest"), frame, framed).server_streaming().build())
-        .method(method("send", "Send", &proto("SendRequest"), frame, framed).build())
+        .method(method("send", "Send", &proto("SendRequest"), &proto("SendResponse"), codec).build())
         .build();
 
-    let codec = "crate::rpc::codec::MessageCodec";
     let mut rooms = Service::builder().name("Rooms").package("signalbox.v1");
     for (name, route, input, output) in [
         ("create_room", "CreateRoom", "CreateRoomRequest", "Room"),

@@ -1,11 +1,11 @@
-//! Who may do what: tokens and what they grant, what was taken away again, and who has to wait for having failed.
+//! Authentication and authorisation: tokens and what they grant, revocations, passcodes, and throttling of failed
+//! attempts.
 
 mod claims;
 mod jws;
 mod keys;
-pub mod mint;
-mod revoked;
-mod throttle;
+mod passcode;
+mod revocations;
 
 use std::{
     net::IpAddr,
@@ -13,77 +13,85 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use signalbox_core::id::RoomName;
+
+use self::revocations::Revocations;
+pub(crate) use self::{claims::MAX_NAME, jws::sign, keys::ED25519_SPKI};
 pub use self::{
     claims::{Grant, LEEWAY, RoomPattern, Rules},
-    jws::{MAX_TOKEN, TokenId},
+    jws::{MAX_TOKEN, token_id},
     keys::{KeyFile, KeySources, MIN_SECRET},
-    throttle::{Caller, Patience},
+    passcode::Passcodes,
 };
-use self::{keys::Keys, revoked::Revoked, throttle::Throttle};
-use crate::{error::Error, room::id::RoomName};
+use crate::{
+    error::{Error, RoomError},
+    limits::{Caller, Throttle, ThrottlePolicy},
+    reload::Reloaded,
+};
 
-/// Decides who may do what.
-pub struct Authority {
+/// Authenticates callers, and throttles those that guess.
+pub struct Authenticator {
     tokens: Option<Tokens>,
     throttle: Throttle,
     addresses: Addresses,
 }
 
-/// Which addresses tell callers apart.
+/// Which addresses identify a caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Addresses {
     /// All of them.
     All,
-    /// All but those of this machine, which are a proxy's or a tunnel's.
+    /// All but loopback, which is the address of a local proxy or tunnel.
     Foreign,
-    /// None: a proxy or tunnel of another machine stands in front.
+    /// None, since a proxy or tunnel on another machine hides them.
     None,
 }
 
-/// What is needed where tokens are.
+/// Token authentication.
 struct Tokens {
-    keys: Arc<Keys>,
+    keys: Arc<Reloaded<KeySources>>,
     rules: Rules,
-    revoked: Revoked,
+    revocations: Revocations,
 }
 
-impl Authority {
-    /// Lets everybody in; those who guess have to wait.
-    pub fn anonymous(patience: Patience) -> Self {
-        Self { tokens: None, throttle: Throttle::new(patience), addresses: Addresses::Foreign }
+impl Authenticator {
+    /// Accepts anonymous callers. Failed attempts are throttled.
+    pub fn anonymous(policy: ThrottlePolicy) -> Self {
+        Self { tokens: None, throttle: Throttle::new(policy), addresses: Addresses::Foreign }
     }
 
-    /// Asks for tokens. Fails when there is no key, or one that cannot be used.
-    pub fn with_tokens(sources: KeySources, rules: Rules, patience: Patience) -> Result<Self, String> {
-        let tokens = Tokens { keys: Arc::new(Keys::load(sources)?), rules, revoked: Revoked::default() };
-        Ok(Self { tokens: Some(tokens), ..Self::anonymous(patience) })
+    /// Requires tokens. Fails if there is no key or an unusable one.
+    pub fn with_tokens(sources: KeySources, rules: Rules, policy: ThrottlePolicy) -> Result<Self, String> {
+        let tokens = Tokens { keys: Arc::new(Reloaded::load(sources)?), rules, revocations: Revocations::default() };
+        Ok(Self { tokens: Some(tokens), ..Self::anonymous(policy) })
     }
 
-    /// Tells callers apart by these addresses, instead of by foreign ones.
+    /// Identifies callers by these addresses instead of foreign ones.
     #[must_use]
     pub fn by_addresses(self, addresses: Addresses) -> Self {
         Self { addresses, ..self }
     }
 
-    /// Whether an address tells a caller apart from others.
-    pub fn tells_apart(&self, address: IpAddr) -> bool {
-        match self.addresses {
+    /// The caller behind an address, if the address identifies one.
+    pub fn caller_at(&self, address: IpAddr) -> Option<Caller> {
+        let is_identifying = match self.addresses {
             Addresses::All => true,
             Addresses::Foreign => !address.to_canonical().is_loopback(),
             Addresses::None => false,
-        }
+        };
+        is_identifying.then(|| Caller::Subscriber(address.into()))
     }
 
-    /// Whether tokens are asked for.
-    pub fn asks_for_tokens(&self) -> bool {
+    /// Whether callers need a token.
+    pub fn requires_tokens(&self) -> bool {
         self.tokens.is_some()
     }
 
-    /// Checks a token. Where none are asked for nothing is granted and nothing refused.
+    /// Checks a token. `None` if the server requires none.
     pub fn check(&self, token: &str, now: SystemTime) -> Result<Option<Grant>, Error> {
         let Some(Tokens { keys, rules, .. }) = &self.tokens else { return Ok(None) };
         let claims = jws::verify(token, &keys.current())?;
-        claims::check(&claims, TokenId::of(token), rules, now).map(Some)
+        claims::check(&claims, token_id(token), rules, now).map(Some)
     }
 
     /// How long a session outlives its token.
@@ -91,33 +99,35 @@ impl Authority {
         self.tokens.as_ref().map_or(Duration::ZERO, |tokens| tokens.rules.grace)
     }
 
-    /// Takes back what tokens grant that were made until now, for a member who is removed from a room.
-    pub fn revoke(&self, room: &RoomName, subject: &str, shown_nbf: u64) {
-        if let Some(Tokens { revoked, rules, .. }) = &self.tokens {
-            revoked.add(room, subject, shown_nbf, SystemTime::now(), rules);
+    /// Revokes the tokens of a removed member for a room: those issued until now, and the one that it used.
+    pub fn revoke(&self, room: &RoomName, subject: &str, used_nbf: u64) {
+        if let Some(Tokens { revocations, rules, .. }) = &self.tokens {
+            revocations.add(room, subject, used_nbf, SystemTime::now(), rules);
         }
     }
 
     /// Whether a token was revoked for that room.
     pub fn is_revoked(&self, room: &RoomName, grant: &Grant) -> bool {
-        self.tokens.as_ref().is_some_and(|tokens| tokens.revoked.has(room, grant))
+        self.tokens.as_ref().is_some_and(|tokens| tokens.revocations.contains(room, grant))
     }
 
-    /// Whether a caller may try; else how long it has to wait.
-    pub fn may_try(&self, now: Instant, caller: &Caller) -> Result<(), Error> {
+    /// Rejects a caller that must wait because of failed attempts.
+    pub fn check_attempt(&self, now: Instant, caller: &Caller) -> Result<(), Error> {
         self.throttle.check(now, caller).map_err(Error::RateLimited)
     }
 
-    /// Remembers that a caller failed, if that may have been a guess.
-    pub fn failed(&self, now: Instant, caller: Option<Caller>, error: &Error) {
-        let is_guess =
-            matches!(error, Error::TokenInvalid(_) | Error::RoomForbidden | Error::RoomNotFound | Error::PasscodeWrong);
-        if let Some(caller) = caller.filter(|_| is_guess) {
-            self.throttle.failed(now, caller);
+    /// Counts a failed attempt of a caller, if the error may be the result of a guess.
+    pub fn add_failure(&self, now: Instant, caller: Option<Caller>, error: &Error) {
+        let may_be_guess = matches!(
+            error,
+            Error::TokenInvalid(_) | Error::RoomForbidden | Error::RoomNotFound | Error::Room(RoomError::PasscodeWrong)
+        );
+        if let Some(caller) = caller.filter(|_| may_be_guess) {
+            self.throttle.add_failure(now, caller);
         }
     }
 
-    /// Keeps the keys as their files are, for as long as the server runs.
+    /// Follows the key files for as long as the server runs.
     pub async fn watch_keys(self: Arc<Self>) {
         if let Some(tokens) = &self.tokens {
             tokens.keys.clone().watch().await;

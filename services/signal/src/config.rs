@@ -15,46 +15,23 @@ use std::{
     time::Duration,
 };
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, ValueEnum};
+use signalbox_core::Limits;
 
+pub(crate) use self::value::duration;
 use self::value::{SecretUrl, stun_url, turn_url};
-pub(crate) use self::value::{duration, is_private};
 pub use self::{
     auth::{Auth, AuthConfig},
     connections::ConnectionConfig,
-    value::{Origin, Secret},
+    value::Origin,
 };
 use crate::{
-    auth::mint::{KeygenArgs, TokenArgs},
-    hub::RoomDefaults,
     ice::IceConfig,
-    limit::Limits,
-    listen::host::PublicName,
+    net::{PublicName, is_private},
+    rooms::RoomDefaults,
+    secret::Secret,
     store::StoreUrl,
 };
-
-/// WebRTC signaling server: gRPC, gRPC-Web and a demo page on one port.
-#[derive(Debug, Parser)]
-#[command(name = "signalbox", version, args_conflicts_with_subcommands = true)]
-pub struct Cli {
-    /// What to do; `serve` when nothing is said.
-    #[command(subcommand)]
-    pub command: Option<Command>,
-    /// The settings of `serve`.
-    #[command(flatten)]
-    pub serve: Config,
-}
-
-/// What the program can do.
-#[derive(Debug, Subcommand)]
-pub enum Command {
-    /// Runs the server (the default)
-    Serve(Box<Config>),
-    /// Prints a token for a member or a back end
-    Token(Box<TokenArgs>),
-    /// Makes a key pair to sign tokens with
-    Keygen(KeygenArgs),
-}
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -262,7 +239,7 @@ impl Config {
             }
         }
         self.auth.check(self.is_for_this_machine())?;
-        if self.rooms == Some(true) && !self.is_for_this_machine() && !self.asks_for_tokens() {
+        if self.rooms == Some(true) && !self.is_for_this_machine() && !self.requires_tokens() {
             return Err(
                 "--rooms true where other machines reach --listen lets anybody close every room: ask for tokens \
                         with --auth jwt, or leave Rooms to --admin-listen"
@@ -333,7 +310,7 @@ impl Config {
     }
 
     /// Whether members and callers of Rooms need tokens.
-    pub fn asks_for_tokens(&self) -> bool {
+    pub fn requires_tokens(&self) -> bool {
         self.auth.auth == Auth::Jwt
     }
 

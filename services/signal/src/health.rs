@@ -1,4 +1,4 @@
-//! gRPC health (grpc.health.v1), in two versions: operators see every service, clients only what they use.
+//! gRPC health (grpc.health.v1) in two views: operators see every service, clients only those that they use.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use tonic_health::{
 };
 
 use crate::{
-    hub::{self, Hub},
+    rooms::{self, Rooms},
     rpc::{
         RoomsService, SignalService,
         stub::{rooms_server::RoomsServer, signal_server::SignalServer},
@@ -29,38 +29,37 @@ pub struct Health {
 }
 
 impl Health {
-    /// All of them serve, but Rooms only where the store can be reached.
-    pub async fn new(store_is_well: bool) -> Self {
+    /// All services are serving; Rooms only if the store is available.
+    pub async fn new(store_is_available: bool) -> Self {
         let health = Self { detailed: HealthReporter::new(), plain: HealthReporter::new() };
         for reporter in [&health.detailed, &health.plain] {
             reporter.set_service_status(SIGNAL, ServingStatus::Serving).await;
         }
-        health.detailed.set_service_status(ROOMS, serving(store_is_well)).await;
+        health.detailed.set_service_status(ROOMS, serving(store_is_available)).await;
         health
     }
 
-    /// The service that tells the state; without details only that of the server and of Signal, which are the same.
+    /// The health service. Without details it reports only the server and Signal, which are the same.
     pub fn service(&self, detailed: bool) -> HealthServer<HealthService> {
         let reporter = if detailed { &self.detailed } else { &self.plain };
         HealthServer::new(HealthService::from_health_reporter(reporter.clone()))
     }
 
-    /// Tells whether the store can be reached, for as long as the server runs: without it Rooms does not serve, live
-    /// rooms go on.
-    pub async fn report_store(self, hub: Arc<Hub>) {
-        let mut was_well = hub.store_is_well();
-        let mut tick = time::interval(hub::STORE_CHECK);
+    /// Follows the store for as long as the server runs. Without it Rooms is not serving, and live rooms continue.
+    pub async fn report_store(self, rooms: Arc<Rooms>) {
+        let mut was_available = rooms.store_is_available();
+        let mut tick = time::interval(rooms::STORE_CHECK);
         loop {
             tick.tick().await;
-            let is_well = hub.check_store().await;
-            if is_well != was_well {
-                self.detailed.set_service_status(ROOMS, serving(is_well)).await;
-                was_well = is_well;
+            let is_available = rooms.check_store().await;
+            if is_available != was_available {
+                self.detailed.set_service_status(ROOMS, serving(is_available)).await;
+                was_available = is_available;
             }
         }
     }
 
-    /// Nothing serves any more.
+    /// No service is serving any more.
     pub async fn stop(&self) {
         for service in ["", SIGNAL] {
             self.plain.set_service_status(service, ServingStatus::NotServing).await;
@@ -71,6 +70,6 @@ impl Health {
     }
 }
 
-fn serving(is_well: bool) -> ServingStatus {
-    if is_well { ServingStatus::Serving } else { ServingStatus::NotServing }
+fn serving(is_available: bool) -> ServingStatus {
+    if is_available { ServingStatus::Serving } else { ServingStatus::NotServing }
 }

@@ -1,15 +1,14 @@
-//! ICE servers for members: STUN as configured, TURN with credentials of limited life (the TURN REST scheme, which
-//! coturn calls `use-auth-secret`): username `expiry:id`, credential base64(HMAC-SHA1(secret, username)).
+//! ICE servers for members: STUN as configured, TURN with time-limited credentials (the TURN REST scheme, coturn's
+//! `use-auth-secret`): username `expiry:id`, credential base64(HMAC-SHA1(secret, username)).
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use base64::{Engine, engine::general_purpose::STANDARD};
-use hmac::{Hmac, KeyInit, Mac};
+use data_encoding::BASE64;
 use prost_types::Timestamp;
-use sha1::Sha1;
+use ring::hmac;
 use signalbox_proto::v1::IceServer;
 
-use crate::config::Secret;
+use crate::secret::Secret;
 
 /// The ICE servers of this deployment.
 #[derive(Debug, Clone)]
@@ -25,15 +24,15 @@ pub struct IceConfig {
 }
 
 impl IceConfig {
-    /// When a member should get new credentials, counted from when it got the last: well before those expire, and not at
-    /// the same time as everybody else. `random` is from 0 to 1. `None`: nothing expires.
+    /// How long after its last credentials a member gets new ones: well before they expire, and not at the same time as
+    /// other members. `random` is from 0 to 1. `None`: nothing expires.
     pub fn refresh_after(&self, random: f64) -> Option<Duration> {
         self.turn_secret.as_ref().filter(|_| !self.turn.is_empty())?;
         Some(self.turn_ttl.mul_f64(0.7 + 0.1 * random))
     }
 
-    /// What one member gets, and when its credentials expire. `id` is opaque: it lets the operator of the TURN server
-    /// tell members apart without knowing who they are.
+    /// The ICE servers of one member, and when its credentials expire. `id` is opaque: it lets the operator of the TURN
+    /// server distinguish members without identifying them.
     pub fn servers_for(&self, id: &str, now: SystemTime) -> (Vec<IceServer>, Option<Timestamp>) {
         let mut servers = Vec::new();
         if !self.stun.is_empty() {
@@ -44,9 +43,8 @@ impl IceConfig {
         };
         let expires = now.duration_since(UNIX_EPOCH).unwrap_or_default() + self.turn_ttl;
         let username = format!("{}:{id}", expires.as_secs());
-        let mut mac = Hmac::<Sha1>::new_from_slice(secret.expose().as_bytes()).expect("HMAC takes keys of any length");
-        mac.update(username.as_bytes());
-        let credential = STANDARD.encode(mac.finalize().into_bytes());
+        let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, secret.expose().as_bytes());
+        let credential = BASE64.encode(hmac::sign(&key, username.as_bytes()).as_ref());
         servers.push(IceServer { urls: self.turn.clone(), username, credential });
         let seconds = i64::try_from(expires.as_secs()).unwrap_or(i64::MAX);
         (servers, Some(Timestamp { seconds, nanos: 0 }))

@@ -12,8 +12,8 @@ use std::{
 use clap::Parser;
 use signalbox_server::{
     Server,
-    auth::mint,
-    config::{Cli, Command, Config, LogFormat},
+    cli::{Cli, Command, keygen, token},
+    config::{Config, LogFormat},
 };
 use tokio::{
     runtime::Runtime,
@@ -25,12 +25,12 @@ use tracing_subscriber::EnvFilter;
 /// The configuration or arguments make no sense; nothing was started.
 const EXIT_USAGE: u8 = 2;
 
-pub(crate) fn main() -> ExitCode {
+fn main() -> ExitCode {
     let cli = Cli::parse();
     let config = match cli.command {
         Some(Command::Serve(config)) => *config,
-        Some(Command::Token(args)) => return print(mint::token(&args, SystemTime::now())),
-        Some(Command::Keygen(args)) => return print(mint::keygen(&args)),
+        Some(Command::Token(args)) => return print(token::token(&args, SystemTime::now())),
+        Some(Command::Keygen(args)) => return print(keygen::keygen(&args)),
         None => cli.serve,
     };
     let filter = match EnvFilter::try_new(&config.log) {

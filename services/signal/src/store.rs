@@ -5,16 +5,10 @@ mod embedded;
 mod mongodb;
 mod record;
 
-use std::{
-    collections::BTreeMap,
-    fmt,
-    path::PathBuf,
-    str::FromStr,
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{collections::BTreeMap, fmt, path::PathBuf, str::FromStr, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use signalbox_core::id::RoomName;
 use tracing::warn;
 
 pub use self::{
@@ -22,7 +16,7 @@ pub use self::{
     mongodb::{MongoStore, MongoUrl},
     record::{GRACE, Record, SCHEMA, Settings},
 };
-use crate::{error::Error, room::id::RoomName};
+use crate::error::Error;
 
 /// What came of creating a record.
 #[derive(Debug, PartialEq, Eq)]
@@ -57,7 +51,7 @@ pub struct Filter {
 
 /// What happened in a room since its record was last told.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tally {
+pub struct Usage {
     /// The room.
     pub name: RoomName,
     /// Sessions that were opened.
@@ -118,10 +112,10 @@ pub trait Store: Send + Sync + 'static {
 
     /// Puts off the end of records of rooms in use, each by its own empty timeout and `grace`, also where it has passed,
     /// and may delete those that have expired. Says how many were deleted.
-    async fn keep(&self, in_use: Vec<RoomName>, grace: Duration) -> Result<usize, Unavailable>;
+    async fn renew_expiry(&self, in_use: Vec<RoomName>, grace: Duration) -> Result<usize, Unavailable>;
 
     /// Adds to the counters of the records that are there. Some of it may be lost, or counted twice, when it fails.
-    async fn tally(&self, tallies: Vec<Tally>) -> Result<(), Unavailable>;
+    async fn add_usage(&self, usages: Vec<Usage>) -> Result<(), Unavailable>;
 }
 
 /// Where to keep the records, as given on the command line. Shown without credentials.
@@ -162,10 +156,4 @@ impl StoreUrl {
             Self::Mongo(url) => Ok(Arc::new(MongoStore::open(MongoUrl::clone(url)).await?)),
         }
     }
-}
-
-/// Milliseconds since 1970, UTC.
-pub fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

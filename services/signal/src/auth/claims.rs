@@ -3,14 +3,14 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Map, Value};
+use signalbox_core::{TokenId, id::RoomName};
 
-use super::jws::TokenId;
-use crate::{error::Error, room::id::RoomName};
+use crate::error::{Error, RoomError};
 
 /// How far clocks may be apart.
 pub const LEEWAY: Duration = Duration::from_secs(10);
 /// Longest `sub` and `name`, in bytes: those of an identity and a display name.
-pub(super) const MAX_NAME: usize = 256;
+pub(crate) const MAX_NAME: usize = 256;
 
 /// What every token must be.
 #[derive(Debug, Clone)]
@@ -43,7 +43,7 @@ pub struct Grant {
     /// Whether it opens the Rooms service.
     pub can_admin: bool,
     /// `nbf`, in seconds: when it was made.
-    pub begins: u64,
+    pub not_before: u64,
     /// `exp`.
     pub expires_at: SystemTime,
 }
@@ -109,7 +109,7 @@ pub(super) fn check(
         Some(Value::Bool(flag)) => Ok(*flag),
         Some(_) => Err(Error::TokenInvalid("its can_join, can_send_data and can_admin must be true or false")),
     };
-    let (begins, expires_at) = check_times(claims, rules, now)?;
+    let (not_before, expires_at) = check_times(claims, rules, now)?;
     Ok(Grant {
         token,
         subject,
@@ -118,7 +118,7 @@ pub(super) fn check(
         can_join: flag("can_join", true)?,
         can_send_data: flag("can_send_data", true)?,
         can_admin: flag("can_admin", false)?,
-        begins,
+        not_before,
         expires_at,
     })
 }
@@ -131,21 +131,21 @@ fn is_among(several: &[Value], audience: &str) -> bool {
 fn check_times(claims: &Map<String, Value>, rules: &Rules, now: SystemTime) -> Result<(u64, SystemTime), Error> {
     let time = |claim, problem| claims.get(claim).and_then(Value::as_u64).ok_or(Error::TokenInvalid(problem));
     let expires = time("exp", "it must have an exp, in whole seconds since 1970")?;
-    let begins = time("nbf", "it must have an nbf, in whole seconds since 1970")?;
+    let not_before = time("nbf", "it must have an nbf, in whole seconds since 1970")?;
     let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    if expires <= begins || expires - begins > rules.max_ttl.as_secs() {
+    if expires <= not_before || expires - not_before > rules.max_ttl.as_secs() {
         return Err(Error::TokenInvalid(
             "its exp must come after its nbf, by the longest time that this server allows",
         ));
     }
-    if begins > now.saturating_add(LEEWAY.as_secs()) {
+    if not_before > now.saturating_add(LEEWAY.as_secs()) {
         return Err(Error::TokenInvalid("its nbf is still to come: are the clocks right?"));
     }
     if expires.saturating_add(LEEWAY.as_secs()) <= now {
-        return Err(Error::TokenExpired);
+        return Err(RoomError::TokenExpired.into());
     }
     // Not beyond now + leeway + the longest time, as was checked.
-    Ok((begins, UNIX_EPOCH + Duration::from_secs(expires)))
+    Ok((not_before, UNIX_EPOCH + Duration::from_secs(expires)))
 }
 
 #[cfg(test)]

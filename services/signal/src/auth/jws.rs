@@ -4,6 +4,7 @@
 use data_encoding::BASE64URL_NOPAD;
 use ring::digest::{SHA256, digest};
 use serde_json::{Map, Value};
+use signalbox_core::TokenId;
 
 use super::keys::{Key, Keyring};
 use crate::error::Error;
@@ -14,18 +15,12 @@ pub const MAX_TOKEN: usize = 4096;
 /// Longest key id, in bytes.
 pub(super) const MAX_KID: usize = 128;
 
-/// What identifies a token: the hash of what its signature is over. Not of the signature, which for ES256 can be written
-/// in two ways.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct TokenId([u8; 32]);
-
-impl TokenId {
-    /// The id of a token, whether or not that is worth anything.
-    pub fn of(token: &str) -> Self {
-        let signed = token.rsplit_once('.').map_or(token, |(signed, _)| signed);
-        let hash = digest(&SHA256, signed.as_bytes());
-        Self(hash.as_ref().try_into().expect("SHA-256 has 32 bytes"))
-    }
+/// The id of a token, valid or not: a hash of its signed part. The signature is left out, since one for ES256 has two
+/// forms.
+pub fn token_id(token: &str) -> TokenId {
+    let signed = token.rsplit_once('.').map_or(token, |(signed, _)| signed);
+    let hash = digest(&SHA256, signed.as_bytes());
+    TokenId(hash.as_ref().try_into().expect("SHA-256 has 32 bytes"))
 }
 
 /// Checks a token's form and signature and gives its claims.
@@ -46,7 +41,7 @@ pub(super) fn verify(token: &str, keys: &Keyring) -> Result<Map<String, Value>, 
 }
 
 /// Makes a token of claims.
-pub(super) fn sign(
+pub(crate) fn sign(
     claims: &Map<String, Value>,
     algorithm: &str,
     kid: Option<&str>,

@@ -5,42 +5,36 @@ use std::{
     fs,
     path::{Path, PathBuf},
     str::FromStr,
-    sync::{Arc, Mutex, PoisonError, RwLock},
-    time::Duration,
 };
 
 use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
 use ring::{
     agreement::{self, EphemeralPrivateKey},
-    digest::{Context, SHA256},
     hmac,
     rand::SystemRandom,
     signature::{ECDSA_P256_SHA256_FIXED, ED25519, UnparsedPublicKey},
 };
 use rustls_pki_types::pem::{PemObject, SectionKind};
 use serde::Deserialize;
-use tokio::time::{self, MissedTickBehavior};
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::jws::MAX_KID;
-use crate::{config::Secret, error::Error};
+use crate::{error::Error, reload::Source, secret::Secret};
 
 /// Shortest secret for HS256, in bytes: that of its hash (RFC 7518, section 3.2).
 pub const MIN_SECRET: usize = 32;
-/// How often key files are looked at.
-const POLL: Duration = Duration::from_secs(2);
 /// Largest key file.
 const MAX_FILE: usize = 1024 * 1024;
 /// What stands before the key in a SubjectPublicKeyInfo of Ed25519 (RFC 8410) and of P-256 with an uncompressed point
 /// (RFC 5480).
-pub(super) const ED25519_SPKI: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
+pub(crate) const ED25519_SPKI: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
 const P256_SPKI: [u8; 26] = [
     0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce,
     0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
 ];
 
 /// A key for one algorithm.
-pub(super) enum Key {
+pub(crate) enum Key {
     Ed25519([u8; 32]),
     /// An uncompressed point.
     P256([u8; 65]),
@@ -112,7 +106,7 @@ const SMALL_ORDER: [&str; 7] = [
 
 /// Keys by their ids.
 #[derive(Default)]
-pub(super) struct Keyring(Vec<(Option<String>, Key)>);
+pub(crate) struct Keyring(Vec<(Option<String>, Key)>);
 
 impl Keyring {
     /// The key of that id. A token without one needs no id where there is one key only.
@@ -176,24 +170,16 @@ pub struct KeySources {
     pub jwks: Option<PathBuf>,
 }
 
-/// Hash of all that was read: when it changes, so did a file.
-type Digest = [u8; 32];
+impl Source for KeySources {
+    type Contents = Vec<Vec<u8>>;
+    type Value = Keyring;
+    const NAME: &'static str = "token keys";
 
-impl KeySources {
-    /// Reads everything. The error says which file is at fault.
-    fn read(&self) -> Result<(Vec<Vec<u8>>, Digest), String> {
-        let paths = self.files.iter().map(|file| &file.path).chain(&self.jwks);
-        let contents = paths.map(|path| read(path)).collect::<Result<Vec<_>, _>>()?;
-        let mut context = Context::new(&SHA256);
-        for content in &contents {
-            context.update(&content.len().to_le_bytes());
-            context.update(content);
-        }
-        let digest = context.finish().as_ref().try_into().expect("SHA-256 has 32 bytes");
-        Ok((contents, digest))
+    fn read(&self) -> Result<Vec<Vec<u8>>, String> {
+        self.files.iter().map(|file| &file.path).chain(&self.jwks).map(|path| read(path)).collect()
     }
 
-    fn parse(&self, contents: &[Vec<u8>]) -> Result<Keyring, String> {
+    fn parse(&self, contents: &Vec<Vec<u8>>) -> Result<Keyring, String> {
         let mut keys = Keyring::default();
         if let Some(secret) = &self.secret {
             let key = Key::secret(secret.expose().as_bytes()).map_err(|error| format!("--jwt-secret: {error}"))?;
@@ -306,58 +292,6 @@ fn part(text: Option<&String>) -> Result<Vec<u8>, String> {
     BASE64URL_NOPAD.decode(text.as_bytes()).map_err(|_| "x, y and k must be base64url, unpadded".to_owned())
 }
 
-/// The keys as they are now.
-pub(super) struct Keys {
-    sources: KeySources,
-    current: RwLock<Arc<Keyring>>,
-    /// What was read last, so that each change is looked at once.
-    seen: Mutex<Result<Digest, String>>,
-}
-
-impl Keys {
-    /// Reads the keys for the first time.
-    pub(super) fn load(sources: KeySources) -> Result<Self, String> {
-        let (contents, digest) = sources.read()?;
-        let current = RwLock::new(Arc::new(sources.parse(&contents)?));
-        Ok(Self { sources, current, seen: Mutex::new(Ok(digest)) })
-    }
-
-    pub(super) fn current(&self) -> Arc<Keyring> {
-        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Reads the keys again if a file has changed. Content is compared, since links and copies keep times. What cannot
-    /// be used is said once, and the keys stay as they were.
-    fn refresh(&self) {
-        let read = self.sources.read();
-        let now = read.as_ref().map(|(_, digest)| *digest).map_err(Clone::clone);
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if *seen == now {
-            return;
-        }
-        *seen = now;
-        match read.and_then(|(contents, _)| self.sources.parse(&contents)) {
-            Ok(keys) => {
-                info!(keys = keys.0.len(), "token keys were read again");
-                *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
-            }
-            Err(error) => warn!(error, "token keys cannot be used; the old ones stay"),
-        }
-    }
-
-    /// Keeps the keys as their files are, for as long as the server runs.
-    pub(super) async fn watch(self: Arc<Self>) {
-        let mut tick = time::interval(POLL);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tick.tick().await;
-            let this = self.clone();
-            // It says itself what goes wrong, and the next one comes in any case.
-            let _ = tokio::task::spawn_blocking(move || this.refresh()).await;
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -372,19 +306,19 @@ mod tests {
             fs::write(&path, format!(r#"{{"keys":[{}]{end}"#, keys.join(","))).expect("a file");
         };
         write(&["old"], "}");
-        let keys = Keys::load(KeySources { jwks: Some(path.clone()), ..KeySources::default() }).expect("a key");
+        let keys = Reloaded::load(KeySources { jwks: Some(path.clone()), ..KeySources::default() }).expect("a key");
         let has = |kid| keys.current().find(Some(kid)).is_ok();
         write(&["new"], "");
-        keys.refresh();
+        refresh();
         assert!(has("old") && !has("new"));
         write(&["new", "new"], "}");
-        keys.refresh();
+        refresh();
         assert!(has("old") && !has("new"));
         fs::remove_file(&path).expect("a file");
-        keys.refresh();
+        refresh();
         assert!(has("old"));
         write(&["new"], "}");
-        keys.refresh();
+        refresh();
         assert!(!has("old") && has("new"));
     }
 }

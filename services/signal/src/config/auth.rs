@@ -4,8 +4,12 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
 
-use super::{Secret, duration};
-use crate::auth::{Addresses, Authority, KeyFile, KeySources, MIN_SECRET, Patience, Rules};
+use super::duration;
+use crate::{
+    auth::{Addresses, Authenticator, KeyFile, KeySources, MIN_SECRET, Rules},
+    limits::ThrottlePolicy,
+    secret::Secret,
+};
 
 /// How members and back ends prove who they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -112,16 +116,16 @@ impl AuthConfig {
         Ok(())
     }
 
-    /// Who decides, with the keys read for the first time.
-    pub fn authority(&self) -> Result<Authority, String> {
-        let patience = Patience { failures: self.max_bad_joins, window: self.bad_join_window };
+    /// The authenticator, with the keys read for the first time.
+    pub fn authenticator(&self) -> Result<Authenticator, String> {
+        let policy = ThrottlePolicy { failures: self.max_bad_joins, window: self.bad_join_window };
         let addresses = match self.bad_joins_by_address {
             None => Addresses::Foreign,
             Some(true) => Addresses::All,
             Some(false) => Addresses::None,
         };
         if self.auth == Auth::None {
-            return Ok(Authority::anonymous(patience).by_addresses(addresses));
+            return Ok(Authenticator::anonymous(policy).by_addresses(addresses));
         }
         let sources =
             KeySources { secret: self.jwt_secret.clone(), files: self.jwt_key.clone(), jwks: self.jwks.clone() };
@@ -131,6 +135,6 @@ impl AuthConfig {
             max_ttl: self.jwt_max_ttl,
             grace: self.jwt_grace,
         };
-        Ok(Authority::with_tokens(sources, rules, patience)?.by_addresses(addresses))
+        Ok(Authenticator::with_tokens(sources, rules, policy)?.by_addresses(addresses))
     }
 }

@@ -1,10 +1,10 @@
 //! Values of settings that are more than a number: each is checked when it is read.
 
-use std::{ffi::OsStr, fmt, net::IpAddr, str::FromStr, time::Duration};
+use std::{ffi::OsStr, str::FromStr, time::Duration};
 
 use clap::{Arg, Command, builder::TypedValueParser, error::ErrorKind};
 
-use crate::{listen::host::Authority, store::StoreUrl};
+use crate::{net::HostPort, store::StoreUrl};
 
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|error| format!("{error}; write it like 30s, 5m or 12h"))
@@ -69,43 +69,12 @@ impl FromStr for Origin {
         let authority: http::uri::Authority = rest.parse().map_err(|_| fail())?;
         let plain = authority.as_str() == rest && !rest.contains('@') && !rest.contains('*') && !rest.contains('/');
         // It becomes part of a Content-Security-Policy: a host in the strictest sense.
-        let is_host = rest.parse::<Authority>().is_ok_and(|authority| !authority.has_port());
+        let is_host = rest.parse::<HostPort>().is_ok_and(|authority| !authority.has_port());
         if plain && rest == rest.to_ascii_lowercase() && (is_host || !every_port) {
             Ok(Self { text: text.to_owned(), every_port })
         } else {
             Err(fail())
         }
-    }
-}
-
-/// A secret setting: never shown.
-#[derive(Clone)]
-pub struct Secret(String);
-
-impl Secret {
-    /// The secret itself.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl From<&str> for Secret {
-    fn from(text: &str) -> Self {
-        Self(text.to_owned())
-    }
-}
-
-impl FromStr for Secret {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if text.is_empty() { Err("must not be empty".to_owned()) } else { Ok(text.into()) }
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("(secret)")
     }
 }
 
@@ -121,35 +90,5 @@ impl TypedValueParser for SecretUrl {
         text.and_then(str::parse).map_err(|problem| {
             clap::Error::raw(ErrorKind::ValueValidation, format!("--store: {problem}\n")).with_cmd(command)
         })
-    }
-}
-
-/// Whether an address can be reached from this machine or its private network only: loopback, RFC 1918, unique local
-/// (RFC 4193) or link-local.
-pub(crate) fn is_private(ip: IpAddr) -> bool {
-    match ip.to_canonical() {
-        IpAddr::V4(ip) => ip.is_loopback() || ip.is_private() || ip.is_link_local(),
-        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn private_addresses_are_told_from_public_ones() {
-        let is_private = |ip: &str| is_private(ip.parse().expect("an address"));
-        for ip in ["127.0.0.1", "127.1.2.3", "10.0.0.1", "172.16.0.1", "172.31.255.255", "192.168.1.1", "169.254.1.1"] {
-            assert!(is_private(ip), "{ip}");
-        }
-        for ip in ["::1", "fd00::1", "fe80::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1"] {
-            assert!(is_private(ip), "{ip}");
-        }
-        for ip in
-            ["0.0.0.0", "::", "172.32.0.1", "100.64.0.1", "192.0.2.1", "2001:db8::1", "::ffff:192.0.2.1", "224.0.0.1"]
-        {
-            assert!(!is_private(ip), "{ip}");
-        }
     }
 }

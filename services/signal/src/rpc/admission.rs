@@ -1,51 +1,51 @@
 //! Who a caller is and what it may do: the token of a call, checked against what the call is about.
 
-use std::{net::IpAddr, time::SystemTime};
+use std::time::SystemTime;
 
+use signalbox_core::{Permit, id::RoomName};
 use signalbox_proto::v1::Join;
-use tonic::{Extensions, Request, metadata::MetadataMap};
+use tonic::{Request, metadata::MetadataMap};
 
 use crate::{
-    auth::{Authority, Caller, Grant, RoomPattern, TokenId},
-    error::Error,
-    hub::{LiveRoom, now},
-    room::{Permit, id::RoomName},
-    token::SessionToken,
+    auth::{Authenticator, Grant, RoomPattern, token_id},
+    clock::now,
+    error::{Error, RoomError},
+    limits::Caller,
+    net::RemoteAddr,
+    rooms::LiveRoom,
+    session_token::SessionToken,
 };
 
-/// How a token is sent.
+/// The authentication scheme, in front of the token (RFC 6750, section 2.1).
 const SCHEME: &str = "bearer ";
 
-/// The address that a connection comes from.
-#[derive(Debug, Clone, Copy)]
-pub struct Peer(pub IpAddr);
-
-/// What a call says about who makes it.
+/// The credentials of a call.
 pub(super) struct Credentials {
     token: Result<Option<Box<str>>, Error>,
-    peer: Option<Caller>,
+    /// The caller by its address, if that identifies one.
+    caller: Option<Caller>,
 }
 
 impl Credentials {
     /// Those of a request.
-    pub(super) fn of<T>(request: &Request<T>, authority: &Authority) -> Self {
-        let token = if authority.asks_for_tokens() { token(request.metadata()) } else { Ok(None) };
-        Self { token, peer: peer(request.extensions(), authority) }
+    pub(super) fn of<T>(request: &Request<T>, auth: &Authenticator) -> Self {
+        let token = if auth.requires_tokens() { token(request.metadata()) } else { Ok(None) };
+        let address = request.extensions().get::<RemoteAddr>();
+        Self { token, caller: address.and_then(|RemoteAddr(address)| auth.caller_at(*address)) }
     }
 
-    /// The token, if there is one.
     fn token(&self) -> Result<Option<&str>, Error> {
         self.token.as_ref().map(Option::as_deref).map_err(Clone::clone)
     }
 
-    /// What the token grants. `None`: none is asked for.
-    fn grant(&self, authority: &Authority) -> Result<Option<Grant>, Error> {
-        if !authority.asks_for_tokens() {
+    /// What the token grants. `None` if the server requires none.
+    fn grant(&self, auth: &Authenticator) -> Result<Option<Grant>, Error> {
+        if !auth.requires_tokens() {
             return Ok(None);
         }
         match self.token()? {
-            Some(token) => authority.check(token, SystemTime::now()),
-            None => Err(Error::TokenInvalid("there is none; send it as authorization: Bearer TOKEN")),
+            Some(token) => auth.check(token, SystemTime::now()),
+            None => Err(Error::TokenInvalid("it is missing: send it as authorization: Bearer TOKEN")),
         }
     }
 }
@@ -63,49 +63,45 @@ fn token(metadata: &MetadataMap) -> Result<Option<Box<str>>, Error> {
     }
 }
 
-fn peer(extensions: &Extensions, authority: &Authority) -> Option<Caller> {
-    let Peer(address) = extensions.get::<Peer>()?;
-    authority.tells_apart(*address).then(|| (*address).into())
-}
-
-/// Somebody whose join may be tried.
+/// A caller that may attempt a join.
 #[derive(Debug)]
 pub(super) struct Admitted {
     grant: Option<Grant>,
     permit: Permit,
     caller: Option<Caller>,
-    /// Whether it comes with a passcode: to ask for a room that needs one is no guess.
+    /// A join without a passcode is no guess.
     has_passcode: bool,
 }
 
-/// Looks whether somebody may join a room, before anything is known of the room: what is refused here is refused in the
-/// same way whether or not there is such a room. The identity and display name of the token are put into the join.
+/// Checks whether a caller may attempt a join, before anything about the room is read: the rejection must not reveal
+/// whether the room exists. Puts the identity and display name of the token into the join.
 pub(super) fn admit(
-    authority: &Authority,
+    auth: &Authenticator,
     credentials: &Credentials,
     room: &RoomName,
     join: &mut Join,
 ) -> Result<Admitted, Error> {
-    let may_try = |caller: &Option<Caller>| caller.as_ref().map_or(Ok(()), |caller| authority.may_try(now(), caller));
-    let grant = match credentials.grant(authority) {
+    let check_attempt =
+        |caller: &Option<Caller>| caller.as_ref().map_or(Ok(()), |caller| auth.check_attempt(now(), caller));
+    let has_passcode = !join.passcode.is_empty();
+    let grant = match credentials.grant(auth) {
         Ok(Some(grant)) => grant,
         Ok(None) => {
-            may_try(&credentials.peer)?;
-            let has_passcode = !join.passcode.is_empty();
-            let (permit, caller) = (Permit::default(), credentials.peer.clone());
+            check_attempt(&credentials.caller)?;
+            let (permit, caller) = (Permit::default(), credentials.caller.clone());
             return Ok(Admitted { grant: None, permit, caller, has_passcode });
         }
         Err(error) => {
-            // Whoever has a valid token is not held back by others at the same address.
-            may_try(&credentials.peer)?;
-            authority.failed(now(), credentials.peer.clone(), &error);
+            // Only without a valid token: other callers at the same address must not throttle one that has it.
+            check_attempt(&credentials.caller)?;
+            auth.add_failure(now(), credentials.caller.clone(), &error);
             return Err(error);
         }
     };
     let caller = Some(Caller::Subject(grant.subject.as_str().into()));
-    may_try(&caller)?;
-    if !grant.can_join || !grant.rooms.matches(room.as_str()) || authority.is_revoked(room, &grant) {
-        authority.failed(now(), caller, &Error::RoomForbidden);
+    check_attempt(&caller)?;
+    if !grant.can_join || !grant.rooms.matches(room.as_str()) || auth.is_revoked(room, &grant) {
+        auth.add_failure(now(), caller, &Error::RoomForbidden);
         return Err(Error::RoomForbidden);
     }
     if !join.identity.is_empty() && join.identity != grant.subject {
@@ -115,8 +111,8 @@ pub(super) fn admit(
     if let Some(name) = &grant.display_name {
         join.display_name.clone_from(name);
     }
-    let permit = permit(authority, &grant)?;
-    Ok(Admitted { grant: Some(grant), permit, caller, has_passcode: !join.passcode.is_empty() })
+    let permit = permit(auth, &grant)?;
+    Ok(Admitted { grant: Some(grant), permit, caller, has_passcode })
 }
 
 impl Admitted {
@@ -125,76 +121,75 @@ impl Admitted {
         self.permit.clone()
     }
 
-    /// Looks at how the join went. An error that comes of a guess counts as one; and somebody who was removed while it
-    /// was under way is not in.
+    /// Checks the result of the join. A possible guess counts as a failed attempt, and a member that was removed
+    /// meanwhile is rejected.
     pub(super) fn confirm<T>(
         self,
-        authority: &Authority,
+        auth: &Authenticator,
         room: &RoomName,
         joined: Result<T, Error>,
     ) -> Result<T, Error> {
-        let is_revoked = self.grant.is_some_and(|grant| authority.is_revoked(room, &grant));
+        let is_revoked = self.grant.is_some_and(|grant| auth.is_revoked(room, &grant));
         let joined = if is_revoked { Err(Error::RoomForbidden) } else { joined };
         if let Err(error) = &joined
-            && (self.has_passcode || *error != Error::PasscodeWrong)
+            && (self.has_passcode || *error != RoomError::PasscodeWrong.into())
         {
-            authority.failed(now(), self.caller, error);
+            auth.add_failure(now(), self.caller, error);
         }
         joined
     }
 }
 
-/// What a session with such a token may do. Where sessions have less grace than tokens have leeway, a token can be good
-/// and yet leave a session no time: it has expired then, or its session would be opened only to be ended.
-fn permit(authority: &Authority, grant: &Grant) -> Result<Permit, Error> {
-    let until = grant.expires_at + authority.grace();
-    let left = until.duration_since(SystemTime::now()).map_err(|_| Error::TokenExpired)?;
+/// The permit of a session with that token. With less grace than clock leeway, a valid token may leave no time: it counts
+/// as expired, since its session would end at once.
+fn permit(auth: &Authenticator, grant: &Grant) -> Result<Permit, Error> {
+    let until = grant.expires_at + auth.grace();
+    let left = until.duration_since(SystemTime::now()).map_err(|_| RoomError::TokenExpired)?;
     Ok(Permit {
-        token: Some((grant.token, grant.begins)),
+        token: Some((grant.token, grant.not_before)),
         until: Some(now() + left),
         may_send_data: grant.can_send_data,
         may_rename: grant.display_name.is_none(),
     })
 }
 
-/// Looks at the token that comes with a call of a session, if one does, and gives the permit that it renews the session
-/// with. The token that the session goes by is not looked at again, so that a key may be taken away without breaking
-/// sessions.
+/// The permit that the token of a call within a session renews it with. The session's current token is not checked again,
+/// so that a key can be removed without breaking sessions.
 pub(super) fn renewal(
-    authority: &Authority,
+    auth: &Authenticator,
     credentials: &Credentials,
     session: &SessionToken,
     room: &LiveRoom,
 ) -> Result<Option<Permit>, Error> {
     let Some(token) = credentials.token()? else { return Ok(None) };
-    let id = TokenId::of(token);
-    let identity = room.with(|room| {
+    let id = token_id(token);
+    let identity = room.peek(|room| {
         let (permit, identity) = room.permit(session.member, &session.secret)?;
-        let is_known = permit.token.is_some_and(|(known, _)| known == id);
-        Ok::<_, Error>((!is_known).then(|| identity.to_owned()))
+        let is_current = permit.token.is_some_and(|(current, _)| current == id);
+        Ok::<_, Error>((!is_current).then(|| identity.to_owned()))
     })?;
     let Some(identity) = identity else { return Ok(None) };
-    let Some(grant) = authority.check(token, SystemTime::now())? else { return Ok(None) };
+    let Some(grant) = auth.check(token, SystemTime::now())? else { return Ok(None) };
     if grant.subject != identity {
         return Err(Error::invalid("authorization", "the token must be for the identity of the session"));
     }
-    if !grant.can_join || !grant.rooms.matches(session.room.as_str()) || authority.is_revoked(&session.room, &grant) {
+    if !grant.can_join || !grant.rooms.matches(session.room.as_str()) || auth.is_revoked(&session.room, &grant) {
         return Err(Error::RoomForbidden);
     }
-    permit(authority, &grant).map(Some)
+    permit(auth, &grant).map(Some)
 }
 
-/// Which rooms the token of a call lets it administer. `None`: no token is asked for.
-pub(super) fn administers<T>(authority: &Authority, request: &Request<T>) -> Result<Option<RoomPattern>, Error> {
-    match Credentials::of(request, authority).grant(authority)? {
+/// The rooms that a caller may administer. `None`: all, since the server requires no tokens.
+pub(super) fn administered_rooms<T>(auth: &Authenticator, request: &Request<T>) -> Result<Option<RoomPattern>, Error> {
+    match Credentials::of(request, auth).grant(auth)? {
         Some(grant) if grant.can_admin => Ok(Some(grant.rooms)),
         Some(_) => Err(Error::RoomForbidden),
         None => Ok(None),
     }
 }
 
-/// Checks that the token of a call lets it administer a room; an empty name stands for any.
-pub(super) fn may_administer<T>(authority: &Authority, request: &Request<T>, room: &str) -> Result<(), Error> {
-    let rooms = administers(authority, request)?;
+/// Checks that a caller may administer a room. An empty name is one that the server will generate.
+pub(super) fn check_administers<T>(auth: &Authenticator, request: &Request<T>, room: &str) -> Result<(), Error> {
+    let rooms = administered_rooms(auth, request)?;
     if rooms.is_none_or(|rooms| rooms.matches(room)) { Ok(()) } else { Err(Error::RoomForbidden) }
 }

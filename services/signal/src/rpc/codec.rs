@@ -1,5 +1,5 @@
-//! The codecs of the services: messages come in with a clear error when they are malformed, and those of Signal go out
-//! as bytes that were encoded once, with the reader's own `ack` appended.
+//! The codecs of the services. A malformed message is rejected with a clear error. The streams of Signal send bytes that
+//! were encoded once, with the reader's own `ack` appended.
 
 use std::marker::PhantomData;
 
@@ -8,6 +8,7 @@ use prost::{
     Message,
     encoding::{self, DecodeContext},
 };
+pub use signalbox_core::Frame;
 use signalbox_proto::v1::{
     ClientMessage, CreateRoomRequest, DeleteRoomRequest, GetRoomRequest, ListMembersRequest, ListRoomsRequest,
     RemoveMemberRequest, SendRequest, SubscribeRequest, UpdateRoomRequest, WatchRoomRequest,
@@ -18,9 +19,8 @@ use tonic::{
 };
 
 use crate::error::Error;
-pub use crate::room::Frame;
 
-/// `google.protobuf.Empty`, by a name that build.rs can use.
+/// `google.protobuf.Empty`, under a name that build.rs can use.
 pub type Empty = ();
 
 /// `ServerMessage.ack`.
@@ -30,12 +30,13 @@ const MESSAGES_FIELD: u32 = 2;
 /// Messages in one `Send`: the room is locked for all of them.
 const MAX_BATCH: usize = 1024;
 
-/// Start of a stream's buffers in bytes, each way. tonic's own 8 KiB are more than all else that an idle stream costs.
+/// Initial size of a stream's buffers in bytes, each way. tonic's default of 8 KiB is more than everything else that an
+/// idle stream costs.
 const BUFFER: usize = 512;
-/// Bytes after which a stream that always has more to say lets the connection write.
+/// Bytes after which a busy stream lets the connection write.
 const YIELD_AFTER: usize = 32 * 1024;
 
-/// Frames out, `T` in: the codec of Signal.
+/// Frames out, `T` in: the codec of the streams of Signal.
 pub struct FrameCodec<T>(PhantomData<T>);
 
 impl<T> Default for FrameCodec<T> {
@@ -81,7 +82,7 @@ impl Encoder for FrameEncoder {
     }
 }
 
-/// Messages `U` out, `T` in: the codec of Rooms.
+/// Messages `U` out, `T` in: the codec of all other calls.
 pub struct MessageCodec<U, T>(PhantomData<(U, T)>);
 
 impl<U, T> Default for MessageCodec<U, T> {
@@ -123,7 +124,7 @@ impl<U: Message> Encoder for MessageEncoder<U> {
 
 /// A message that clients send.
 pub trait Inbound: Message + Default + 'static {
-    /// Refuses encoded bytes that would decode to far more memory than they are.
+    /// Rejects encoded bytes that would decode to far more memory.
     fn check(_encoded: &[u8]) -> Result<(), Error> {
         Ok(())
     }

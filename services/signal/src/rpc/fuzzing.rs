@@ -1,17 +1,17 @@
-//! Checks of requests that are private otherwise, for the fuzz targets. Only with the feature `fuzzing`, which no release
-//! has; it also makes passcodes cheap to hash.
+//! Private checks of requests, for the fuzz targets. Built only with `--cfg fuzzing`, as cargo-fuzz does.
 
+use signalbox_core::{Limits, id::RoomName};
 use signalbox_proto::v1::{Join, Room};
 
 use super::{join, rooms::settings};
-use crate::{error::Error, hub::Hub, limit::Limits, room::id::RoomName, store::Settings};
+use crate::{error::Error, rooms::Rooms, store::Settings};
 
 /// Checks every field of a join.
 pub fn check_join(join: &Join, limits: &Limits) -> Result<RoomName, Error> {
     join::check(join, limits)
 }
 
-/// Sets what a path of an update mask names.
-pub fn set(hub: &Hub, settings: &mut Settings, path: &str, room: &Room) -> Result<(), Error> {
-    settings::set(hub, settings, path, room)
+/// Copies the field that a path names from `room`.
+pub fn set(rooms: &Rooms, settings: &mut Settings, path: &str, room: &Room) -> Result<(), Error> {
+    settings::set(rooms, settings, path, room)
 }

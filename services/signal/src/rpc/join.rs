@@ -3,136 +3,131 @@
 use std::{collections::HashMap, sync::Arc, time::SystemTime};
 
 use prost_types::Timestamp;
+use signalbox_core::{
+    Frame, Limits, Newcomer, SessionStart, StreamKind,
+    id::{MemberId, RoomName, Secret},
+};
 use signalbox_proto::v1::{
-    self, Join, Member, Resume, Resumed, ServerMessage, Welcome, client_message::Body as Said, server_message::Body,
-    subscribe_request::Open,
+    self, Join, Member, Resume, Resumed, ServerMessage, Welcome, client_message::Body as ClientBody,
+    server_message::Body, subscribe_request::Open,
 };
 use tonic::Status;
 
 use super::admission::{self, Credentials};
 use crate::{
-    error::Error,
-    hub::{Hub, Seat, describe, now},
-    ice::IceConfig,
-    limit::Limits,
-    room::{
-        Carrier, Frame, Newcomer, Opened,
-        id::{MemberId, RoomName, Secret},
-        map_fits,
-    },
-    token::SessionToken,
+    clock::now,
+    context::Context,
+    error::{Error, RoomError},
+    rooms::{StreamGuard, member_view},
+    session_token::SessionToken,
 };
 
-/// What a stream starts with.
-pub(super) struct Opening {
-    pub(super) seat: Seat,
+/// A stream that is attached to its session, and its first message.
+pub(super) struct OpenStream {
+    pub(super) stream: StreamGuard,
     pub(super) first: Frame,
 }
 
-/// Opens sessions.
-pub(super) struct Reception {
-    pub(super) hub: Arc<Hub>,
-    pub(super) ice: IceConfig,
+/// Opens and resumes sessions.
+pub(super) struct SessionOpener {
+    pub(super) context: Arc<Context>,
 }
 
-impl Reception {
-    /// Takes the first message of an `Exchange`.
-    pub(super) async fn exchange(&self, who: &Credentials, body: Option<Said>) -> Result<Opening, Status> {
+impl SessionOpener {
+    /// Opens or resumes a session by the first message of an `Exchange`.
+    pub(super) async fn exchange(
+        &self,
+        credentials: &Credentials,
+        body: Option<ClientBody>,
+    ) -> Result<OpenStream, Status> {
         match body {
-            Some(Said::Join(join)) => self.join(who, join, Carrier::Exchange).await,
-            Some(Said::Resume(resume)) => self.resume(who, &resume, Carrier::Exchange),
+            Some(ClientBody::Join(join)) => self.join(credentials, join, StreamKind::Exchange).await,
+            Some(ClientBody::Resume(resume)) => self.resume(credentials, &resume, StreamKind::Exchange),
             _ => Err(Error::invalid("body", "the first message of a stream must be join or resume").into()),
         }
     }
 
-    /// Takes the request of a `Subscribe`.
-    pub(super) async fn subscribe(&self, who: &Credentials, open: Option<Open>) -> Result<Opening, Status> {
+    /// Opens or resumes a session by the request of a `Subscribe`.
+    pub(super) async fn subscribe(&self, credentials: &Credentials, open: Option<Open>) -> Result<OpenStream, Status> {
         match open {
-            Some(Open::Join(join)) => self.join(who, join, Carrier::Subscribe).await,
-            Some(Open::Resume(resume)) => self.resume(who, &resume, Carrier::Subscribe),
+            Some(Open::Join(join)) => self.join(credentials, join, StreamKind::Subscribe).await,
+            Some(Open::Resume(resume)) => self.resume(credentials, &resume, StreamKind::Subscribe),
             None => Err(Error::invalid("open", "must be join or resume").into()),
         }
     }
 
-    async fn join(&self, who: &Credentials, join: Join, carrier: Carrier) -> Result<Opening, Status> {
-        let opened = self.open(who, join, carrier).await;
-        Ok(opened.inspect_err(|error| self.hub.refusals().join(error))?)
+    async fn join(&self, credentials: &Credentials, join: Join, kind: StreamKind) -> Result<OpenStream, Status> {
+        let opened = self.try_join(credentials, join, kind).await;
+        Ok(opened.inspect_err(|error| self.context.rejections.add_join(error))?)
     }
 
-    async fn open(&self, who: &Credentials, mut join: Join, carrier: Carrier) -> Result<Opening, Error> {
-        let name = check(&join, self.hub.limits())?;
-        let authority = self.hub.authority();
-        let admitted = admission::admit(authority, who, &name, &mut join)?;
-        if !self.hub.memory().has_room_for_members() {
+    async fn try_join(&self, credentials: &Credentials, mut join: Join, kind: StreamKind) -> Result<OpenStream, Error> {
+        let Context { rooms, auth, memory, random, .. } = &*self.context;
+        let name = check(&join, rooms.limits())?;
+        let admitted = admission::admit(auth, credentials, &name, &mut join)?;
+        if !memory.accepts_joins() {
             return Err(Error::ServerFull);
         }
-        let random = self.hub.random();
         let (id, secret) = (MemberId::new(random.bits()), Secret::new(random.bits()));
-        let newcomer = || Newcomer {
-            id,
-            secret,
-            member: Member {
-                identity: join.identity.clone(),
-                display_name: join.display_name.clone(),
-                attributes: join.attributes.clone(),
-                joined_at: Some(SystemTime::now().into()),
-                ..Member::default()
-            },
-            proven: None,
-            permit: admitted.permit(),
+        let member = Member {
+            identity: join.identity,
+            display_name: join.display_name,
+            attributes: join.attributes,
+            joined_at: Some(SystemTime::now().into()),
+            ..Member::default()
         };
-        let joined = self.hub.join(&name, &join.passcode, newcomer, carrier).await;
-        let (seat, opened, record) = admitted.confirm(authority, &name, joined)?;
+        let newcomer = Newcomer { id, secret, member, permit: admitted.permit() };
+        let joined = rooms.join(&name, &join.passcode, newcomer, kind).await;
+        let (stream, start, record) = admitted.confirm(auth, &name, joined)?;
 
         let (ice_servers, ice_expires_at) = self.ice_servers(id);
         let token = SessionToken { room: name, member: id, secret };
-        let member_count = opened.members.len() + 1;
+        let member_count = start.members.len() + 1;
         let welcome = Welcome {
             session_token: token.encode(),
-            you: Some(opened.you),
-            room: Some(describe(&record, member_count, self.hub.defaults())),
-            members: opened.members,
+            you: Some(start.you),
+            room: Some(member_view(&record, member_count, rooms.defaults())),
+            members: start.members,
             ice_servers,
             ice_expires_at,
-            limits: Some(told(self.hub.limits())),
+            limits: Some(client_limits(rooms.limits())),
             server_version: env!("CARGO_PKG_VERSION").to_owned(),
         };
-        let first = ServerMessage { seq: opened.seq, body: Some(Body::Welcome(welcome)), ..ServerMessage::default() };
-        Ok(Opening { seat, first: Frame::new(&first) })
+        let first = ServerMessage { seq: start.seq, body: Some(Body::Welcome(welcome)), ..ServerMessage::default() };
+        Ok(OpenStream { stream, first: Frame::new(&first) })
     }
 
-    fn resume(&self, who: &Credentials, resume: &Resume, carrier: Carrier) -> Result<Opening, Status> {
-        let resumed = self.reopen(who, resume, carrier);
-        Ok(resumed.inspect_err(|error| self.hub.refusals().resume(error))?)
+    fn resume(&self, credentials: &Credentials, resume: &Resume, kind: StreamKind) -> Result<OpenStream, Status> {
+        let resumed = self.try_resume(credentials, resume, kind);
+        Ok(resumed.inspect_err(|error| self.context.rejections.add_resume(error))?)
     }
 
-    fn reopen(&self, who: &Credentials, resume: &Resume, carrier: Carrier) -> Result<Opening, Error> {
-        let token = SessionToken::decode(&resume.session_token).ok_or(Error::SessionGone)?;
-        let room = self.hub.find(&token.room).ok_or(Error::SessionGone)?;
-        let permit = admission::renewal(self.hub.authority(), who, &token, &room)?;
-        let opened = room.with(|room| {
-            let opened = room.resume(now(), token.member, &token.secret, resume.after_seq, carrier)?;
+    fn try_resume(&self, credentials: &Credentials, resume: &Resume, kind: StreamKind) -> Result<OpenStream, Error> {
+        let token = SessionToken::decode(&resume.session_token).ok_or(RoomError::SessionGone)?;
+        let room = self.context.rooms.find(&token.room).ok_or(RoomError::SessionGone)?;
+        let permit = admission::renewal(&self.context.auth, credentials, &token, &room)?;
+        let start = room.with(|room| {
+            let start = room.resume(now(), token.member, &token.secret, resume.after_seq, kind)?;
             if let Some(permit) = permit {
                 room.renew(token.member, &token.secret, permit)?;
             }
-            Ok::<_, Error>(opened)
+            Ok::<_, RoomError>(start)
         })?;
-        let mut seat = Seat::new(room, token.member, opened.generation);
-        seat.welcomed = true;
+        let stream = StreamGuard::new(room, token.member, start.generation, true);
 
-        let Opened { seq, ack, replayed, members, .. } = opened;
+        let SessionStart { seq, ack, replayed, members, .. } = start;
         let (ice_servers, ice_expires_at) = self.ice_servers(token.member);
         let resumed = Resumed { replayed, members, ice_servers, ice_expires_at };
         let first = ServerMessage { seq, ack, body: Some(Body::Resumed(resumed)), ..ServerMessage::default() };
-        Ok(Opening { seat, first: Frame::new(&first) })
+        Ok(OpenStream { stream, first: Frame::new(&first) })
     }
 
     pub(super) fn ice_servers(&self, id: MemberId) -> (Vec<v1::IceServer>, Option<Timestamp>) {
-        self.ice.servers_for(&id.to_string(), SystemTime::now())
+        self.context.ice.servers_for(&id.to_string(), SystemTime::now())
     }
 }
 
-/// Checks every field of a join before anything is asked.
+/// Checks every field of a join before anything else happens.
 pub(super) fn check(join: &Join, limits: &Limits) -> Result<RoomName, Error> {
     let name = RoomName::parse(&join.room, "join.room")?;
     for (field, text) in [
@@ -150,15 +145,18 @@ pub(super) fn check(join: &Join, limits: &Limits) -> Result<RoomName, Error> {
 
 /// Checks the size of attributes or labels.
 pub(super) fn check_map(field: &'static str, map: &HashMap<String, String>, limits: &Limits) -> Result<(), Error> {
-    if map_fits(map, limits) {
+    if limits.fits_map(map) {
         return Ok(());
     }
     let (bytes, entries) = (limits.attributes_bytes, limits.attributes);
-    Err(Error::invalid(field, format!("must be at most {bytes} bytes, keys and values together, in {entries} entries")))
+    Err(Error::invalid(
+        field,
+        format!("must be at most {bytes} bytes (keys and values together) in at most {entries} entries"),
+    ))
 }
 
-/// The limits that clients are told.
-fn told(limits: &Limits) -> v1::Limits {
+/// The limits in `Welcome`.
+fn client_limits(limits: &Limits) -> v1::Limits {
     v1::Limits {
         max_message_bytes: u32::try_from(limits.message_bytes).unwrap_or(u32::MAX),
         max_signals_per_second: limits.signals_per_second,

@@ -10,6 +10,7 @@ use std::{
 };
 
 use futures_core::Stream;
+use signalbox_core::{End, Frame, Next, id::MemberId};
 use signalbox_proto::v1::{Action, GoAway, IceServers, server_message::Body};
 use tokio::{
     sync::oneshot,
@@ -17,78 +18,79 @@ use tokio::{
 };
 use tonic::Status;
 
-use super::join::{Opening, Reception};
+use super::join::{OpenStream, SessionOpener};
 use crate::{
-    error::Error,
-    hub::Seat,
-    room::{End, Frame, Next, id::MemberId},
+    error::{Error, RoomError},
+    rooms::StreamGuard,
 };
 
-/// Clients that a stopping server sends away come back spread over this time.
+/// Clients of a stopping server return spread over this time.
 const RETURN_SPREAD: Duration = Duration::from_secs(5);
 
-/// A session's response stream.
+/// A session's response stream. Its frames come from the opener (the first one), the room, the ICE timer and `GoAway`.
 pub struct Outbound {
     state: State,
-    /// The next heartbeat or ack; set back only when it fires or something is due before it.
+    /// The next heartbeat or ack. Reset only after it has fired, or for an earlier deadline.
     timer: Pin<Box<Sleep>>,
-    /// Dropped with this stream, which tells the task that reads the other direction.
+    /// Dropped with this stream, which ends the task that reads the other direction.
     _alive: Option<oneshot::Sender<Infallible>>,
-    reception: Arc<Reception>,
+    opener: Arc<SessionOpener>,
     /// When the client needs fresh ICE servers.
     ice_due: Option<Instant>,
 }
 
 enum State {
-    /// The session is being opened; the headers are out already.
-    Opening(oneshot::Receiver<Result<Opening, Status>>),
-    /// The session is open.
-    Live(Seat),
-    /// The last message is out, the status follows.
+    /// The session is being opened. The response headers have left.
+    Opening(oneshot::Receiver<Result<OpenStream, Status>>),
+    Live(StreamGuard),
+    /// The last message has left, and the status follows.
     Ending(Status),
     Ended,
 }
 
 impl Outbound {
-    /// A stream whose session is still being opened.
+    /// A stream whose session is being opened.
     pub(super) fn new(
-        opening: oneshot::Receiver<Result<Opening, Status>>,
+        opening: oneshot::Receiver<Result<OpenStream, Status>>,
         alive: Option<oneshot::Sender<Infallible>>,
-        reception: Arc<Reception>,
+        opener: Arc<SessionOpener>,
     ) -> Self {
         let timer = Box::pin(sleep_until(Instant::now()));
-        let mut this = Self { state: State::Opening(opening), timer, _alive: alive, reception, ice_due: None };
+        let mut this = Self { state: State::Opening(opening), timer, _alive: alive, opener, ice_due: None };
         this.schedule_ice();
         this
     }
 
-    fn schedule_ice(&mut self) {
-        self.ice_due =
-            self.reception.ice.refresh_after(self.reception.hub.random().unit()).map(|after| Instant::now() + after);
+    fn random_unit(&self) -> f64 {
+        self.opener.context.random.unit()
     }
 
-    /// Fresh ICE servers, when they are due.
+    fn schedule_ice(&mut self) {
+        let after = self.opener.context.ice.refresh_after(self.random_unit());
+        self.ice_due = after.map(|after| Instant::now() + after);
+    }
+
+    /// Fresh ICE servers, if they are due.
     fn fresh_ice(&mut self, id: MemberId) -> Option<Frame> {
         self.ice_due.filter(|due| *due <= Instant::now())?;
         self.schedule_ice();
-        let (ice_servers, expires_at) = self.reception.ice_servers(id);
-        Some(Frame::unlogged(Body::IceServers(IceServers { ice_servers, expires_at })))
+        let (ice_servers, expires_at) = self.opener.ice_servers(id);
+        Some(Frame::unnumbered(Body::IceServers(IceServers { ice_servers, expires_at })))
     }
 
     fn end(&mut self, end: End) -> Poll<Option<Result<Frame, Status>>> {
-        let End::Fault(mut error) = end else {
-            self.state = State::Ended;
-            return Poll::Ready(None);
+        let error = match end {
+            End::Left => {
+                self.state = State::Ended;
+                return Poll::Ready(None);
+            }
+            End::Fault(RoomError::Draining) => Error::Draining(RETURN_SPREAD.mul_f64(self.random_unit())),
+            End::Fault(error) => error.into(),
         };
-        let mut retry_after = None;
-        if let Error::Draining(after) = &mut error {
-            *after = RETURN_SPREAD.mul_f64(self.reception.hub.random().unit());
-            retry_after = (*after).try_into().ok();
-        }
-        let reason = error.code().1.to_owned();
-        let go_away = GoAway { reason, action: action(&error).into(), retry_after };
+        let retry_after = if let Error::Draining(after) = &error { (*after).try_into().ok() } else { None };
+        let go_away = GoAway { reason: error.reason().to_owned(), action: action(&error).into(), retry_after };
         self.state = State::Ending(error.into());
-        Poll::Ready(Some(Ok(Frame::unlogged(Body::GoAway(go_away)))))
+        Poll::Ready(Some(Ok(Frame::unnumbered(Body::GoAway(go_away)))))
     }
 }
 
@@ -100,13 +102,13 @@ impl Stream for Outbound {
         loop {
             match &mut this.state {
                 State::Opening(opening) => {
-                    // The sender goes away without a word only when its task was ended with the server.
+                    // The sender is dropped unused only when the server stops.
                     let opened = ready!(Pin::new(opening).poll(cx))
                         .unwrap_or_else(|_| Err(Error::Draining(RETURN_SPREAD).into()));
                     match opened {
-                        Ok(Opening { mut seat, first }) => {
-                            seat.welcomed = true;
-                            this.state = State::Live(seat);
+                        Ok(OpenStream { mut stream, first }) => {
+                            stream.is_welcomed = true;
+                            this.state = State::Live(stream);
                             return Poll::Ready(Some(Ok(first)));
                         }
                         Err(status) => {
@@ -115,11 +117,11 @@ impl Stream for Outbound {
                         }
                     }
                 }
-                State::Live(seat) => match seat.poll(cx.waker()) {
+                State::Live(stream) => match stream.poll(cx.waker()) {
                     Next::Frame(frame) => return Poll::Ready(Some(Ok(frame))),
                     Next::End(end) => return this.end(end),
                     Next::Wait(deadline) => {
-                        let id = seat.id;
+                        let id = stream.id;
                         if let Some(frame) = this.fresh_ice(id) {
                             return Poll::Ready(Some(Ok(frame)));
                         }
@@ -128,7 +130,7 @@ impl Stream for Outbound {
                         if deadline < this.timer.deadline() || this.timer.is_elapsed() {
                             this.timer.as_mut().reset(deadline);
                         }
-                        // When it fires early, the room is asked again and names a later time.
+                        // If it fires early, the room returns a later deadline.
                         ready!(this.timer.as_mut().poll(cx));
                     }
                 },
@@ -146,10 +148,9 @@ impl Stream for Outbound {
 /// What a client does after its stream ended with this error.
 fn action(error: &Error) -> Action {
     match error {
-        Error::Draining(_) | Error::HeartbeatTimeout | Error::SeqGap { .. } => Action::Resume,
-        Error::SessionGone | Error::SlowConsumer | Error::TokenExpired => Action::Rejoin,
-        // Replaced, removed, closed, fenced: somebody wanted it so. The rest are the client's own mistakes, which it
-        // would only make again.
+        Error::Draining(_) | Error::Room(RoomError::HeartbeatTimeout | RoomError::SeqGap { .. }) => Action::Resume,
+        Error::Room(RoomError::SessionGone | RoomError::SlowConsumer | RoomError::TokenExpired) => Action::Rejoin,
+        // Replaced, removed, closed and fenced are deliberate. The others are mistakes that the client would repeat.
         _ => Action::Stop,
     }
 }

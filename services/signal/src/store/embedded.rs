@@ -5,10 +5,11 @@ use std::{fs, ops::Bound, path::PathBuf, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use redb::{Database, ReadableDatabase, ReadableTable, Table, TableDefinition, TableHandle};
 use serde_json::{Map, Value};
+use signalbox_core::id::RoomName;
 use tracing::warn;
 
-use super::{Created, Filter, Record, Settings, Store, Tally, Unavailable, Updated, now_ms};
-use crate::room::id::RoomName;
+use super::{Created, Filter, Record, Settings, Store, Unavailable, Updated, Usage};
+use crate::clock::now_ms;
 
 /// Name → record, as JSON: a record that a newer version wrote stays readable.
 const ROOMS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("rooms");
@@ -174,13 +175,13 @@ impl Store for EmbeddedStore {
         .await
     }
 
-    async fn keep(&self, in_use: Vec<RoomName>, grace: Duration) -> Result<usize, Unavailable> {
+    async fn renew_expiry(&self, in_use: Vec<RoomName>, grace: Duration) -> Result<usize, Unavailable> {
         self.change(move |rooms| {
             let now = now_ms();
             for name in &in_use {
                 let record = read(rooms, name.as_str())?;
                 if let Some(mut record) = record.filter(|record| record.settings.empty_timeout_ms.is_some()) {
-                    record.keep(now, grace);
+                    record.renew_expiry(now, grace);
                     write(rooms, &record)?;
                 }
             }
@@ -199,11 +200,11 @@ impl Store for EmbeddedStore {
         .await
     }
 
-    async fn tally(&self, tallies: Vec<Tally>) -> Result<(), Unavailable> {
+    async fn add_usage(&self, usages: Vec<Usage>) -> Result<(), Unavailable> {
         self.change(move |rooms| {
-            for tally in &tallies {
-                if let Some(mut record) = read(rooms, tally.name.as_str())? {
-                    record.tally(tally);
+            for usage in &usages {
+                if let Some(mut record) = read(rooms, usage.name.as_str())? {
+                    record.add_usage(usage);
                     write(rooms, &record)?;
                 }
             }

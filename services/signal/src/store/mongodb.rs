@@ -9,10 +9,7 @@ mod document;
 mod url;
 
 use std::{
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
@@ -23,6 +20,8 @@ use mongodb::{
     error::{Error, ErrorKind, Result, WriteFailure},
     options::{IndexOptions, ReturnDocument},
 };
+use parking_lot::Mutex;
+use signalbox_core::id::RoomName;
 use tokio::{
     sync::{OnceCell, Semaphore},
     time,
@@ -35,14 +34,14 @@ use self::{
     document::{alive, date, decode, encode, encode_settings},
     url::write_concern,
 };
-use super::{Created, Filter, Record, Settings, Store, Tally, Unavailable, Updated, now_ms};
-use crate::room::id::RoomName;
+use super::{Created, Filter, Record, Settings, Store, Unavailable, Updated, Usage};
+use crate::clock::now_ms;
 
 /// How long a call may take, with everything that it waits for.
 const CALL_TIMEOUT: Duration = Duration::from_millis(1500);
 /// Calls at the same time; more wait their turn, within their time. A call that is cut off costs its connection.
 const MAX_CALLS: usize = 64;
-/// How often a create looks again, when it and others come in each other's way or a connection breaks.
+/// How often a create snapshots again, when it and others come in each other's way or a connection breaks.
 const CREATE_ATTEMPTS: usize = 4;
 /// Rooms in one command of bookkeeping.
 const BATCH: usize = 1000;
@@ -130,8 +129,8 @@ impl MongoStore {
         Err(Unavailable)
     }
 
-    fn breaker(&self) -> std::sync::MutexGuard<'_, Breaker> {
-        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    fn breaker(&self) -> parking_lot::MutexGuard<'_, Breaker> {
+        self.breaker.lock()
     }
 
     async fn database(&self) -> Result<Database> {
@@ -336,12 +335,12 @@ impl Store for MongoStore {
     }
 
     /// Deletes nothing: the database does so by itself, by its index.
-    async fn keep(&self, in_use: Vec<RoomName>, grace: Duration) -> std::result::Result<usize, Unavailable> {
+    async fn renew_expiry(&self, in_use: Vec<RoomName>, grace: Duration) -> std::result::Result<usize, Unavailable> {
         for batch in in_use.chunks(BATCH) {
             let names: Vec<_> = batch.iter().map(RoomName::as_str).collect();
             let grace = i64::try_from(grace.as_millis()).unwrap_or(i64::MAX);
             let idle_until = doc! { "$add": [date(now_ms()), "$empty_timeout_ms", grace] };
-            self.call("keep", async {
+            self.call("renew_expiry", async {
                 let rooms = self.rooms().await?;
                 rooms
                     .update_many(
@@ -359,15 +358,15 @@ impl Store for MongoStore {
         Ok(0)
     }
 
-    async fn tally(&self, tallies: Vec<Tally>) -> std::result::Result<(), Unavailable> {
+    async fn add_usage(&self, usages: Vec<Usage>) -> std::result::Result<(), Unavailable> {
         let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
-        for batch in tallies.chunks(BATCH) {
+        for batch in usages.chunks(BATCH) {
             let updates: Vec<_> = batch
                 .iter()
-                .map(|tally| {
-                    let counters = doc! { "joins": number(tally.joins), "calls": number(tally.calls) };
-                    let change = doc! { "$inc": counters, "$max": { "last_active_at": date(tally.last_active_ms) } };
-                    doc! { "q": { "_id": tally.name.as_str() }, "u": change }
+                .map(|usage| {
+                    let counters = doc! { "joins": number(usage.joins), "calls": number(usage.calls) };
+                    let change = doc! { "$inc": counters, "$max": { "last_active_at": date(usage.last_active_ms) } };
+                    doc! { "q": { "_id": usage.name.as_str() }, "u": change }
                 })
                 .collect();
             // The driver has no call for many updates that MongoDB below 8.0 knows.
@@ -377,7 +376,7 @@ impl Store for MongoStore {
                 "ordered": false,
                 "writeConcern": mongodb::bson::serialize_to_bson(&write_concern()).map_err(Unavailable::because)?,
             };
-            self.call("tally", async { self.database().await?.run_command(command).await }).await?;
+            self.call("add_usage", async { self.database().await?.run_command(command).await }).await?;
         }
         Ok(())
     }

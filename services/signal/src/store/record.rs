@@ -3,9 +3,9 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
+use signalbox_core::id::RoomName;
 
-use super::Tally;
-use crate::room::id::RoomName;
+use super::Usage;
 
 /// Form of the records that this version writes. It reads older ones, and what it knows of newer ones.
 pub const SCHEMA: u32 = 1;
@@ -114,16 +114,16 @@ impl Record {
     }
 
     /// Puts off the end of a room that somebody is in.
-    pub fn keep(&mut self, now_ms: u64, grace: Duration) {
+    pub fn renew_expiry(&mut self, now_ms: u64, grace: Duration) {
         self.idle_until_ms = self.settings.idle_until(now_ms, grace);
         self.expires_at_ms = self.settings.expiry(self.idle_until_ms);
     }
 
     /// Adds to the counters.
-    pub fn tally(&mut self, tally: &Tally) {
-        self.joins = self.joins.saturating_add(tally.joins);
-        self.calls = self.calls.saturating_add(tally.calls);
-        self.last_active_ms = self.last_active_ms.max(tally.last_active_ms);
+    pub fn add_usage(&mut self, usage: &Usage) {
+        self.joins = self.joins.saturating_add(usage.joins);
+        self.calls = self.calls.saturating_add(usage.calls);
+        self.last_active_ms = self.last_active_ms.max(usage.last_active_ms);
     }
 
     /// Whether the record counts as gone.

@@ -1,18 +1,13 @@
-//! What may be set of a room: checked as a whole before anything is changed.
+//! Changes of room settings: checked as a whole before any of it is applied.
 
 use std::time::{Duration, SystemTime};
 
 use prost_types::{FieldMask, Timestamp};
 use signalbox_proto::v1::{DuplicateIdentity, Room};
 
-use crate::{
-    error::Error,
-    hub::Hub,
-    rpc::join::check_map,
-    store::{Settings, now_ms},
-};
+use crate::{clock::now_ms, error::Error, rooms::Rooms, rpc::join::check_map, store::Settings};
 
-/// What can be set, beside the passcode.
+/// Fields that can be set. The passcode is set separately.
 const SETTABLE: [&str; 8] = [
     "display_name",
     "max_members",
@@ -30,22 +25,27 @@ const PASSCODE: &str = "passcode";
 pub(super) struct Change {
     room: Room,
     paths: Vec<String>,
-    /// The hash of a new passcode, or that there is none any more; `None`: as it is.
+    /// `Some(Some(hash))`: a new passcode. `Some(None)`: no passcode. `None`: unchanged.
     passcode_hash: Option<Option<String>>,
 }
 
 impl Change {
-    /// All that can be set, for a new room.
-    pub(super) async fn whole(hub: &Hub, room: Room, passcode: &str) -> Result<Self, Error> {
+    /// All settings of a new room.
+    pub(super) async fn whole(rooms: &Rooms, room: Room, passcode: &str) -> Result<Self, Error> {
         if room.passcode_required && passcode.is_empty() {
-            return Err(Error::invalid("room.passcode_required", "is output only: give a passcode beside the room"));
+            return Err(Error::invalid("room.passcode_required", "is output only: set CreateRoomRequest.passcode"));
         }
         let paths = SETTABLE.map(str::to_owned).to_vec();
-        Self { room, paths, passcode_hash: Some(None) }.checked(hub, Some(passcode)).await
+        Self { room, paths, passcode_hash: Some(None) }.checked(rooms, Some(passcode)).await
     }
 
-    /// What the mask names, for a room that is there.
-    pub(super) async fn masked(hub: &Hub, room: Room, mask: Option<FieldMask>, passcode: &str) -> Result<Self, Error> {
+    /// The settings that the mask names, for an existing room.
+    pub(super) async fn masked(
+        rooms: &Rooms,
+        room: Room,
+        mask: Option<FieldMask>,
+        passcode: &str,
+    ) -> Result<Self, Error> {
         let mut paths = mask.unwrap_or_default().paths;
         if paths.is_empty() {
             let problem = format!("must name what to change: {} or {PASSCODE}", SETTABLE.join(", "));
@@ -58,23 +58,23 @@ impl Change {
             return Err(Error::invalid("passcode", "is given, but update_mask does not name it"));
         }
         let passcode_hash = sets_passcode.then_some(None);
-        Self { room, paths, passcode_hash }.checked(hub, sets_passcode.then_some(passcode)).await
+        Self { room, paths, passcode_hash }.checked(rooms, sets_passcode.then_some(passcode)).await
     }
 
-    /// Checks it all, and hashes the passcode.
-    async fn checked(mut self, hub: &Hub, passcode: Option<&str>) -> Result<Self, Error> {
-        self.apply(hub, Settings::default())?;
+    /// Checks every setting, and hashes the passcode.
+    async fn checked(mut self, rooms: &Rooms, passcode: Option<&str>) -> Result<Self, Error> {
+        self.apply(rooms, Settings::default())?;
         if let Some(passcode) = passcode.filter(|passcode| !passcode.is_empty()) {
-            check_length(hub, "passcode", passcode)?;
-            self.passcode_hash = Some(Some(hub.passcodes().hash(passcode).await?));
+            check_length(rooms, "passcode", passcode)?;
+            self.passcode_hash = Some(Some(rooms.passcodes().hash(passcode).await?));
         }
         Ok(self)
     }
 
-    /// The settings with the change made.
-    pub(super) fn apply(&self, hub: &Hub, mut settings: Settings) -> Result<Settings, Error> {
+    /// The settings with the change applied.
+    pub(super) fn apply(&self, rooms: &Rooms, mut settings: Settings) -> Result<Settings, Error> {
         for path in &self.paths {
-            set(hub, &mut settings, path, &self.room)?;
+            set(rooms, &mut settings, path, &self.room)?;
         }
         if let Some(hash) = &self.passcode_hash {
             settings.passcode_hash.clone_from(hash);
@@ -83,15 +83,15 @@ impl Change {
     }
 }
 
-/// Sets what a path names to what it is in `room`.
-pub(in crate::rpc) fn set(hub: &Hub, settings: &mut Settings, path: &str, room: &Room) -> Result<(), Error> {
+/// Copies the field that a path names from `room`.
+pub(in crate::rpc) fn set(rooms: &Rooms, settings: &mut Settings, path: &str, room: &Room) -> Result<(), Error> {
     match path {
         "display_name" => {
-            check_length(hub, "room.display_name", &room.display_name)?;
+            check_length(rooms, "room.display_name", &room.display_name)?;
             settings.display_name.clone_from(&room.display_name);
         }
         "max_members" => {
-            let most = hub.defaults().max_room_members;
+            let most = rooms.defaults().max_room_members;
             if room.max_members > most {
                 return Err(Error::invalid("room.max_members", format!("must be at most {most}")));
             }
@@ -105,7 +105,7 @@ pub(in crate::rpc) fn set(hub: &Hub, settings: &mut Settings, path: &str, room: 
             settings.empty_timeout_ms = timeout.map(|t| u64::try_from(t.as_millis()).unwrap_or(u64::MAX));
         }
         "labels" => {
-            check_map("room.labels", &room.labels, hub.limits())?;
+            check_map("room.labels", &room.labels, rooms.limits())?;
             settings.labels = room.labels.clone().into_iter().collect();
         }
         "duplicate_identity" => {
@@ -126,12 +126,12 @@ pub(in crate::rpc) fn set(hub: &Hub, settings: &mut Settings, path: &str, room: 
     Ok(())
 }
 
-fn check_length(hub: &Hub, field: &'static str, text: &str) -> Result<(), Error> {
-    let most = hub.limits().name_bytes;
+fn check_length(rooms: &Rooms, field: &'static str, text: &str) -> Result<(), Error> {
+    let most = rooms.limits().name_bytes;
     if text.len() > most { Err(Error::invalid(field, format!("must be at most {most} bytes"))) } else { Ok(()) }
 }
 
-/// Milliseconds since 1970 of a time to come.
+/// Milliseconds since 1970 of a future time.
 fn future(at: Timestamp) -> Result<u64, Error> {
     let since = SystemTime::try_from(at).ok().and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok());
     let ms = since.and_then(|since| u64::try_from(since.as_millis()).ok());

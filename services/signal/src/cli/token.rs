@@ -1,0 +1,163 @@
+//! `signalbox token`: issues tokens for evaluation, scripts and tests. An application server issues them with a JWT library
+//! of its own language.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use clap::Args;
+use ring::{
+    hmac,
+    rand::SystemRandom,
+    signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair},
+};
+use rustls_pki_types::pem::{PemObject, SectionKind};
+use serde_json::Map;
+
+use crate::{
+    auth::{self, MAX_NAME, MIN_SECRET, RoomPattern},
+    config::duration,
+};
+
+/// The arguments of `signalbox token`.
+#[derive(Debug, Clone, Args)]
+pub struct TokenArgs {
+    /// Room that the token is for, or a name prefix followed by *
+    #[arg(long, value_parser = room, value_name = "ROOM")]
+    pub room: String,
+
+    /// Identity of the member
+    #[arg(long, value_parser = name, value_name = "TEXT")]
+    pub identity: String,
+
+    /// Display name of the member; without it the member may choose one
+    #[arg(long, value_parser = name, value_name = "TEXT")]
+    pub name: Option<String>,
+
+    /// How long the token is valid
+    #[arg(long, default_value = "5m", value_parser = duration, value_name = "TIME")]
+    pub ttl: Duration,
+
+    /// Allow the Rooms service, for rooms that --room matches
+    #[arg(long)]
+    pub admin: bool,
+
+    /// Do not allow application data
+    #[arg(long)]
+    pub no_data: bool,
+
+    /// Private key (PEM, Ed25519 or P-256) that signs the token; its public key is the server's --jwt-key
+    #[arg(long, conflicts_with = "secret_env", value_name = "PATH")]
+    pub key: Option<PathBuf>,
+
+    /// Environment variable with the server's --jwt-secret; used without --key
+    #[arg(long, default_value = "SIGNALBOX_JWT_SECRET", value_name = "VARIABLE")]
+    pub secret_env: String,
+
+    /// Key id, if the server has several keys
+    #[arg(long, value_name = "KID")]
+    pub kid: Option<String>,
+
+    /// The server's --jwt-issuer, if it has one
+    #[arg(long, env = "SIGNALBOX_JWT_ISSUER", value_name = "TEXT")]
+    pub issuer: Option<String>,
+
+    /// The server's --jwt-audience
+    #[arg(long, env = "SIGNALBOX_JWT_AUDIENCE", default_value = "signalbox", value_name = "TEXT")]
+    pub audience: String,
+}
+
+fn room(text: &str) -> Result<String, String> {
+    let problem = "use a room name (1 to 64 of A-Z a-z 0-9 _ -), or a prefix of one followed by *";
+    RoomPattern::parse(text).map(|_| text.to_owned()).ok_or_else(|| problem.to_owned())
+}
+
+fn name(text: &str) -> Result<String, String> {
+    let fits = (1..=MAX_NAME).contains(&text.len());
+    if fits { Ok(text.to_owned()) } else { Err(format!("must have 1 to {MAX_NAME} bytes")) }
+}
+
+/// Issues a token.
+pub fn token(args: &TokenArgs, now: SystemTime) -> Result<String, String> {
+    let signer = match &args.key {
+        Some(path) => Signer::read(path).map_err(|error| format!("--key {}: {error}", path.display()))?,
+        None => Signer::secret(&args.secret_env)?,
+    };
+    let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let mut claims = Map::new();
+    let mut claim = |name: &str, value: serde_json::Value| claims.insert(name.to_owned(), value);
+    claim("sub", args.identity.clone().into());
+    claim("room", args.room.clone().into());
+    claim("aud", args.audience.clone().into());
+    claim("iat", now.into());
+    claim("nbf", now.into());
+    claim("exp", now.saturating_add(args.ttl.as_secs().max(1)).into());
+    if let Some(issuer) = &args.issuer {
+        claim("iss", issuer.clone().into());
+    }
+    if let Some(name) = &args.name {
+        claim("name", name.clone().into());
+    }
+    if args.admin {
+        claim("can_admin", true.into());
+    }
+    if args.no_data {
+        claim("can_send_data", false.into());
+    }
+    Ok(auth::sign(&claims, signer.algorithm(), args.kid.as_deref(), |message| signer.sign(message)))
+}
+
+enum Signer {
+    Ed25519(Ed25519KeyPair),
+    P256(EcdsaKeyPair),
+    Secret(hmac::Key),
+}
+
+impl Signer {
+    fn secret(variable: &str) -> Result<Self, String> {
+        let secret = env::var(variable)
+            .map_err(|_| format!("no signing key: use --key PATH, or set {variable} to the server's secret"))?;
+        if secret.len() < MIN_SECRET {
+            return Err(format!("the secret in {variable} must have at least {MIN_SECRET} bytes"));
+        }
+        Ok(Self::Secret(hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes())))
+    }
+
+    fn read(path: &Path) -> Result<Self, String> {
+        let pem = fs::read(path).map_err(|error| error.to_string())?;
+        let (kind, der) = <(SectionKind, Vec<u8>)>::from_pem_slice(&pem)
+            .map_err(|_| "no key in PEM: expected -----BEGIN PRIVATE KEY-----".to_owned())?;
+        match kind {
+            SectionKind::PrivateKey => {}
+            SectionKind::EcPrivateKey => return Err("convert it first: openssl pkcs8 -topk8 -nocrypt".to_owned()),
+            _ => return Err("not a private key".to_owned()),
+        }
+        if let Ok(pair) = Ed25519KeyPair::from_pkcs8_maybe_unchecked(&der) {
+            return Ok(Self::Ed25519(pair));
+        }
+        EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &der, &SystemRandom::new())
+            .map(Self::P256)
+            .map_err(|_| "unsupported key: use Ed25519 or P-256 (ES256)".to_owned())
+    }
+
+    fn algorithm(&self) -> &'static str {
+        match self {
+            Self::Ed25519(_) => "EdDSA",
+            Self::P256(_) => "ES256",
+            Self::Secret(_) => "HS256",
+        }
+    }
+
+    fn sign(&self, message: &[u8]) -> Vec<u8> {
+        match self {
+            Self::Ed25519(pair) => pair.sign(message).as_ref().to_vec(),
+            Self::P256(pair) => {
+                let signature = pair.sign(&SystemRandom::new(), message);
+                signature.expect("a system without random bits cannot keep a secret").as_ref().to_vec()
+            }
+            Self::Secret(key) => hmac::sign(key, message).as_ref().to_vec(),
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! What a listener serves: native gRPC, gRPC-Web, the demo page and health, routed per request. Which services depends on
+//! who can reach the listener.
+
+mod host;
+mod pages;
+mod request_filter;
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{Router, body::Body, routing::any};
+use http::{HeaderName, HeaderValue, Method, Request, header, request::Parts};
+use signalbox_proto::FILE_DESCRIPTOR_SET;
+use tonic::{Status, server::NamedService, service::Routes};
+use tonic_web::GrpcWebLayer;
+use tower::{ServiceExt, service_fn};
+use tower_http::{
+    cors::{AllowOrigin, CorsLayer},
+    timeout::TimeoutBody,
+};
+
+pub use self::host::Hosts;
+use self::request_filter::RequestFilter;
+use crate::{
+    config::{Config, Origin},
+    context::Context,
+    error::Error,
+    health::Health,
+    metrics,
+    rpc::{
+        AuthorizedRooms, EXCHANGE, RoomsService, SignalService,
+        stub::{rooms_server::RoomsServer, signal_server::SignalServer},
+    },
+    transport::App,
+};
+
+/// How long a browser may cache a preflight response.
+const PREFLIGHT_MAX_AGE: Duration = Duration::from_secs(7200);
+/// Messages of maximum size that fit into one `Send`. Limits the largest frame.
+const FRAME_PER_MESSAGE: usize = 4;
+/// How long the next part of a request body may take to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Largest request to `Rooms`, in bytes.
+const MAX_ROOMS_REQUEST: usize = 64 * 1024;
+
+/// Service names of the two versions of reflection.
+const V1: &str = "grpc.reflection.v1.ServerReflection";
+const V1ALPHA: &str = "grpc.reflection.v1alpha.ServerReflection";
+
+/// What a listener serves in addition to health.
+#[derive(Debug, Clone, Copy)]
+pub struct Serves {
+    /// The Signal service and the demo page: this is the public listener.
+    signal: bool,
+    /// The Rooms service.
+    rooms: bool,
+    /// Metrics.
+    metrics: bool,
+    /// Reflection.
+    reflection: bool,
+    /// Health with services, version and store, instead of only "ok".
+    detailed_health: bool,
+}
+
+impl Serves {
+    /// The public listener.
+    pub fn public(config: &Config) -> Self {
+        let is_open = config.serves_rooms();
+        Self {
+            signal: true,
+            rooms: config.rooms.unwrap_or(is_open || config.requires_tokens()),
+            metrics: is_open,
+            reflection: config.reflection.unwrap_or(is_open),
+            detailed_health: config.detailed_health.unwrap_or(is_open),
+        }
+    }
+
+    /// Whether this is the public listener.
+    pub fn is_public(self) -> bool {
+        self.signal
+    }
+
+    /// The admin listener.
+    pub fn admin() -> Self {
+        Self { signal: false, rooms: true, metrics: true, reflection: true, detailed_health: true }
+    }
+}
+
+/// The service of a listener that clients reach under these host names.
+pub fn app(config: &Config, context: &Arc<Context>, health: &Health, serves: Serves, hosts: Hosts) -> App {
+    // Only members use pages of other origins.
+    let origins = if serves.signal { config.cors_origin.clone() } else { Vec::new() };
+    let cors = cors(origins.clone());
+    let filter = Arc::new(RequestFilter { hosts, origins: origins.clone() });
+    let grpc: Router = services(config, context, health, serves).layer(GrpcWebLayer::new());
+    let grpc = request_filter::layer(grpc, filter.clone()).layer(cors);
+    let web_dir = serves.signal.then_some(config.web_dir.as_path());
+    let rooms = &context.rooms;
+    let mut pages = pages::router(web_dir, serves.detailed_health, origins, rooms.clone());
+    if serves.metrics {
+        pages = pages.merge(metrics::router(rooms.clone(), context.memory.clone(), &context.rejections));
+    }
+    let foreign = pages::for_foreign_hosts(rooms.clone());
+    App::new(service_fn(move |mut request: Request<Body>| {
+        let router = match filter.host_of(&request) {
+            Some(host) => {
+                request.extensions_mut().insert(host);
+                if request_filter::is_grpc(&request) { grpc.clone() } else { pages.clone() }
+            }
+            None => foreign.clone(),
+        };
+        // Only the request body of Exchange may pause.
+        let has_end = request.uri().path() != EXCHANGE;
+        let request = if has_end { request.map(|b| Body::new(TimeoutBody::new(BODY_TIMEOUT, b))) } else { request };
+        router.oneshot(request)
+    }))
+}
+
+/// The gRPC services of a listener.
+fn services(config: &Config, context: &Arc<Context>, health: &Health, serves: Serves) -> Router {
+    let health = health.service(serves.detailed_health);
+    let mut names = vec![name_of(&health)];
+    let mut services = Routes::builder();
+    services.add_service(health);
+    if serves.signal {
+        let signal = SignalServer::new(SignalService::new(context.clone()))
+            .max_decoding_message_size(FRAME_PER_MESSAGE * config.max_message_bytes);
+        names.push(name_of(&signal));
+        services.add_service(signal);
+    }
+    // The admin listener is unauthenticated.
+    let auth = serves.signal.then(|| context.auth.clone());
+    let rooms = AuthorizedRooms::new(RoomsService::new(context.clone()), auth);
+    let rooms = RoomsServer::new(rooms).max_decoding_message_size(MAX_ROOMS_REQUEST);
+    let rooms_name = name_of(&rooms);
+    if serves.rooms {
+        names.push(rooms_name);
+        services.add_service(rooms);
+    }
+    if serves.reflection {
+        // Both versions: they are different services, and older grpcurl only knows the alpha.
+        let valid = "the descriptor sets are those of this build";
+        services.add_service(reflection(&names, V1).build_v1().expect(valid));
+        services.add_service(reflection(&names, V1ALPHA).build_v1alpha().expect(valid));
+    }
+    let router = services.routes().into_axum_router();
+    if serves.rooms {
+        return router;
+    }
+    router.route(
+        &format!("/{rooms_name}/{{method}}"),
+        any(move || async move { Status::from(Error::NotServedHere { service: rooms_name }).into_http::<Body>() }),
+    )
+}
+
+fn name_of<S: NamedService>(_: &S) -> &'static str {
+    S::NAME
+}
+
+/// Reflection of the named services, and of itself.
+fn reflection(names: &[&str], itself: &str) -> tonic_reflection::server::Builder<'static> {
+    let described = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        // google.rpc.ErrorInfo and others, so that grpcurl can print error details.
+        .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET);
+    names.iter().fold(described.with_service_name(itself), |described, name| described.with_service_name(*name))
+}
+
+/// Allows calls from pages of listed origins, with the headers that gRPC-Web needs and without cookies.
+fn cors(origins: Vec<Origin>) -> CorsLayer {
+    let is_listed = move |origin: &HeaderValue, _: &Parts| {
+        origin.to_str().is_ok_and(|origin| origins.iter().any(|listed| listed.admits(origin)))
+    };
+    let name = HeaderName::from_static;
+    CorsLayer::new()
+        .allow_origin(AllowOrigin::predicate(is_listed))
+        .allow_methods([Method::POST])
+        .allow_headers([
+            header::CONTENT_TYPE,
+            header::AUTHORIZATION,
+            name("x-grpc-web"),
+            name("x-user-agent"),
+            name("grpc-timeout"),
+        ])
+        .expose_headers([name("grpc-status"), name("grpc-message"), name("grpc-status-details-bin")])
+        .max_age(PREFLIGHT_MAX_AGE)
+}

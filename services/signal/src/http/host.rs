@@ -1,0 +1,218 @@
+//! The host names of a listener. A page of another site can make its own name resolve to this machine (DNS rebinding); its
+//! requests then carry that name, and are rejected.
+
+use std::net::{IpAddr, SocketAddr};
+
+use http::{Request, header};
+
+use crate::net::{Host, HostPort, PublicName};
+
+/// The host names of a listener.
+#[derive(Debug, Clone)]
+pub struct Hosts {
+    bound: SocketAddr,
+    names: Vec<PublicName>,
+}
+
+impl Hosts {
+    /// The host names of a listener that is bound to that address.
+    pub fn new(bound: SocketAddr, names: Vec<PublicName>) -> Self {
+        Self { bound: SocketAddr::new(bound.ip().to_canonical(), bound.port()), names }
+    }
+
+    /// The host that a request is for, if it is a name of this server. `local` is the local address of its connection, if
+    /// known.
+    pub(super) fn accept<B>(&self, request: &Request<B>, local: Option<SocketAddr>) -> Option<HostPort> {
+        let mut names = request.headers().get_all(header::HOST).iter().map(|host| host.to_str().ok());
+        let host = names.next();
+        if names.next().is_some() {
+            return None;
+        }
+        // HTTP/2 has `:authority` instead of `Host`. A request in absolute form has both, and they must agree.
+        let mut names =
+            [host, request.uri().authority().map(|authority| Some(authority.as_str()))].into_iter().flatten();
+        let first: HostPort = names.next()??.parse().ok()?;
+        let agrees = match names.next() {
+            Some(second) => second?.parse() == Ok(first.clone()),
+            None => true,
+        };
+        (agrees && self.is_ours(&first, local)).then_some(first)
+    }
+
+    fn is_ours(&self, name: &HostPort, local: Option<SocketAddr>) -> bool {
+        if self.names.iter().any(|public| public.covers(name, self.bound.port())) {
+            return true;
+        }
+        // Clients omit the default port of the scheme.
+        let here =
+            name.port() == Some(self.bound.port()) || (name.port().is_none() && matches!(self.bound.port(), 80 | 443));
+        let ip = self.bound.ip();
+        let is_local = ip.is_loopback() || ip.is_unspecified();
+        let is_address = |address: IpAddr| !address.is_unspecified() && *name.host() == Host::Ip(address);
+        here && ((is_local && name.is_loopback())
+            || is_address(ip)
+            || local.is_some_and(|address| is_address(address.ip().to_canonical())))
+    }
+
+    /// Whether a page's origin is a public name of this server. A name for every port does not count, since other servers
+    /// on that host have pages too.
+    pub(super) fn is_named(&self, origin: &HostPort) -> bool {
+        self.names.iter().any(|name| !name.covers_every_port() && name.covers(origin, self.bound.port()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hosts(bound: &str, names: &[&str]) -> Hosts {
+        let names = names.iter().map(|name| name.parse().expect("a name")).collect();
+        Hosts::new(bound.parse().expect("an address"), names)
+    }
+
+    fn is_accepted(hosts: &Hosts, local: Option<&str>, host: &str) -> bool {
+        let request = Request::post("/").header("host", host).body(()).expect("a valid request");
+        hosts.accept(&request, local.map(|address| address.parse().expect("an address"))).is_some()
+    }
+
+    #[test]
+    fn a_loopback_port_has_loopback_names() {
+        for bound in ["127.0.0.1:50051", "[::1]:50051", "[::ffff:127.0.0.1]:50051"] {
+            let hosts = hosts(bound, &[]);
+            for host in ["127.0.0.1:50051", "localhost:50051", "LOCALHOST:50051", "LocalHost:50051", "[::1]:50051"] {
+                assert!(is_accepted(&hosts, None, host), "{host} at {bound}");
+            }
+            assert!(is_accepted(&hosts, None, "[0:0:0:0:0:0:0:1]:50051"));
+        }
+    }
+
+    #[test]
+    fn other_names_are_foreign() {
+        let hosts = hosts("127.0.0.1:50051", &[]);
+        for host in [
+            "",
+            "evil.example",
+            "evil.example:50051",
+            "localhost",
+            "127.0.0.1",
+            "localhost:50052",
+            "127.0.0.1:80",
+            "localhost.:50051",
+            "127.0.0.1.:50051",
+            "localhost.evil.example:50051",
+            "evil-localhost:50051",
+            "user@localhost:50051",
+            "localhost:50051@evil.example",
+            "user:pw@127.0.0.1:50051",
+            "0.0.0.0:50051",
+            "[::]:50051",
+            "[::ffff:127.0.0.1]:50051",
+            "127.1:50051",
+            "2130706433:50051",
+            "0x7f000001:50051",
+            "0177.0.0.1:50051",
+            "127.0.0.2:50051",
+            "localhost:050051x",
+            "localhost:+50051",
+            "localhost:",
+            "localhost:0",
+            "localhost:115587",
+            ":50051",
+            "[::1]",
+            "[::1:50051",
+            "::1:50051",
+            "localhost:50051, evil.example",
+            "localhost:50051 ",
+            "localhost:50051/",
+            "*:50051",
+            "localhost:*",
+        ] {
+            assert!(!is_accepted(&hosts, None, host), "{host:?}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_a_name_where_connections_arrive_at_it() {
+        let every = hosts("0.0.0.0:50051", &[]);
+        assert!(is_accepted(&every, Some("192.168.1.5:50051"), "192.168.1.5:50051"));
+        assert!(is_accepted(&every, Some("127.0.0.1:50051"), "localhost:50051"));
+        for host in ["192.168.1.6:50051", "192.168.1.5:80", "192.168.1.5", "0.0.0.0:50051"] {
+            assert!(!is_accepted(&every, Some("192.168.1.5:50051"), host), "{host}");
+        }
+        let every = hosts("[::]:50051", &[]);
+        assert!(is_accepted(&every, Some("[::ffff:192.168.1.5]:50051"), "192.168.1.5:50051"));
+        assert!(is_accepted(&every, Some("[fd00::5]:50051"), "[fd00::5]:50051"));
+
+        let one = hosts("192.168.1.5:50051", &[]);
+        assert!(is_accepted(&one, None, "192.168.1.5:50051"));
+        assert!(!is_accepted(&one, None, "localhost:50051"));
+        assert!(is_accepted(&hosts("192.168.1.5:443", &[]), None, "192.168.1.5"));
+        assert!(is_accepted(&hosts("127.0.0.1:80", &[]), None, "localhost"));
+    }
+
+    #[test]
+    fn public_names_have_the_port_that_was_said_or_a_usual_one() {
+        let named = hosts("127.0.0.1:50051", &["signal.example.org", "other.example.org:8443", "127.0.0.1:*"]);
+        for host in [
+            "signal.example.org",
+            "Signal.Example.ORG",
+            "signal.example.org:443",
+            "signal.example.org:80",
+            "signal.example.org:50051",
+            "other.example.org:8443",
+            "127.0.0.1:1",
+            "127.0.0.1",
+        ] {
+            assert!(is_accepted(&named, None, host), "{host}");
+        }
+        for host in [
+            "signal.example.org:8443",
+            "signal.example.org.",
+            "signal.example.org.evil.example",
+            "evil.signal.example.org",
+            "other.example.org",
+            "other.example.org:443",
+            "localhost:1",
+            "example.org",
+        ] {
+            assert!(!is_accepted(&named, None, host), "{host}");
+        }
+        for (name, is_named) in [("signal.example.org", true), ("127.0.0.1:1", false), ("localhost:50051", false)] {
+            assert_eq!(named.is_named(&name.parse().expect("an authority")), is_named, "{name}");
+        }
+        // The port of https, said and left out.
+        let named = hosts("127.0.0.1:1", &["signal.example.org:443"]);
+        assert!(is_accepted(&named, None, "signal.example.org"));
+    }
+
+    #[test]
+    fn names_that_are_none_are_refused() {
+        for name in ["", "*", "*.example.org", "https://x.example", "x.example/", "u@x.example", "x:y", "x:1:*", "x."] {
+            assert!(name.parse::<PublicName>().is_err(), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn all_that_a_request_says_must_agree() {
+        let hosts = hosts("127.0.0.1:50051", &[]);
+        let (ours, foreign) = ("localhost:50051", "evil.example:50051");
+        let accepts = |uri: &str, said: &[&str]| {
+            let mut request = Request::post(uri);
+            for host in said {
+                request = request.header("host", *host);
+            }
+            hosts.accept(&request.body(()).expect("a valid request"), None).is_some()
+        };
+        let absolute = |host: &str| format!("http://{host}/a");
+        assert!(accepts("/a", &[ours]));
+        assert!(accepts(&absolute(ours), &[]));
+        assert!(accepts(&absolute(ours), &["LOCALHOST:50051"]));
+        assert!(!accepts("/a", &[]));
+        assert!(!accepts("/a", &[ours, ours]));
+        assert!(!accepts("/a", &[ours, foreign]));
+        assert!(!accepts(&absolute(ours), &[foreign]));
+        assert!(!accepts(&absolute(foreign), &[ours]));
+        assert!(!accepts(&absolute(ours), &["127.0.0.1:50051"]));
+        assert!(!accepts(&absolute("user@localhost:50051"), &[]));
+    }
+}

@@ -1,0 +1,105 @@
+//! Plain HTTP: the demo page and `/healthz`.
+
+use std::{path::Path, sync::Arc};
+
+use axum::{
+    Json, Router,
+    extract::{Request, State},
+    middleware::{Next, from_fn},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use http::{HeaderName, HeaderValue, StatusCode, header};
+use serde_json::json;
+use tower::ServiceBuilder;
+use tower_http::{services::ServeDir, set_header::SetResponseHeaderLayer};
+
+use super::request_filter::misdirected;
+use crate::{config::Origin, net::HostPort, rooms::Rooms};
+
+/// Served if the demo page was not built.
+const NO_PAGE: &str = "Signalbox is running. The demo page is not built here: run scripts/serve.sh, or point \
+    --web-dir at its folder. Native clients and grpcurl can use this address as it is.\n";
+
+/// Served in place of the demo page on the admin listener.
+const ADMIN_PAGE: &str = "Signalbox admin listener: the gRPC service Rooms, /metrics and /healthz.\n";
+
+/// Health of a draining server.
+const DRAINING: (StatusCode, &str) = (StatusCode::SERVICE_UNAVAILABLE, "draining");
+
+/// Everything but gRPC: health, and the demo page if `web_dir` is set. Pages of `origins` may call the server.
+pub(super) fn router(web_dir: Option<&Path>, detailed_health: bool, origins: Vec<Origin>, rooms: Arc<Rooms>) -> Router {
+    let header = |name: HeaderName, value: &'static str| {
+        SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value))
+    };
+    let health = if detailed_health { get(health) } else { get(plain_health) };
+    let router = Router::new().route("/healthz", health).with_state(rooms);
+    let router = match web_dir {
+        Some(folder) if folder.join("index.html").is_file() => {
+            // File names do not depend on content, so browsers must revalidate.
+            let files =
+                ServiceBuilder::new().layer(header(header::CACHE_CONTROL, "no-cache")).service(ServeDir::new(folder));
+            router.fallback_service(files)
+        }
+        Some(_) => router.route("/", get(|| async { NO_PAGE })),
+        None => router.route("/", get(|| async { ADMIN_PAGE })),
+    };
+    let with_policy = from_fn(move |request: Request, next: Next| {
+        let policy = content_security_policy(&origins, request.extensions().get::<HostPort>());
+        async move {
+            let mut response = next.run(request).await;
+            response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+            response
+        }
+    });
+    router
+        .layer(with_policy)
+        .layer(header(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .layer(header(header::REFERRER_POLICY, "no-referrer"))
+}
+
+/// The demo page loads nothing from other hosts and plays media of peers. It calls the host that serves it, also at other
+/// ports if pages of every port of that host may call, since its server may move there.
+fn content_security_policy(origins: &[Origin], host: Option<&HostPort>) -> HeaderValue {
+    let is_of_host = |origin: &&str| {
+        let authority = origin.split_once("://").and_then(|(_, authority)| authority.parse::<HostPort>().ok());
+        host.zip(authority).is_some_and(|(host, authority)| host.has_host_of(&authority))
+    };
+    let listed = origins.iter().filter_map(Origin::every_port);
+    let other_ports: String = listed.filter(is_of_host).map(|origin| format!(" {origin}:*")).collect();
+    let policy = format!(
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; media-src 'self' blob: \
+         mediastream:; connect-src 'self'{other_ports}; manifest-src 'self'; base-uri 'none'; form-action 'self'; \
+         frame-ancestors 'none'"
+    );
+    policy.parse().expect("a host is made of visible ASCII")
+}
+
+/// Health for requests to unknown hosts: load balancers check it under any name.
+pub(super) fn for_foreign_hosts(rooms: Arc<Rooms>) -> Router {
+    Router::new().route("/healthz", get(plain_health)).fallback(async || misdirected()).with_state(rooms)
+}
+
+/// 200 while the server is serving, and nothing that helps an attacker.
+async fn plain_health(State(rooms): State<Arc<Rooms>>) -> Response {
+    let (code, status) = if rooms.is_draining() { DRAINING } else { (StatusCode::OK, "ok") };
+    (code, [(header::CACHE_CONTROL, "no-store")], format!("{status}\n")).into_response()
+}
+
+/// The same as JSON. Without its store the server is degraded, since live rooms continue.
+async fn health(State(rooms): State<Arc<Rooms>>) -> Response {
+    let store = if rooms.store_is_available() { "ok" } else { "unavailable" };
+    let (code, status) = if rooms.is_draining() {
+        DRAINING
+    } else if store == "ok" {
+        (StatusCode::OK, "ok")
+    } else {
+        (StatusCode::OK, "degraded")
+    };
+    let body = json!({
+        "status": status,
+        "version": env!("CARGO_PKG_VERSION"),
+        "store": { "kind": rooms.store().kind(), "status": store },
+    });
+    (code, [(header::CACHE_CONTROL, "no-store")], Json(body)).into_response()
+}

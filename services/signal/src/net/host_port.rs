@@ -1,0 +1,149 @@
+//! Host names with ports, as `Host`, `:authority`, `Origin` and `--public-name` hold them.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    str::FromStr,
+};
+
+/// A host and an optional port: the value of `Host` and `:authority`, and what follows the scheme in `Origin`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct HostPort {
+    host: Host,
+    port: Option<u16>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Host {
+    Ip(IpAddr),
+    /// In lower case.
+    Name(String),
+}
+
+impl FromStr for HostPort {
+    type Err = ();
+
+    /// Accepts only the form that clients send: no user, no empty port, no trailing dot, and no number that some resolvers
+    /// treat as an address.
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (host, port) = match text.strip_prefix('[') {
+            Some(rest) => {
+                let (ip, rest) = rest.split_once(']').ok_or(())?;
+                let port = if rest.is_empty() { None } else { Some(rest.strip_prefix(':').ok_or(())?) };
+                (Host::Ip(ip.parse::<Ipv6Addr>().map_err(|_| ())?.into()), port)
+            }
+            None => {
+                let (name, port) = text.split_once(':').map_or((text, None), |(name, port)| (name, Some(port)));
+                (host(name)?, port)
+            }
+        };
+        Ok(Self { host, port: port.map(self::port).transpose()? })
+    }
+}
+
+fn host(name: &str) -> Result<Host, ()> {
+    if let Ok(ip) = name.parse::<Ipv4Addr>() {
+        return Ok(Host::Ip(ip.into()));
+    }
+    let is_label = |label: &str| {
+        !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+    };
+    // No top-level domain is a number: such a name is another form of an address.
+    let last = name.rsplit('.').next().unwrap_or_default();
+    let is_number = last.bytes().all(|byte| byte.is_ascii_digit()) || last.starts_with("0x");
+    if name.len() <= 253 && name.split('.').all(is_label) && !is_number {
+        Ok(Host::Name(name.to_ascii_lowercase()))
+    } else {
+        Err(())
+    }
+}
+
+fn port(text: &str) -> Result<u16, ()> {
+    // `parse` accepts a sign.
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|port| is_number && *port != 0).ok_or(())
+}
+
+impl HostPort {
+    /// Whether both are equal for a scheme with that default port.
+    pub(crate) fn is(&self, other: &Self, default: u16) -> bool {
+        self.host == other.host && self.port.unwrap_or(default) == other.port.unwrap_or(default)
+    }
+
+    /// Whether both have the same host.
+    pub(crate) fn has_host_of(&self, other: &Self) -> bool {
+        self.host == other.host
+    }
+
+    /// Whether it has a port.
+    pub(crate) fn has_port(&self) -> bool {
+        self.port.is_some()
+    }
+
+    /// The host.
+    pub(crate) fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// The port, if it has one.
+    pub(crate) fn port(&self) -> Option<u16> {
+        self.port
+    }
+
+    /// Whether it is a loopback name or address.
+    pub(crate) fn is_loopback(&self) -> bool {
+        match &self.host {
+            Host::Ip(ip) => *ip == Ipv4Addr::LOCALHOST || *ip == Ipv6Addr::LOCALHOST,
+            Host::Name(name) => name == "localhost",
+        }
+    }
+}
+
+/// A name under which clients reach the server: a value of `--public-name`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublicName {
+    name: HostPort,
+    /// Whether it covers every port of the host.
+    any_port: bool,
+}
+
+impl FromStr for PublicName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (name, any_port) = text.strip_suffix(":*").map_or((text, false), |name| (name, true));
+        match name.parse::<HostPort>() {
+            Ok(name) if !(any_port && name.port.is_some()) => Ok(Self { name, any_port }),
+            _ => Err("expected HOST, HOST:PORT or HOST:*, such as signal.example.org".to_owned()),
+        }
+    }
+}
+
+impl PublicName {
+    /// Whether it is a loopback name.
+    pub(crate) fn is_loopback(&self) -> bool {
+        self.name.is_loopback()
+    }
+
+    /// The name without its port.
+    pub(crate) fn host(&self) -> String {
+        match &self.name.host {
+            Host::Ip(ip) => ip.to_string(),
+            Host::Name(name) => name.clone(),
+        }
+    }
+
+    /// Whether it covers every port of the host.
+    pub(crate) fn covers_every_port(&self) -> bool {
+        self.any_port
+    }
+
+    /// Whether it covers `name`, for a server that listens on `port`.
+    pub(crate) fn covers(&self, name: &HostPort, port: u16) -> bool {
+        let is_usual = matches!(name.port, None | Some(80 | 443)) || name.port == Some(port);
+        name.host == self.name.host
+            && match self.name.port {
+                Some(_) => name.is(&self.name, 443) || name.is(&self.name, 80),
+                None => self.any_port || is_usual,
+            }
+    }
+}

@@ -1,0 +1,271 @@
+//! Live rooms: the map, the locks around opening and deleting, and what connects rooms to the clock and the store.
+
+mod live;
+mod open;
+mod snapshot;
+mod stream_guard;
+mod write_behind;
+
+use std::{
+    collections::HashMap,
+    hash::{BuildHasher, RandomState},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use parking_lot::{Mutex, RwLock};
+use signalbox_core::{Limits, Room, count::Counts, id::RoomName};
+use tokio::{
+    sync::{self, Semaphore, watch},
+    time,
+};
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+use self::write_behind::UsageBuffer;
+pub use self::{
+    live::LiveRoom,
+    snapshot::{RoomSnapshot, member_view},
+    stream_guard::StreamGuard,
+};
+use crate::{
+    auth::Passcodes,
+    error::{Error, RoomError},
+    limits::memory,
+    store::Store,
+};
+
+/// How often timers of rooms are checked. A timeout is noticed at most this late.
+const TICK: Duration = Duration::from_millis(250);
+/// How long a caller waits for the store, including for other callers at the same room. Slightly longer than one store
+/// call, so that a single caller gets the store's own error.
+const STORE_TIMEOUT: Duration = Duration::from_millis(1700);
+/// Changes of records at the same time. While the store hangs, further ones are rejected.
+const MAX_CHANGES: usize = 256;
+/// How often the store is checked.
+pub const STORE_CHECK: Duration = Duration::from_secs(2);
+/// Locks that serialise what concerns one room. Names share them by hash.
+const ROOM_LOCKS: usize = 64;
+
+/// How rooms are created.
+#[derive(Debug, Clone)]
+pub struct RoomDefaults {
+    /// Whether a join creates a missing room.
+    pub auto_create: bool,
+    /// Members of a room that does not set its own limit.
+    pub max_members: u32,
+    /// Highest limit that a room may set. It bounds the cost of a join, which sends the whole roster.
+    pub max_room_members: u32,
+    /// How long an auto-created room is kept while it is empty.
+    pub empty_timeout: Duration,
+}
+
+/// Live rooms, and sums over them.
+#[derive(Debug, Default)]
+pub struct RoomStats {
+    /// Live rooms.
+    pub rooms: usize,
+    /// Sessions with a stream.
+    pub connected: usize,
+    /// Sessions without one.
+    pub suspended: usize,
+    /// Streams that are attached to a session, or were until it ended or got a newer stream.
+    pub streams: usize,
+    /// What happened since the server started.
+    pub counts: Counts,
+}
+
+/// All live rooms.
+pub struct Rooms {
+    live: RwLock<HashMap<RoomName, Arc<LiveRoom>>>,
+    store: Arc<dyn Store>,
+    limits: Limits,
+    defaults: RoomDefaults,
+    passcodes: Passcodes,
+    /// Held while a room is opened from its record, created or deleted. Async, but never on the path of a signal.
+    room_locks: [sync::Mutex<()>; ROOM_LOCKS],
+    hasher: RandomState,
+    usage: UsageBuffer,
+    changes: Arc<Semaphore>,
+    store_is_available: AtomicBool,
+    draining: CancellationToken,
+    /// Number of attached streams.
+    streams: watch::Sender<usize>,
+    /// Counters of closed rooms. Locked while a room is removed, so that nothing is counted twice.
+    closed: Mutex<Counts>,
+}
+
+impl Rooms {
+    /// No live rooms yet.
+    pub fn new(store: Arc<dyn Store>, passcodes: Passcodes, limits: Limits, defaults: RoomDefaults) -> Arc<Self> {
+        Arc::new(Self {
+            live: RwLock::default(),
+            store,
+            limits,
+            defaults,
+            passcodes,
+            room_locks: std::array::from_fn(|_| sync::Mutex::new(())),
+            hasher: RandomState::new(),
+            usage: UsageBuffer::default(),
+            changes: Arc::new(Semaphore::new(MAX_CHANGES)),
+            store_is_available: AtomicBool::new(true),
+            draining: CancellationToken::new(),
+            streams: watch::Sender::new(0),
+            closed: Mutex::default(),
+        })
+    }
+
+    /// The limits that every room enforces.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// How rooms are created.
+    pub fn defaults(&self) -> &RoomDefaults {
+        &self.defaults
+    }
+
+    /// The store of the room records.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// Hashes and verifies passcodes.
+    pub fn passcodes(&self) -> &Passcodes {
+        &self.passcodes
+    }
+
+    /// Runs `work`, which needs the store, with a deadline. Work that misses it may have been done.
+    pub async fn with_deadline<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        time::timeout(STORE_TIMEOUT, work).await.unwrap_or(Err(Error::StoreUnavailable))
+    }
+
+    /// Runs a change of a record and its live room to the end, even if the caller goes away or reaches the deadline, so
+    /// that no change is half-applied.
+    pub async fn change<T: Send + 'static>(
+        &self,
+        change: impl Future<Output = Result<T, Error>> + Send + 'static,
+    ) -> Result<T, Error> {
+        let permit = self.changes.clone().try_acquire_owned().map_err(|_| Error::StoreUnavailable)?;
+        let change = tokio::spawn(async move {
+            let result = change.await;
+            drop(permit);
+            result
+        });
+        // The task is cancelled only when the server stops.
+        self.with_deadline(async { change.await.unwrap_or(Err(RoomError::Draining.into())) }).await
+    }
+
+    /// Serialises creating, opening and deleting a room.
+    pub async fn room_lock(&self, name: &RoomName) -> sync::MutexGuard<'_, ()> {
+        let index = self.hasher.hash_one(name) as usize % ROOM_LOCKS;
+        self.room_locks[index].lock().await
+    }
+
+    /// The room, if it is live.
+    pub fn find(&self, name: &RoomName) -> Option<Arc<LiveRoom>> {
+        self.live.read().get(name).cloned()
+    }
+
+    /// All live rooms.
+    pub fn all(&self) -> Vec<Arc<LiveRoom>> {
+        self.live.read().values().cloned().collect()
+    }
+
+    /// Removes a retired room, unless a new one has its name.
+    fn remove(&self, room: &LiveRoom) {
+        let mut closed = self.closed.lock();
+        closed.add(room.lock().counts());
+        let mut live = self.live.write();
+        if live.get(room.name()).is_some_and(|known| std::ptr::eq(Arc::as_ptr(known), room)) {
+            live.remove(room.name());
+            debug!(room = %room.name(), "empty room closed");
+        }
+    }
+
+    /// Runs the timers of all rooms for as long as the server runs. Streams cannot run them, since a stalled one is not
+    /// polled.
+    pub async fn run_timers(self: Arc<Self>) {
+        let mut tick = time::interval(TICK);
+        tick.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
+        loop {
+            tick.tick().await;
+            for room in self.all() {
+                room.tick();
+            }
+        }
+    }
+
+    /// Checks the store, and remembers the result for [`store_is_available`](Self::store_is_available).
+    pub async fn check_store(&self) -> bool {
+        let is_available = self.store.check().await.is_ok();
+        self.store_is_available.store(is_available, Ordering::Relaxed);
+        is_available
+    }
+
+    /// Whether the store was available at the last check.
+    pub fn store_is_available(&self) -> bool {
+        self.store_is_available.load(Ordering::Relaxed)
+    }
+
+    /// Whether the server is draining.
+    pub fn is_draining(&self) -> bool {
+        self.draining.is_cancelled()
+    }
+
+    /// Completes when the server starts to drain.
+    pub async fn draining(&self) {
+        self.draining.cancelled().await;
+    }
+
+    /// Ends every stream after it has read what waits for it.
+    pub fn drain(&self) {
+        self.draining.cancel();
+        for room in self.all() {
+            room.with(Room::drain);
+        }
+    }
+
+    /// Completes when no stream is attached to a session.
+    pub async fn all_streams_closed(&self) {
+        // The sender lives as long as this, so it cannot fail.
+        let _ = self.streams.subscribe().wait_for(|streams| *streams == 0).await;
+    }
+
+    fn count_streams(&self, count: impl FnOnce(&mut usize)) {
+        // Only `all_streams_closed` waits, and only for the last one.
+        self.streams.send_if_modified(|streams| {
+            count(streams);
+            *streams == 0
+        });
+    }
+
+    /// Sums over all rooms, live and closed.
+    pub fn stats(&self) -> RoomStats {
+        let closed = self.closed.lock();
+        let mut stats = RoomStats { streams: *self.streams.borrow(), counts: closed.clone(), ..RoomStats::default() };
+        for room in self.all() {
+            let room = room.lock();
+            let (connected, suspended) = room.presence();
+            stats.rooms += usize::from(!room.is_retired());
+            stats.connected += connected;
+            stats.suspended += suspended;
+            stats.counts.add(room.counts());
+        }
+        stats
+    }
+
+    /// Number of sessions in all rooms.
+    pub fn session_count(&self) -> usize {
+        self.all().iter().map(|room| room.peek(Room::member_count)).sum()
+    }
+
+    /// A lower bound of the bytes that sessions and their mailboxes take.
+    pub fn held_bytes(&self) -> u64 {
+        let held_by = |room: &Room| room.held_bytes() as u64 + room.member_count() as u64 * memory::SESSION;
+        self.all().iter().map(|room| room.peek(held_by)).sum()
+    }
+}

@@ -1,0 +1,240 @@
+//! The accept loop: sockets in, connections served, until told to stop.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use axum::serve::Listener;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    time::{self, Instant},
+};
+use tracing::{debug, warn};
+
+use super::{
+    App,
+    connection::{Arrival, Http},
+    connection_limiter::{ConnectionLimiter, ConnectionPermit, LimitReached},
+    tls::Tls,
+};
+use crate::{config::ConnectionConfig, limits::Memory};
+
+/// Without file descriptors or memory `accept` fails at once, again and again. Wait before the next try, at first this
+/// long...
+const BACK_OFF: Duration = Duration::from_millis(10);
+/// ... then twice as long each time, up to this.
+const MAX_BACK_OFF: Duration = Duration::from_secs(1);
+/// Interval between warnings about the same problem.
+const WARN_EVERY: Duration = Duration::from_secs(3);
+
+/// A network to listen on.
+pub trait Network: Listener<Addr = SocketAddr> {
+    /// The local address of a connection, if known.
+    fn local_addr_of(_: &Self::Io) -> Option<SocketAddr> {
+        None
+    }
+
+    /// Waits for the first byte of a connection and leaves it to be read, where the network supports that.
+    fn first_byte(_: &Self::Io) -> impl Future<Output = io::Result<Option<u8>>> + Send {
+        std::future::ready(Ok(None))
+    }
+}
+
+/// The connections of a listener.
+pub struct Connections {
+    app: App,
+    http: Arc<Http>,
+    tls: Option<Arc<Tls>>,
+    limiter: Arc<ConnectionLimiter>,
+    memory: Arc<Memory>,
+    /// Every connection holds a receiver.
+    stop: watch::Sender<()>,
+}
+
+impl Connections {
+    /// Serves `app`, over TLS if `tls` is set.
+    pub fn new(app: App, config: &ConnectionConfig, tls: Option<Arc<Tls>>, memory: Arc<Memory>) -> Self {
+        let http = Arc::new(Http::new(config.clone()));
+        let limiter = ConnectionLimiter::new(config.max_connections, config.max_connections_per_address);
+        Self { app, http, tls, limiter, memory, stop: watch::Sender::new(()) }
+    }
+
+    /// Returns a function that counts the connections.
+    pub fn counter(&self) -> impl Fn() -> usize + use<> {
+        let limiter = self.limiter.clone();
+        move || limiter.total()
+    }
+
+    /// Accepts connections until `stop` completes.
+    pub async fn accept<L: Network>(&self, mut listener: L, stop: impl Future<Output = ()>) {
+        tokio::pin!(stop);
+        let mut warned = Rarely::default();
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut stop => return,
+                (socket, address) = listener.accept() => match self.admit(address.ip()) {
+                    Ok(permit) => drop(tokio::spawn(self.serve::<L>(socket, address.ip(), permit))),
+                    Err(limit) => if warned.is_time() {
+                        warn!("rejecting connections: {limit}");
+                    }
+                },
+            }
+        }
+    }
+
+    fn admit(&self, from: IpAddr) -> Result<ConnectionPermit, LimitReached> {
+        if self.memory.accepts_connections() { self.limiter.acquire(from) } else { Err(LimitReached::Memory) }
+    }
+
+    /// Serves a connection to its end.
+    fn serve<L: Network>(
+        &self,
+        socket: L::Io,
+        from: IpAddr,
+        permit: ConnectionPermit,
+    ) -> impl Future<Output = ()> + Send + use<L> {
+        let at = Instant::now();
+        let deadline = at + self.http.first_request();
+        let (app, http, tls, stop) = (self.app.clone(), self.http.clone(), self.tls.clone(), self.stop.subscribe());
+        // Large futures are boxed, so that a silent connection costs only its socket and a small task.
+        async move {
+            let _permit = permit;
+            let Some(Ok(first)) = until(deadline, stop.clone(), L::first_byte(&socket)).await else { return };
+            let local = L::local_addr_of(&socket);
+            let Some(tls) = tls else {
+                let arrival = Arrival { at, from, local, is_trusted: false };
+                return Box::pin(http.serve(app, socket, arrival, stop)).await;
+            };
+            match until(deadline, stop.clone(), Box::pin(tls.accept(socket, first))).await {
+                Some(Ok(Some((socket, is_trusted)))) => {
+                    let arrival = Arrival { at, from, local, is_trusted };
+                    Box::pin(http.serve(app, socket, arrival, stop)).await;
+                }
+                Some(Err(error)) => debug!(%error, "TLS handshake failed"),
+                Some(Ok(None)) | None => {}
+            }
+        }
+    }
+
+    /// Shuts all connections down gracefully, and waits for that.
+    pub async fn finish(self) {
+        // It fails if there are no connections.
+        let _ = self.stop.send(());
+        self.stop.closed().await;
+    }
+}
+
+/// The result of the first steps of a connection. `None` if the deadline passes or the server stops first.
+async fn until<T>(deadline: Instant, mut stop: watch::Receiver<()>, first_steps: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        biased;
+        done = first_steps => Some(done),
+        _ = stop.changed() => None,
+        () = time::sleep_until(deadline) => {
+            debug!("connection closed: first request timed out");
+            None
+        }
+    }
+}
+
+/// Limits how often a warning is logged.
+#[derive(Default)]
+struct Rarely(Option<Instant>);
+
+impl Rarely {
+    fn is_time(&mut self) -> bool {
+        let now = Instant::now();
+        let is_time = self.0.is_none_or(|last| now - last >= WARN_EVERY);
+        if is_time {
+            self.0 = Some(now);
+        }
+        is_time
+    }
+}
+
+/// A TCP listener.
+pub struct Tcp {
+    listener: TcpListener,
+    back_off: Duration,
+    warned: Rarely,
+}
+
+impl Tcp {
+    /// Binds an address.
+    pub async fn bind(address: SocketAddr) -> io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
+        Ok(Self { listener, back_off: BACK_OFF, warned: Rarely::default() })
+    }
+}
+
+impl Listener for Tcp {
+    type Io = TcpStream;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (TcpStream, SocketAddr) {
+        loop {
+            let accepted = self.listener.accept().await.and_then(|(socket, address)| {
+                tune(&socket)?;
+                Ok((socket, address))
+            });
+            match accepted {
+                Ok(accepted) => {
+                    self.back_off = BACK_OFF;
+                    return accepted;
+                }
+                Err(error) if concerns_one_connection(&error) => {
+                    debug!(%error, "connection lost before it was accepted")
+                }
+                Err(error) => {
+                    if self.warned.is_time() {
+                        warn!(%error, "cannot accept connections");
+                    }
+                    time::sleep(self.back_off).await;
+                    self.back_off = (2 * self.back_off).min(MAX_BACK_OFF);
+                }
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+}
+
+impl Network for Tcp {
+    fn local_addr_of(socket: &TcpStream) -> Option<SocketAddr> {
+        socket.local_addr().ok()
+    }
+
+    async fn first_byte(socket: &TcpStream) -> io::Result<Option<u8>> {
+        let mut first = [0];
+        match socket.peek(&mut first).await? {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            _ => Ok(Some(first[0])),
+        }
+    }
+}
+
+/// Sends small messages at once, and detects dead clients.
+fn tune(socket: &TcpStream) -> io::Result<()> {
+    socket.set_nodelay(true)?;
+    let socket = SockRef::from(socket);
+    // HTTP/1.1 has no PING: keepalive probes detect silent clients, the user timeout those that do not acknowledge data.
+    let keepalive = TcpKeepalive::new().with_time(Duration::from_secs(15)).with_interval(Duration::from_secs(5));
+    socket.set_tcp_keepalive(&keepalive.with_retries(3))?;
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(Duration::from_secs(20)))?;
+    Ok(())
+}
+
+fn concerns_one_connection(error: &io::Error) -> bool {
+    // `InvalidInput` is returned when setting options on a closed socket.
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, InvalidInput, NotConnected};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | NotConnected | InvalidInput)
+}

@@ -1,0 +1,272 @@
+//! The activity of a connection: whether it has sent a request, which are open, and how many the client has reset.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use axum::{BoxError, body::Body};
+use bytes::Bytes;
+use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
+use parking_lot::Mutex;
+use signalbox_core::{Rate, TokenBucket};
+use tokio::{sync::Notify, time::Instant};
+
+/// The activity of a connection.
+pub(super) struct Activity {
+    state: Mutex<State>,
+    reset_limit_reached: Notify,
+}
+
+struct State {
+    /// A whole request has arrived.
+    has_begun: bool,
+    /// Requests without a complete response.
+    open: usize,
+    /// When the last response was completed.
+    idle_since: Instant,
+    limits: Option<Limits>,
+}
+
+/// The rates that a client must keep. A trusted client has none.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rates {
+    /// Streams that it opens. More wait.
+    pub(super) calls: Rate,
+    /// Streams that it resets before their response is complete.
+    pub(super) resets: Rate,
+}
+
+struct Limits {
+    rates: Rates,
+    calls: TokenBucket,
+    resets: TokenBucket,
+}
+
+impl Activity {
+    /// The activity of a new connection.
+    pub(super) fn new(rates: Option<Rates>) -> Self {
+        let now = Instant::now();
+        let full = TokenBucket::full(now.into_std());
+        let limits = rates.map(|rates| Limits { rates, calls: full.clone(), resets: full });
+        let state = State { has_begun: false, open: 0, idle_since: now, limits };
+        Self { state: Mutex::new(state), reset_limit_reached: Notify::new() }
+    }
+
+    /// Opens a stream for a request. Returns how long the request must wait.
+    pub(super) fn open(self: &Arc<Self>) -> (Stream, Duration) {
+        let now = Instant::now().into_std();
+        let mut state = self.state.lock();
+        state.open += 1;
+        let wait = state.limits.as_mut().map_or(Duration::ZERO, |l| l.calls.take_on_credit(now, l.rates.calls));
+        (Stream { activity: self.clone(), is_answered: false }, wait)
+    }
+
+    /// Whether a whole request has arrived yet.
+    pub(super) fn has_begun(&self) -> bool {
+        self.state.lock().has_begun
+    }
+
+    /// When the connection will have been idle for that long, as far as is known now.
+    pub(super) fn due(&self, now: Instant, idle: Duration) -> Instant {
+        let state = self.state.lock();
+        if state.open > 0 { now + idle } else { state.idle_since + idle }
+    }
+
+    /// Completes when the client has reset too many streams.
+    pub(super) async fn reset_limit_reached(&self) {
+        self.reset_limit_reached.notified().await;
+    }
+
+    fn begin(&self) {
+        self.state.lock().has_begun = true;
+    }
+
+    fn close(&self, is_answered: bool) {
+        let now = Instant::now();
+        let mut state = self.state.lock();
+        state.open -= 1;
+        state.idle_since = now;
+        if is_answered {
+            state.has_begun = true;
+        } else if let Some(limits) = &mut state.limits
+            && limits.resets.take(now.into_std(), limits.rates.resets).is_err()
+        {
+            self.reset_limit_reached.notify_one();
+        }
+    }
+}
+
+/// An open stream. Dropping it before the response is complete counts as a reset by the client.
+pub(super) struct Stream {
+    activity: Arc<Activity>,
+    is_answered: bool,
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.activity.close(self.is_answered);
+    }
+}
+
+/// The body of a request, which records when it has arrived.
+pub(super) struct RequestBody {
+    body: Incoming,
+    /// `None` once it has arrived.
+    activity: Option<Arc<Activity>>,
+}
+
+impl RequestBody {
+    /// `counts_at_once`: the request counts as arrived before its body has.
+    pub(super) fn new(body: Incoming, counts_at_once: bool, activity: Arc<Activity>) -> Self {
+        let mut this = Self { body, activity: Some(activity) };
+        if counts_at_once || this.body.is_end_stream() {
+            this.arrived();
+        }
+        this
+    }
+
+    fn arrived(&mut self) {
+        if let Some(activity) = self.activity.take() {
+            activity.begin();
+        }
+    }
+}
+
+impl HttpBody for RequestBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        if frame.is_none() || self.body.is_end_stream() {
+            self.arrived();
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// The body of a response, which records when it is complete.
+pub(super) struct ResponseBody {
+    body: Body,
+    stream: Stream,
+}
+
+impl ResponseBody {
+    pub(super) fn new(body: Body, mut stream: Stream) -> Self {
+        stream.is_answered = body.is_end_stream();
+        Self { body, stream }
+    }
+}
+
+impl HttpBody for ResponseBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        let is_last = match &frame {
+            None | Some(Err(_)) => true,
+            Some(Ok(frame)) => frame.is_trailers() || self.body.is_end_stream(),
+        };
+        self.stream.is_answered |= is_last;
+        Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn activity(rates: Option<Rates>) -> Arc<Activity> {
+        Arc::new(Activity::new(rates))
+    }
+
+    fn rates(calls: (u32, u32), resets: (u32, u32)) -> Option<Rates> {
+        let [calls, resets] = [calls, resets].map(|(per_second, burst)| Rate::per_second(per_second, burst));
+        Some(Rates { calls, resets })
+    }
+
+    async fn reached_reset_limit(activity: &Activity) -> bool {
+        tokio::time::timeout(Duration::ZERO, activity.reset_limit_reached()).await.is_ok()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn resets_are_limited_by_burst_and_rate() {
+        let activity = activity(rates((1000, 1000), (20, 40)));
+        for _ in 0..40 {
+            drop(activity.open());
+        }
+        assert!(!reached_reset_limit(&activity).await);
+        tokio::time::advance(Duration::from_millis(500)).await;
+        for _ in 0..10 {
+            drop(activity.open());
+        }
+        assert!(!reached_reset_limit(&activity).await);
+        drop(activity.open());
+        assert!(reached_reset_limit(&activity).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn answered_streams_do_not_count_and_trusted_clients_have_no_limit() {
+        for (rates, is_answered) in [(rates((1000, 1000), (1, 1)), true), (None, false)] {
+            let activity = activity(rates);
+            for _ in 0..1000 {
+                let (mut stream, wait) = activity.open();
+                stream.is_answered = is_answered;
+                assert!(wait.is_zero());
+            }
+            assert!(!reached_reset_limit(&activity).await);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn streams_beyond_the_rate_wait() {
+        let activity = activity(rates((100, 10), (0, 1000)));
+        let opened = |count: u32| (0..count).map(|_| activity.open().1).collect::<Vec<_>>();
+        assert!(opened(10).iter().all(Duration::is_zero));
+        assert_eq!(opened(3), [10, 20, 30].map(Duration::from_millis));
+        tokio::time::advance(Duration::from_millis(30)).await;
+        assert_eq!(opened(1), [Duration::from_millis(10)]);
+        // Never more at once than the burst.
+        tokio::time::advance(Duration::from_secs(60)).await;
+        assert!(opened(10).iter().all(Duration::is_zero));
+        assert_eq!(opened(1), [Duration::from_millis(10)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn idle_time_begins_after_the_last_stream() {
+        let idle = Duration::from_secs(60);
+        let activity = activity(None);
+        let start = Instant::now();
+        assert_eq!(activity.due(start, idle), start + idle);
+        let (one, two) = (activity.open(), activity.open());
+        tokio::time::advance(Duration::from_secs(100)).await;
+        assert!(activity.due(Instant::now(), idle) > Instant::now());
+        drop(one);
+        tokio::time::advance(Duration::from_secs(100)).await;
+        assert!(activity.due(Instant::now(), idle) > Instant::now());
+        drop(two);
+        let end = Instant::now();
+        tokio::time::advance(Duration::from_secs(59)).await;
+        assert_eq!(activity.due(Instant::now(), idle), end + idle);
+    }
+}
