@@ -18,6 +18,11 @@ fail() {
     exit 1
 }
 
+# Prints the comment at the head of the running script.
+usage() {
+    sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"
+}
+
 # need COMMAND HINT: fails with HINT if COMMAND is not installed.
 need() {
     command -v "$1" >/dev/null 2>&1 || fail "$1 not found. $2"
@@ -26,12 +31,12 @@ need() {
 # Fails unless the compilers for the server and the web client are installed.
 need_build_tools() {
     need cargo "Install Rust from https://rustup.rs and open a new terminal."
-    need cc "Install a C linker: 'apt-get install build-essential' on Debian or Ubuntu, 'xcode-select --install' on macOS."
+    need cc "Install a C linker, with 'apt-get install build-essential' (Debian) or 'xcode-select --install' (macOS)."
     need node "Install Node.js 20 or newer from https://nodejs.org."
     need npm "Install Node.js with npm from https://nodejs.org."
     local major
     major=$(node -p 'process.versions.node.split(".")[0]')
-    [ "$major" -ge 20 ] || fail "Node.js $(node --version) is too old. Install version 20 or newer from https://nodejs.org."
+    [ "$major" -ge 20 ] || fail "Node.js $(node --version) is too old. Install 20 or newer from https://nodejs.org."
 }
 
 # Installs the npm packages of clients/web, unless they match the lock file already.

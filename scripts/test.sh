@@ -70,8 +70,8 @@ install_packages() {
     local missing=()
     local tool
     # tool:package
-    for tool in chromium:chromium firefox-esr:firefox-esr turnserver:coturn nginx:nginx-light caddy:caddy openssl:openssl \
-        shellcheck:shellcheck pip:python3-pip curl:curl; do
+    for tool in chromium:chromium firefox-esr:firefox-esr turnserver:coturn nginx:nginx-light caddy:caddy \
+        openssl:openssl shellcheck:shellcheck pip:python3-pip curl:curl; do
         command -v "${tool%%:*}" >/dev/null 2>&1 || missing+=("${tool##*:}")
     done
     [ ${#missing[@]} -gt 0 ] || return 0
@@ -101,7 +101,8 @@ install_python_jwt() {
     version=$(sed -n 's/^pyjwt==\([0-9.]*\).*/\1/p' scripts/requirements.txt)
     export PYTHON_JWT=$CACHE/pyjwt-$version
     [ -d "$PYTHON_JWT" ] && return
-    pip_install "$PYTHON_JWT" <scripts/requirements.txt || { rm -rf "$PYTHON_JWT" && skip "pip could not install PyJWT"; }
+    pip_install "$PYTHON_JWT" <scripts/requirements.txt ||
+        { rm -rf "$PYTHON_JWT" && skip "pip could not install PyJWT"; }
 }
 
 # Sets BORE to a real tunnel server, unless it names one already.
