@@ -146,7 +146,8 @@
 //
 // The actions are those of `Action`:
 //
-// - resume: open a stream with `resume`. A client without a session repeats its `join`.
+// - resume: open a stream with `resume`, then send the numbered messages above `resumed`'s `ack` again. A client
+//   without a session repeats its `join`.
 // - rejoin: open a new session with `join`, then renegotiate every peer connection.
 // - stop: do not reconnect automatically. Report the reason to the application.
 //
