@@ -8,9 +8,12 @@
 #   --seed FIRST    the first seed (default 1)
 #   FLAG...         passed to signalbox-proof; target/release/signalbox-proof --help lists the flags
 #
-# Exit status: 0 the guarantee held, 1 it was violated, 2 a run was void (too few signals, or faults without effect),
-# 3 a run broke down, or its server exited unexpectedly. target/proof keeps the report and the history of a run that does
-# not pass.
+# target/proof keeps the report and the history of a run that does not pass. Exit status:
+#
+#   0    the guarantee held
+#   1    the guarantee was violated
+#   2    a run was void: too few signals, or faults without effect
+#   3    a run broke down, or its server exited unexpectedly
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
