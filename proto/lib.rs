@@ -1,7 +1,7 @@
-//! The Signalbox contract: messages and stubs generated from `signalbox/v1/*.proto`, and what both sides share beside
-//! them. The `.proto` files are the reference manual; start with `signal.proto`.
+//! The Signalbox contract: messages and stubs generated from `signalbox/v1/*.proto`, and the error reasons that server
+//! and clients share. The `.proto` files are the reference manual; start with `signal.proto`.
 
-/// Generated from `signalbox/v1/signal.proto` and `rooms.proto`.
+/// Messages and stubs, generated from `signalbox/v1/signal.proto` and `rooms.proto`.
 #[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
 pub mod v1 {
     include!(concat!(env!("OUT_DIR"), "/signalbox.v1.rs"));
@@ -10,10 +10,10 @@ pub mod v1 {
 /// The encoded `FileDescriptorSet` of the contract, for server reflection.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/signalbox_descriptor.bin"));
 
-/// `ErrorInfo.domain` of every error.
+/// Value of `ErrorInfo.domain` in every error.
 pub const ERROR_DOMAIN: &str = "signalbox";
 
-/// `ErrorInfo.reason` and `GoAway.reason` values; signal.proto has the table of codes.
+/// Values of `ErrorInfo.reason` and `GoAway.reason`; signal.proto maps them to gRPC codes and client actions.
 pub mod reason {
     #![allow(missing_docs)]
     pub const ALREADY_JOINED: &str = "ALREADY_JOINED";
@@ -47,7 +47,7 @@ pub mod reason {
     pub const TOO_MANY_WATCHES: &str = "TOO_MANY_WATCHES";
 }
 
-/// `Undelivered.reason` values.
+/// Values of `Undelivered.reason`.
 pub mod undelivered {
     #![allow(missing_docs)]
     pub const FORBIDDEN: &str = "FORBIDDEN";

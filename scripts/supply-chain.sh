@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Holds what this project is made of against deny.toml: licenses, sources, versions that must not be older; and against
-# the advisories that are known (RustSec, npm). Exit status: 0 all of it held, 1 something did not.
+# Checks the dependencies: licenses, sources and minimum versions against deny.toml, and advisories (RustSec, npm).
 #
-#   scripts/supply-chain.sh                         says aloud what could not be asked
-#   scripts/supply-chain.sh --require-advisories    what could not be asked is an error, as in the weekly workflow
+#   scripts/supply-chain.sh                         an unreachable advisory database is reported as "not run"
+#   scripts/supply-chain.sh --require-advisories    an unreachable advisory database is an error
 #
-# "skipped" in the tests is for what the machine lacks, and never happens in CI. "not run" is for the two databases of
-# advisories, which are on the internet: a machine that reaches package registries only can install everything and still
-# not ask them. So that is no error here, but it is one in .github/workflows/supply-chain.yml, which can ask.
+# Exit status: 0 all checks passed, 1 a check failed.
+#
+# The advisory databases are on the internet. A machine with access to package registries only can run all other tests,
+# so "not run" is no error there. The weekly workflow (.github/workflows/supply-chain.yml) requires the databases.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -16,8 +16,9 @@ cd "$ROOT"
 required=
 case ${1:-} in
     --require-advisories) required=yes ;;
+    --help) usage && exit ;;
     '') ;;
-    *) fail "unknown flag $1; the head of this script has all of them" ;;
+    *) fail "unknown flag \"$1\": run $0 --help for the flags" ;;
 esac
 
 not_run() {
@@ -26,28 +27,29 @@ not_run() {
 }
 
 need cargo "Install Rust from https://rustup.rs and open a new terminal."
-need npm "It comes with Node.js: https://nodejs.org."
-step "Rust: licenses, sources, oldest versions"
-install_tool cargo-deny || fail "cargo-deny could not be installed"
+need npm "Install Node.js with npm from https://nodejs.org."
+step "Rust: licenses, sources, minimum versions"
+install_tool cargo-deny || fail "installing cargo-deny failed: see the output above"
 deny=("$TOOL" --log-level error --workspace --locked check --hide-inclusion-graph)
-"${deny[@]}" bans licenses sources || fail "deny.toml does not allow that; it says why"
+"${deny[@]}" bans licenses sources ||
+    fail "a dependency violates deny.toml, which gives the reason: see the output above"
 
 step "Rust: advisories"
 if report=$("${deny[@]}" advisories 2>&1); then
     printf '%s\n' "$report"
 elif printf '%s' "$report" | grep -q 'failed to fetch advisory database'; then
-    not_run "the RustSec advisories: github.com cannot be reached from here"
+    not_run "RustSec advisories: github.com is unreachable"
 else
     printf '%s\n' "$report"
-    fail "there are advisories about crates that are used"
+    fail "advisories affect crates in Cargo.lock: update them, or add an exception with its reason to deny.toml"
 fi
 
-step "npm: advisories about what pages are given"
+step "npm: advisories for runtime dependencies"
 if report=$(cd clients/web && npm audit --omit=dev --package-lock-only 2>&1); then
     printf '%s\n' "$report"
 elif printf '%s' "$report" | grep -Eq 'audit endpoint returned an error|ENOTFOUND|ECONNREFUSED|ETIMEDOUT'; then
-    not_run "the npm advisories: the registry that is used here has no audit service"
+    not_run "npm advisories: the configured registry has no audit service"
 else
     printf '%s\n' "$report"
-    fail "there are advisories about npm packages that are used"
+    fail "advisories affect npm packages in clients/web/package-lock.json: update them"
 fi

