@@ -77,7 +77,7 @@ export class Call {
       this.#sessionState('connected');
       this.#banner('Connected again.', 'good');
     });
-    session.on('gone', () => {
+    session.on('rejoined', () => {
       this.#sessionState('connected');
       this.#banner('Connected again, as a new member.', 'good');
       this.#countMembers();

@@ -37,7 +37,7 @@ export interface SessionEvents {
    * the roster is new as a whole (no `memberJoined` or `memberLeft` told it), what was unsettled is `unknown`, and peer
    * connections must be negotiated anew. `Mesh` does that.
    */
-  gone: { readonly previousMemberId: string; readonly previousMembers: ReadonlyMap<string, Member> };
+  rejoined: { readonly previousMemberId: string; readonly previousMembers: ReadonlyMap<string, Member> };
   /**
    * The session is over and does not come back: `LEFT` (by `leave`), `REPLACED`, `REMOVED`, `ROOM_CLOSED`, `FENCED`
    * (continued elsewhere), or the reason why the room did not take this member back.

@@ -41,7 +41,7 @@ export interface MeshEvents {
  *
  * Members whose attribute `media` is `none` only signal, as programs may: they are left alone.
  *
- * Connections outlive the session that made them: when it is `gone` and opened anew, here or at the other end, media
+ * Connections outlive the session that made them: when this member has `rejoined`, or the other one, media
  * and data channels that still flow go on under the new member_ids.
  */
 export class Mesh extends Emitter<MeshEvents> {
@@ -85,7 +85,7 @@ export class Mesh extends Emitter<MeshEvents> {
       session.on('candidate', (event) => this.#peers.get(event.from)?.handleCandidate(event)),
       session.on('iceServers', ({ iceServers }) => this.#configure(iceServers)),
       session.on('resumed', () => this.#recover()),
-      session.on('gone', () => this.#rejoined()),
+      session.on('rejoined', () => this.#rejoined()),
       session.on('ended', () => this.close()),
     ];
   }

@@ -189,7 +189,7 @@ export class Session extends Emitter<SessionEvents> {
    * Goes on at another address of the same server, such as another port of a tunnel. That is tried first: where it cannot
    * be reached the session stays as it is, and this throws. Then the stream is dropped and the session resumes there,
    * with what is under way: as after any lost connection each signal arrives once and in order, or both ends are told
-   * (`gone`, where the resume window is over or the server was started anew). Peer connections do not notice.
+   * (`rejoined`, where the resume window is over or the server was started anew). Peer connections do not notice.
    *
    * A page of another origin may do that only where the server's `--cors-origin` lists it, and the page's own
    * Content-Security-Policy lets it connect there.
@@ -339,7 +339,7 @@ export class Session extends Emitter<SessionEvents> {
       () => this.#inbox.lastSeq,
     );
     this.#connected();
-    if (previous) this.emit('gone', { previousMemberId: previous.memberId, previousMembers });
+    if (previous) this.emit('rejoined', { previousMemberId: previous.memberId, previousMembers });
     else this.#opened(this);
   }
 

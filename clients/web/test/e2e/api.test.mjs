@@ -121,7 +121,7 @@ test('through connections that break all the time: each accepted message once, i
   const received = [];
   for (const session of [ann, ben]) {
     session.on('resumed', () => told.push('resumed'));
-    session.on('gone', () => told.push('gone'));
+    session.on('rejoined', () => told.push('rejoined'));
     session.on('memberLeft', () => told.push('left'));
   }
   ben.on('data', ({ text }) => received.push(text));

@@ -81,7 +81,7 @@ function record(page) {
   return page.evaluateHandle(() => {
     const told = [];
     const { session } = window.signalboxDemo;
-    for (const name of ['suspended', 'resumed', 'gone', 'ended', 'memberJoined', 'memberLeft']) {
+    for (const name of ['suspended', 'resumed', 'rejoined', 'ended', 'memberJoined', 'memberLeft']) {
       session.on(name, () => told.push(name));
     }
     return told;

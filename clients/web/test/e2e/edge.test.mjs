@@ -130,7 +130,7 @@ test('a network that went silent: noticed by itself, and at once when the browse
   const told = await ben.evaluateHandle(() => {
     const told = [];
     const { session } = window.signalboxDemo;
-    for (const name of ['suspended', 'resumed', 'gone', 'ended']) session.on(name, () => told.push(name));
+    for (const name of ['suspended', 'resumed', 'rejoined', 'ended']) session.on(name, () => told.push(name));
     return told;
   });
   // Longer than the server allows a silent client: the heartbeats of both sides keep the session.

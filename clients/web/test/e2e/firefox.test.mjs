@@ -67,7 +67,7 @@ for (const [name, openAnn, openBen] of pairs) {
     await ben.evaluate(() => {
       window.told = [];
       const { session } = window.signalboxDemo;
-      for (const name of ['suspended', 'resumed', 'gone', 'ended']) session.on(name, () => window.told.push(name));
+      for (const name of ['suspended', 'resumed', 'rejoined', 'ended']) session.on(name, () => window.told.push(name));
     });
     const told = () => ben.evaluate(() => window.told);
     const endWatch = await Promise.all([watchVideo(ann), watchVideo(ben)]);

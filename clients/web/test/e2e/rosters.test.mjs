@@ -36,7 +36,7 @@ async function schedule(server, seed) {
   const heard = new Set(observer.members.keys());
   observer.on('memberJoined', (member) => heard.add(member.memberId));
   observer.on('memberLeft', ({ member }) => heard.delete(member.memberId));
-  observer.on('gone', () => {
+  observer.on('rejoined', () => {
     heard.clear();
     for (const id of observer.members.keys()) heard.add(id);
   });

@@ -56,7 +56,7 @@ test('a session is renewed before its token expires', { skip }, async (t) => {
   const ann = await join('room', { url, token });
   t.after(() => ann.leave());
   const events = [];
-  for (const name of ['gone', 'suspended', 'ended']) ann.on(name, () => events.push(name));
+  for (const name of ['rejoined', 'suspended', 'ended']) ann.on(name, () => events.push(name));
   ann.on('memberLeft', ({ member, reason }) => events.push(`${member.identity} ${reason}`));
   // When this one's token runs out, so would ann's first.
   const last = await join('room', { url, token: mint('room', 'last', 9) });

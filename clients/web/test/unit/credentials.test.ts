@@ -98,16 +98,16 @@ test('a session that ended with its token is opened anew with another', async (s
   await pass(0);
   server.stream.say(welcome('me'));
   const session = await joining;
-  let gone = '';
-  session.on('gone', ({ previousMemberId }) => {
-    gone = previousMemberId;
+  let previous = '';
+  session.on('rejoined', ({ previousMemberId }) => {
+    previous = previousMemberId;
   });
   server.stream.say({ body: { case: 'goAway', value: { reason: 'TOKEN_EXPIRED', action: Action.REJOIN } } });
   await pass(500);
   assert.equal(server.streams.length, 2);
   server.stream.say(welcome('me-again'));
   await pass(0);
-  assert.equal(gone, 'me');
+  assert.equal(previous, 'me');
   assert.deepEqual(server.authorizations.slice(-1), [`Bearer ${given[1]}`]);
 });
 

@@ -40,7 +40,7 @@ function test(name: string, body: (scene: Scene) => Promise<void>): void {
       const told: string[] = [];
       session.on('suspended', () => told.push('suspended'));
       session.on('resumed', () => told.push('resumed'));
-      session.on('gone', ({ previousMemberId }) => told.push(`gone ${previousMemberId}`));
+      session.on('rejoined', ({ previousMemberId }) => told.push(`rejoined ${previousMemberId}`));
       session.on('ended', ({ reason }) => told.push(`ended ${reason}`));
       session.on('data', ({ text }) => told.push(`data ${text}`));
       await pass();
@@ -154,7 +154,7 @@ test('a server that does not know the session any more: joins anew there', async
   await pass();
   await session.moveTo(THERE);
   await pass(100);
-  assert.deepEqual(told, ['suspended', 'gone me']);
+  assert.deepEqual(told, ['suspended', 'rejoined me']);
   assert.deepEqual(await lost, { status: 'unknown' });
   there.answer = accept;
   assert.deepEqual(await session.sendData({ text: 'y' }), { status: 'accepted' });
@@ -172,7 +172,7 @@ test('after the resume window, too', async ({ session, here, there, told }) => {
   await session.moveTo(THERE);
   await pass(50);
   assert.equal(there.stream.request.open.case, 'join');
-  assert.deepEqual(told, ['suspended', 'gone me']);
+  assert.deepEqual(told, ['suspended', 'rejoined me']);
 });
 
 test('where it cannot be reached the session stays as it is', async ({ session, here, there, told, over }) => {

@@ -38,7 +38,7 @@ function record(session: Session): string[] {
     session.on(name, (event) => told.push(`${name} ${what(event)}`.trim()));
   tell('suspended', ({ error }) => error?.reason ?? '');
   tell('resumed', () => '');
-  tell('gone', ({ previousMemberId }) => previousMemberId);
+  tell('rejoined', ({ previousMemberId }) => previousMemberId);
   tell('ended', ({ reason }) => reason);
   tell('memberJoined', ({ memberId }) => memberId);
   tell('memberUpdated', ({ memberId, state }) => `${memberId} ${state}`);
@@ -325,7 +325,7 @@ test('a stream that breaks at once is not hammered', async (server) => {
   assert.ok(server.streams.length <= 7, `${server.streams.length} streams in 10 s`);
 });
 
-test('SESSION_GONE: joins anew, tells gone, and what was unsettled is unknown', async (server) => {
+test('SESSION_GONE: joins anew, tells rejoined, and what was unsettled is unknown', async (server) => {
   const session = await joined(server, ['bob']);
   const told = record(session);
   server.stream.say(data(12, 'x'));
@@ -342,7 +342,7 @@ test('SESSION_GONE: joins anew, tells gone, and what was unsettled is unknown', 
   assert.deepEqual(await outcome, { status: 'unknown' });
   assert.equal(session.me.memberId, 'me-again');
   assert.deepEqual([...session.members.keys()], ['bob', 'zoe']);
-  assert.deepEqual(told, ['data bob x', 'suspended', 'gone me']);
+  assert.deepEqual(told, ['data bob x', 'suspended', 'rejoined me']);
   const { open } = server.stream.request;
   assert.ok(open.case === 'join' && open.value.displayName === 'New name');
   server.answer = accept;
@@ -408,7 +408,7 @@ test('go_away: resume after the time it names, rejoin, stop', async (server) => 
   assert.equal(session.state, 'ended');
   assert.equal(server.streams.length, 4);
   const resumes = ['suspended', 'resumed', 'suspended', 'resumed'];
-  assert.deepEqual(told, [...resumes, 'suspended', 'gone me', 'suspended', 'ended REMOVED']);
+  assert.deepEqual(told, [...resumes, 'suspended', 'rejoined me', 'suspended', 'ended REMOVED']);
   const outcome: Outcome = await session.sendData({ text: 'x' });
   assert.ok(outcome.status === 'undelivered' && outcome.failures[0].reason === 'ENDED');
 });
@@ -424,7 +424,7 @@ test('a Send that finds the session gone joins anew', async (server) => {
   assert.deepEqual(await outcome, { status: 'unknown' });
   server.stream.say(welcome('me-again'));
   await pass(0);
-  assert.deepEqual(told, ['suspended SESSION_GONE', 'gone me']);
+  assert.deepEqual(told, ['suspended SESSION_GONE', 'rejoined me']);
 });
 
 test('leave says what is pending first, then goodbye', async (server) => {
