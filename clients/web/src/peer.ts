@@ -3,7 +3,7 @@ import type { CandidateEvent, DescriptionEvent } from './events.js';
 import type { Member } from './model.js';
 import { Negotiation } from './negotiation.js';
 import type { Outcome } from './outbox.js';
-import { type Path, selectedPath } from './path.js';
+import { type Path, selectedCandidatePair } from './selectedCandidatePair.js';
 
 /** How long the side that does not start waits before it does, in milliseconds. */
 const POLITE_DELAY_MS = 3_000;
@@ -289,7 +289,7 @@ export class Peer {
     if (connectionState !== 'connected' && connectionState !== 'failed') return;
     if (connectionState === 'failed') void this.recover();
     const elapsedMs = Date.now() - this.#startedAt;
-    this.#path = connectionState === 'connected' ? await selectedPath(connection) : undefined;
+    this.#path = connectionState === 'connected' ? await selectedCandidatePair(connection) : undefined;
     if (connection !== this.#connection || connection.connectionState !== connectionState) return;
     this.#host.settled(this, elapsedMs);
     this.#host.changed(this);

@@ -11,8 +11,8 @@ import * as model from './model.js';
 import type { JoinOptions, Report, SessionState } from './options.js';
 import type { Outcome, Utterance } from './outbox.js';
 import { sendBeacon, watchPage } from './page.js';
-import { nextStep } from './policy.js';
-import { reach } from './reach.js';
+import { probe } from './probe.js';
+import { nextStep } from './reconnectPolicy.js';
 import { Sender } from './sender.js';
 import { readStream } from './stream.js';
 
@@ -203,7 +203,7 @@ export class Session extends Emitter<SessionEvents> {
     this.#goal = goal;
     if (goal === this.#url) return;
     const client = this.#clientAt(goal);
-    await reach(client, this.#token, this.#credentials.headers());
+    await probe(client, this.#token, this.#credentials.headers());
     if (this.#isEnded() || this.#leaving) throw SignalError.ended();
     if (this.#goal !== goal) throw SignalError.aborted();
     // Another call for the same may have been faster.

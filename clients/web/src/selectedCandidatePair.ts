@@ -19,12 +19,12 @@ interface CandidateStats extends RTCStats {
 }
 
 /** The selected candidate pair of a connection, once there is one. */
-export async function selectedPath(connection: RTCPeerConnection): Promise<Path | undefined> {
-  return readPath(await connection.getStats());
+export async function selectedCandidatePair(connection: RTCPeerConnection): Promise<Path | undefined> {
+  return readSelectedCandidatePair(await connection.getStats());
 }
 
 /** @internal The same, of a report. */
-export function readPath(report: ReadonlyMap<string, unknown>): Path | undefined {
+export function readSelectedCandidatePair(report: ReadonlyMap<string, unknown>): Path | undefined {
   const stats = [...report.values()] as RTCStats[];
   const transport = stats.find((stat): stat is RTCTransportStats => stat.type === 'transport');
   const pairs = stats.filter((stat): stat is PairStats => stat.type === 'candidate-pair');

@@ -4,7 +4,7 @@ import { create } from '@bufbuild/protobuf';
 import { Code, ConnectError } from '@connectrpc/connect';
 import { SignalError } from '../../src/errors.js';
 import { Action, GoAwaySchema } from '../../src/gen/signalbox/v1/signal_pb.js';
-import { nextStep } from '../../src/policy.js';
+import { nextStep } from '../../src/reconnectPolicy.js';
 import { serverError } from './server.js';
 
 const error = (code: Code, reason: string) => SignalError.from(serverError(code, reason));

@@ -13,7 +13,7 @@ const ATTEMPTS = 3;
  * does not know the session, say because it was started anew, answers, too. Throws a SignalError if nobody does, or
  * somebody who does not want this member.
  */
-export async function reach(
+export async function probe(
   client: Client<typeof Signal>,
   sessionToken: string,
   headers: Record<string, string>,
