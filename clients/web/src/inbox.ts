@@ -3,20 +3,26 @@ import type * as pb from './gen/signalbox/v1/signal_pb.js';
 import { type Member, toCandidate, toIceServers, toLeaveReason, toMember } from './model.js';
 import { Roster } from './roster.js';
 
-/** How many messages are held back for an application that does not listen yet. */
+/** With more than this many entries held, the application evidently registers no handlers. */
 const MAX_HELD = 1_024;
 
+/** A message or event that waits for `release`. */
+interface Held {
+  readonly deliver: () => void;
+  /** Whether it is void after a resume, which sends it again, or after a rejoin. */
+  readonly belongsToStream: boolean;
+}
+
 /**
- * Turns what the server says into events, each once: what a resume replays is known by its number. Keeps the roster.
- * Holds everything back until `release`, so that an application has time to register its handlers; should more than
- * 1,024 messages gather, nobody is going to listen and they are let go.
+ * Turns server messages into events, deduplicates them by sequence number and keeps the roster. Holds everything until
+ * `release`, so that an application can register its handlers.
  */
 export class Inbox {
   readonly #emit: <Name extends keyof SessionEvents>(name: Name, event: SessionEvents[Name]) => void;
   readonly #roster = new Roster();
   #lastSeq = 0n;
   #replayLeft = 0n;
-  #held: pb.ServerMessage[] | undefined = [];
+  #held: Held[] | undefined = [];
 
   constructor(emit: <Name extends keyof SessionEvents>(name: Name, event: SessionEvents[Name]) => void) {
     this.#emit = emit;
@@ -32,40 +38,54 @@ export class Inbox {
     return this.#roster.members;
   }
 
-  /** A new session begins at `seq`. Returns the members of the old one. */
+  /** Starts a new session at `seq`. Returns the members of the previous one. */
   welcome(seq: bigint, members: readonly pb.Member[]): ReadonlyMap<string, Member> {
     const previous = this.#roster.members;
+    this.#dropStreamEntries();
     this.#roster.reset(members.map(toMember));
-    this.#restart(0n);
+    this.#replayLeft = 0n;
     this.#lastSeq = seq;
     return previous;
   }
 
-  /** The session goes on after `lastSeq`; what was held back comes again. */
+  /** Applies the snapshot of a resume; the replay from `lastSeq` follows. */
   resumed(resumed: pb.Resumed): void {
-    this.#restart(resumed.replayed);
-    const snapshot = resumed.members.map(toMember);
-    this.#roster.markStale(snapshot);
-    for (const member of snapshot) this.#put(member);
-    this.#sweepAfterReplay();
+    this.#dropStreamEntries();
+    this.#deliver(() => this.#applySnapshot(resumed), true);
   }
 
   /** Takes any message but the first and the last of a stream. */
   accept(message: pb.ServerMessage): void {
-    if (!this.#held) this.#process(message);
-    else if (this.#held.push(message) > MAX_HELD) this.release();
+    this.#deliver(() => this.#process(message), true);
   }
 
-  /** The application listens. */
+  /** Emits an event of the session itself, in order with those of the messages. */
+  notify<Name extends keyof SessionEvents>(name: Name, event: SessionEvents[Name]): void {
+    this.#deliver(() => this.#emit(name, event), false);
+  }
+
+  /** Delivers what is held, and from now on everything at once. */
   release(): void {
     const held = this.#held ?? [];
     this.#held = undefined;
-    for (const message of held) this.#process(message);
+    for (const { deliver } of held) deliver();
   }
 
-  #restart(replayed: bigint): void {
+  #deliver(deliver: () => void, belongsToStream: boolean): void {
+    if (!this.#held) deliver();
+    else if (this.#held.push({ deliver, belongsToStream }) > MAX_HELD) this.release();
+  }
+
+  #dropStreamEntries(): void {
+    this.#held = this.#held?.filter(({ belongsToStream }) => !belongsToStream);
+  }
+
+  #applySnapshot({ members, replayed }: pb.Resumed): void {
     this.#replayLeft = replayed;
-    if (this.#held) this.#held = [];
+    const snapshot = members.map(toMember);
+    this.#roster.markStale(snapshot);
+    for (const member of snapshot) this.#put(member);
+    this.#sweepAfterReplay();
   }
 
   #process(message: pb.ServerMessage): void {

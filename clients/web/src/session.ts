@@ -254,7 +254,7 @@ export class Session extends Emitter<SessionEvents> {
         lostAt = now;
         if (now - this.#openedAt > STABLE_MS) this.#attempt = 0;
         this.#state = 'suspended';
-        this.emit('suspended', { error });
+        this.#inbox.notify('suspended', { error });
         if (this.#isEnded()) break;
       }
       const refused = TOKEN_REFUSED.has(this.#goAway?.reason ?? error?.reason ?? '') && this.#credentials.refused();
@@ -339,15 +339,15 @@ export class Session extends Emitter<SessionEvents> {
       () => this.#inbox.lastSeq,
     );
     this.#connected();
-    if (previous) this.emit('rejoined', { previousMemberId: previous.memberId, previousMembers });
+    if (previous) this.#inbox.notify('rejoined', { previousMemberId: previous.memberId, previousMembers });
     else this.#opened(this);
   }
 
   #resumed(resumed: pb.Resumed): void {
     this.#ice = model.toIceServers(resumed.iceServers, resumed.iceExpiresAt);
     this.#connected();
-    this.emit('resumed', { replayed: Number(resumed.replayed) });
-    this.emit('iceServers', this.#ice);
+    this.#inbox.notify('resumed', { replayed: Number(resumed.replayed) });
+    this.#inbox.notify('iceServers', this.#ice);
     this.#inbox.resumed(resumed);
   }
 
@@ -385,7 +385,7 @@ export class Session extends Emitter<SessionEvents> {
     this.#link.abort();
     this.#nudge.abort();
     this.#forget();
-    this.emit('ended', { reason, error });
+    this.#inbox.notify('ended', { reason, error });
   }
 }
 

@@ -115,6 +115,47 @@ test('nothing is told before somebody listens, and nothing is missed', async (se
   assert.deepEqual(told, ['data bob early', 'data bob late']);
 });
 
+test('events of a resume are held until the application registers a handler', async (server) => {
+  const session = await joined(server, ['bob']);
+  server.stream.say(data(11, 'early'));
+  server.stream.fail();
+  await pass(100);
+  server.stream.say(resumed(['bob', 'zoe'], 2));
+  server.stream.say(data(11, 'early'));
+  server.stream.say({ ...data(12, 'hi'), from: 'zoe' });
+  await pass(0);
+  const told = record(session);
+  await pass(0);
+  assert.deepEqual(told, ['suspended', 'resumed', 'memberJoined zoe', 'data bob early', 'data zoe hi']);
+});
+
+test('rejoined is held, and events of the previous session are dropped', async (server) => {
+  const session = await joined(server, ['bob']);
+  server.stream.say(data(11, 'void'));
+  server.opening = (stream) => {
+    if (stream.request.open.case === 'resume') stream.fail(serverError(Code.NotFound, 'SESSION_GONE'));
+    else stream.say(welcome('me-again', ['zoe'], 3n));
+  };
+  server.stream.fail();
+  await pass(100);
+  server.stream.say({ ...data(4, 'hi'), from: 'zoe' });
+  await pass(0);
+  const told = record(session);
+  await pass(0);
+  assert.deepEqual(told, ['suspended', 'rejoined me', 'data zoe hi']);
+});
+
+test('ended is held and follows the events before it', async (server) => {
+  const session = await joined(server, ['bob']);
+  server.stream.say(data(11, 'last'));
+  server.stream.say(goAway('REMOVED', Action.STOP));
+  await pass(100);
+  assert.equal(session.state, 'ended');
+  const told = record(session);
+  await pass(0);
+  assert.deepEqual(told, ['data bob last', 'suspended', 'ended REMOVED']);
+});
+
 test('what comes again is not told again', async (server) => {
   const session = await joined(server);
   const told = record(session);
