@@ -89,11 +89,17 @@ export class Inbox {
   }
 
   #process(message: pb.ServerMessage): void {
-    if (message.seq !== 0n) {
-      if (message.seq <= this.#lastSeq) return;
-      this.#lastSeq = message.seq;
+    const { seq } = message;
+    if (seq === 0n || seq > this.#lastSeq) {
+      if (seq !== 0n) this.#lastSeq = seq;
+      this.#dispatch(message);
     }
-    const { from, negotiation, body } = message;
+    if (seq === 0n || this.#replayLeft === 0n) return;
+    this.#replayLeft -= 1n;
+    this.#sweepAfterReplay();
+  }
+
+  #dispatch({ from, negotiation, body }: pb.ServerMessage): void {
     switch (body.case) {
       case 'memberJoined':
       case 'memberUpdated':
@@ -120,10 +126,6 @@ export class Inbox {
       default:
         // Heartbeats and acknowledgements have done their work by arriving; what is not known yet is passed over.
         break;
-    }
-    if (message.seq !== 0n && this.#replayLeft > 0n) {
-      this.#replayLeft -= 1n;
-      this.#sweepAfterReplay();
     }
   }
 

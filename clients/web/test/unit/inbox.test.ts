@@ -58,3 +58,13 @@ test('second resume replaces the held snapshot of the first', () => {
   inbox.release();
   assert.deepEqual(events, ['memberJoined eve', 'data a']);
 });
+
+test('replay ends after as many entries as announced, including those delivered before', () => {
+  const { inbox, events } = welcomed(['bob', 'eve']);
+  inbox.accept(data(11, 'a'));
+  // The client has requested a replay after 10 by now.
+  inbox.release();
+  inbox.resumed(snapshot([{ memberId: 'bob' }], 1));
+  inbox.accept(data(11, 'a'));
+  assert.deepEqual(events, ['data a', 'memberLeft eve']);
+});
