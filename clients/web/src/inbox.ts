@@ -55,7 +55,7 @@ export class Inbox {
   }
 
   /** Takes any message but the first and the last of a stream. */
-  accept(message: pb.ServerMessage): void {
+  receive(message: pb.ServerMessage): void {
     this.#deliver(() => this.#process(message), true);
   }
 
@@ -84,7 +84,7 @@ export class Inbox {
     this.#replayLeft = replayed;
     const snapshot = members.map(toMember);
     this.#roster.markStale(snapshot);
-    for (const member of snapshot) this.#put(member);
+    for (const member of snapshot) this.#putMember(member);
     this.#sweepAfterReplay();
   }
 
@@ -103,7 +103,7 @@ export class Inbox {
     switch (body.case) {
       case 'memberJoined':
       case 'memberUpdated':
-        if (body.value.member) this.#put(toMember(body.value.member));
+        if (body.value.member) this.#putMember(toMember(body.value.member));
         break;
       case 'memberLeft': {
         const member = this.#roster.remove(body.value.memberId);
@@ -129,7 +129,7 @@ export class Inbox {
     }
   }
 
-  #put(member: Member): void {
+  #putMember(member: Member): void {
     const change = this.#roster.put(member);
     if (change === 'joined') this.#emit('memberJoined', member);
     if (change === 'updated') this.#emit('memberUpdated', member);

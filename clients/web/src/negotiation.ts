@@ -1,5 +1,5 @@
 /** What to do with a candidate. */
-export type CandidateFate = 'apply' | 'queue' | 'drop';
+export type CandidateAction = 'apply' | 'queue' | 'drop';
 
 /**
  * The numbers that tie offer, answer and candidates of one negotiation together, for one pair of members.
@@ -37,7 +37,7 @@ export class Negotiation {
 
   /** A remote offer was applied, and is being answered; an offer of ours is thereby withdrawn. */
   acceptOffer(number: bigint): void {
-    this.#saw(number);
+    this.#observe(number);
     this.#remote = number;
     this.#local = number;
     this.#offered = undefined;
@@ -45,12 +45,12 @@ export class Negotiation {
 
   /** A remote offer collided and this side does not give way: its candidates are of no use either. */
   ignoreOffer(number: bigint): void {
-    this.#saw(number);
+    this.#observe(number);
     this.#ignored = number;
   }
 
   /** Whether this is the answer to the offer that waits for one. 0 = the other side does not use numbers. */
-  isAwaited(number: bigint): boolean {
+  isExpectedAnswer(number: bigint): boolean {
     return this.#offered !== undefined && (number === this.#offered || number === 0n);
   }
 
@@ -62,13 +62,13 @@ export class Negotiation {
 
   /** Whether a candidate belongs to the remote description in force, to one that is yet to come, or to none. Says
    * nothing about whether there is a remote description at all. */
-  fateOf(number: bigint): CandidateFate {
+  classifyCandidate(number: bigint): CandidateAction {
     if (number === 0n || number === this.#remote) return 'apply';
     if (number === this.#ignored) return 'drop';
     return number > this.#remote ? 'queue' : 'drop';
   }
 
-  #saw(number: bigint): void {
+  #observe(number: bigint): void {
     if (number > this.#highest) this.#highest = number;
   }
 }

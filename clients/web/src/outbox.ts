@@ -26,7 +26,10 @@ export type Outcome =
   | { readonly status: 'unknown' };
 
 /** What to say: a ClientMessage without its number. */
-export type Utterance = Omit<MessageInitShape<typeof ClientMessageSchema>, 'seq' | 'ack' | '$typeName' | '$unknown'>;
+export type OutgoingMessage = Omit<
+  MessageInitShape<typeof ClientMessageSchema>,
+  'seq' | 'ack' | '$typeName' | '$unknown'
+>;
 
 interface Pending {
   readonly message: ClientMessage;
@@ -41,7 +44,7 @@ const MAX_PENDING_BYTES = 8 * 1024 * 1024;
 /** The contract's limit, less one for the acknowledgement that goes along. */
 const MAX_BATCH = 1_023;
 /** What a message costs in a SendRequest beside its own bytes. */
-const OVERHEAD = 8;
+const MESSAGE_OVERHEAD = 8;
 
 /**
  * Numbers what is said, keeps it until its outcome is known and forms batches of it. Knows nothing of networks: a
@@ -53,7 +56,7 @@ export class Outbox {
   #pendingBytes = 0;
   #lastSeq = 0n;
   // Up to this number messages go alone, to find the one that the server objects to.
-  #carefulUntil = 0n;
+  #isolateUntil = 0n;
 
   constructor(limits: Pick<Limits, 'maxMessageBytes' | 'maxUnacked'>) {
     this.#limits = limits;
@@ -64,9 +67,9 @@ export class Outbox {
     return this.#pending.length;
   }
 
-  /** Takes a message. The promise never rejects, and is settled by `settle`, `refuse` or `abandon`. */
-  push(utterance: Utterance): Promise<Outcome> {
-    const message = create(ClientMessageSchema, { ...utterance, seq: this.#lastSeq + 1n });
+  /** Takes a message. The promise never rejects, and is settled by `settle`, `reject` or `abandon`. */
+  push(outgoing: OutgoingMessage): Promise<Outcome> {
+    const message = create(ClientMessageSchema, { ...outgoing, seq: this.#lastSeq + 1n });
     const bytes = toBinary(ClientMessageSchema, message).length;
     if (bytes > this.#limits.maxMessageBytes) return Promise.resolve(undelivered(message.to, 'TOO_LARGE'));
     if (this.#pending.length >= MAX_PENDING || this.#pendingBytes + bytes > MAX_PENDING_BYTES) {
@@ -79,14 +82,14 @@ export class Outbox {
 
   /** The longest start of what is pending that one request may hold. */
   batch(): ClientMessage[] {
-    const careful = (this.#pending[0]?.message.seq ?? 0n) <= this.#carefulUntil;
-    const most = careful ? 1 : Math.min(MAX_BATCH, this.#limits.maxUnacked);
+    const isolate = (this.#pending[0]?.message.seq ?? 0n) <= this.#isolateUntil;
+    const maxMessages = isolate ? 1 : Math.min(MAX_BATCH, this.#limits.maxUnacked);
     // One message's worth stays free: for the acknowledgement, and because "at most" and "less than" are easily mixed.
-    let room = 3 * this.#limits.maxMessageBytes;
+    let bytesLeft = 3 * this.#limits.maxMessageBytes;
     const messages: ClientMessage[] = [];
     for (const { message, bytes } of this.#pending) {
-      room -= bytes + OVERHEAD;
-      if (messages.length >= most || (room < 0 && messages.length > 0)) break;
+      bytesLeft -= bytes + MESSAGE_OVERHEAD;
+      if (messages.length >= maxMessages || (bytesLeft < 0 && messages.length > 0)) break;
       messages.push(message);
     }
     return messages;
@@ -109,12 +112,12 @@ export class Outbox {
    * The server refused a whole batch for a fault in one of its messages. Several: they go one by one now. One: it is
    * undelivered, and a heartbeat takes its number, because numbers must not have gaps.
    */
-  refuse(batch: readonly ClientMessage[], reason: string): void {
+  reject(batch: readonly ClientMessage[], reason: string): void {
     const head = this.#pending[0];
     const last = batch.at(-1);
     if (!head || !last) return;
     if (batch.length > 1) {
-      this.#carefulUntil = last.seq;
+      this.#isolateUntil = last.seq;
       return;
     }
     if (head.message.seq !== last.seq) return;

@@ -6,9 +6,9 @@ export interface PageHandlers {
   /** The network came back or changed: whatever connection there was is not to be trusted. */
   networkChanged(): void;
   /** The page is in front again: connections may have died unseen. */
-  shown(): void;
+  becameVisible(): void;
   /** The page goes away for good. */
-  closing(): void;
+  unloading(): void;
 }
 
 /** Listens to the page, where there is one. Returns a function that stops. */
@@ -19,10 +19,10 @@ export function watchPage(handlers: PageHandlers): () => void {
   window.addEventListener('online', () => handlers.networkChanged(), options);
   // A page from the back-forward cache has lost its stream even though nothing told it.
   window.addEventListener('pageshow', (event) => event.persisted && handlers.networkChanged(), options);
-  window.addEventListener('pagehide', (event) => event.persisted || handlers.closing(), options);
+  window.addEventListener('pagehide', (event) => event.persisted || handlers.unloading(), options);
   document.addEventListener(
     'visibilitychange',
-    () => document.visibilityState === 'visible' && handlers.shown(),
+    () => document.visibilityState === 'visible' && handlers.becameVisible(),
     options,
   );
   // Wi-Fi to mobile without an offline in between; Chromium only.
@@ -44,7 +44,7 @@ export function watchPage(handlers: PageHandlers): () => void {
  * Says leave in a way that outlives the page: a gRPC-Web request by hand (one length-prefixed message), because the
  * browser lets only a plain fetch with `keepalive` finish after the page has gone.
  */
-export function sendBeacon(url: string, sessionToken: string, headers: Record<string, string>): void {
+export function sendLeaveKeepalive(url: string, sessionToken: string, headers: Record<string, string>): void {
   const messages = [{ body: { case: 'leave' as const, value: { reason: 'page closed' } } }];
   const message = toBinary(SendRequestSchema, create(SendRequestSchema, { sessionToken, messages }));
   const frame = new Uint8Array(5 + message.length);

@@ -12,9 +12,9 @@ const OFFER_TIMEOUT_MS = 10_000;
 /** Candidates that may wait for their description; the oldest give way. */
 const MAX_EARLY_CANDIDATES = 256;
 /** How often a signal that the server could not deliver is said again. */
-const MAX_REPEATS = 10;
+const MAX_SEND_ATTEMPTS = 10;
 /** How much may wait in a data channel, in bytes. */
-const MAX_BUFFERED = 1024 * 1024;
+const MAX_BUFFERED_BYTES = 1024 * 1024;
 
 /** `connecting`: not yet. `disconnected`: was connected, and may come back by itself. `failed`: being restarted. */
 export type PeerState = 'connecting' | 'connected' | 'disconnected' | 'failed' | 'closed';
@@ -22,18 +22,18 @@ export type PeerState = 'connecting' | 'connected' | 'disconnected' | 'failed' |
 /** What a peer needs of the mesh. */
 export interface PeerHost {
   /** Makes an RTCPeerConnection with the newest configuration, and adds the local tracks. */
-  connect(): RTCPeerConnection;
+  createConnection(): RTCPeerConnection;
   /** Whether this member joined after that one, and so gives way. */
   isPolite(member: Member): boolean;
   sendOffer(to: string, sdp: string, negotiation: bigint): Promise<Outcome>;
   sendAnswer(to: string, sdp: string, negotiation: bigint): Promise<Outcome>;
   sendCandidate(to: string, candidate: RTCIceCandidateInit, negotiation: bigint): Promise<Outcome>;
   /** State, path, stream or member changed. */
-  changed(peer: Peer): void;
+  onChange(peer: Peer): void;
   /** Connected or failed, with what is known about it. */
-  settled(peer: Peer, elapsedMs: number): void;
-  received(peer: Peer, data: string | ArrayBuffer): void;
-  warn(peer: Peer, error: unknown): void;
+  onConnectionResult(peer: Peer, elapsedMs: number): void;
+  onMessage(peer: Peer, data: string | ArrayBuffer): void;
+  onWarning(peer: Peer, error: unknown): void;
 }
 
 /**
@@ -54,12 +54,12 @@ export class Peer {
   #makingOffer = false;
   // The newcomer's side makes no offer before it has had one, or has waited long enough.
   #mayOffer: boolean;
-  #early: CandidateEvent[] = [];
+  #earlyCandidates: CandidateEvent[] = [];
   // What comes in is handled one after the other; see handleOffer.
-  #work: Promise<void> = Promise.resolve();
-  #saidEnd = 0n;
-  // In DTLS, once it is settled; see #keepRole.
-  #role: 'active' | 'passive' | undefined;
+  #queue: Promise<void> = Promise.resolve();
+  #endOfCandidatesSentFor = 0n;
+  // In DTLS, once it is settled; see #pinDtlsRole.
+  #dtlsRole: 'active' | 'passive' | undefined;
   #recovering = false;
 
   /** @internal Peers are made by the mesh. */
@@ -67,8 +67,8 @@ export class Peer {
     this.#member = member;
     this.#host = host;
     this.#mayOffer = !host.isPolite(member);
-    this.#open();
-    if (!this.#mayOffer) void this.#offerIfNobodyDoes();
+    this.#openConnection();
+    if (!this.#mayOffer) void this.#offerAfterTimeout();
   }
 
   /** Who is at the other end; its member_id changes when its session had to be opened anew. */
@@ -98,7 +98,7 @@ export class Peer {
 
   /** Sends over the data channel. False when it is not open, or more than 1 MiB waits in it. */
   send(data: string | ArrayBuffer): boolean {
-    if (this.#channel.readyState !== 'open' || this.#channel.bufferedAmount > MAX_BUFFERED) return false;
+    if (this.#channel.readyState !== 'open' || this.#channel.bufferedAmount > MAX_BUFFERED_BYTES) return false;
     this.#channel.send(data as string);
     return true;
   }
@@ -113,52 +113,54 @@ export class Peer {
         this.#negotiation.ignoreOffer(offer.negotiation);
         return;
       }
-      if (this.#isOfAnother(offer.sdp)) this.#open();
+      if (this.#isFromAnotherConnection(offer.sdp)) this.#openConnection();
       const connection = this.#connection;
       this.#mayOffer = true;
       await connection.setRemoteDescription({ type: 'offer', sdp: offer.sdp });
       this.#negotiation.acceptOffer(offer.negotiation);
       await connection.setLocalDescription();
       if (connection !== this.#connection) return;
-      const sdp = this.#keepRole(connection.localDescription?.sdp ?? '');
-      this.#role ??= setup(sdp) === 'passive' ? 'passive' : 'active';
-      this.#say(offer.negotiation, () => this.#host.sendAnswer(this.#member.memberId, sdp, offer.negotiation));
-      await this.#applyEarly();
+      const sdp = this.#pinDtlsRole(connection.localDescription?.sdp ?? '');
+      this.#dtlsRole ??= dtlsSetup(sdp) === 'passive' ? 'passive' : 'active';
+      this.#sendWithRetry(offer.negotiation, () =>
+        this.#host.sendAnswer(this.#member.memberId, sdp, offer.negotiation),
+      );
+      await this.#applyEarlyCandidates();
     });
   }
 
   /** @internal The other side answers. */
   handleAnswer(answer: DescriptionEvent): void {
     this.#enqueue(async () => {
-      if (!this.#negotiation.isAwaited(answer.negotiation)) return;
+      if (!this.#negotiation.isExpectedAnswer(answer.negotiation)) return;
       if (this.#connection.signalingState !== 'have-local-offer') return;
-      if (this.#isOfAnother(answer.sdp)) {
+      if (this.#isFromAnotherConnection(answer.sdp)) {
         // The other side has begun anew, while this offer was made for what was before.
-        this.#open();
+        this.#openConnection();
         return;
       }
       await this.#connection.setRemoteDescription({ type: 'answer', sdp: answer.sdp });
-      this.#role ??= setup(answer.sdp) === 'passive' ? 'active' : 'passive';
+      this.#dtlsRole ??= dtlsSetup(answer.sdp) === 'passive' ? 'active' : 'passive';
       this.#negotiation.acceptAnswer();
-      await this.#applyEarly();
+      await this.#applyEarlyCandidates();
     });
   }
 
   /** @internal A candidate of the other side. */
   handleCandidate(event: CandidateEvent): void {
     this.#enqueue(async () => {
-      const fate = this.#negotiation.fateOf(event.negotiation);
-      if (fate === 'drop') return;
-      if (fate === 'apply' && this.#connection.remoteDescription) return this.#apply(event.candidate);
-      this.#early.push(event);
-      if (this.#early.length > MAX_EARLY_CANDIDATES) this.#early.shift();
+      const action = this.#negotiation.classifyCandidate(event.negotiation);
+      if (action === 'drop') return;
+      if (action === 'apply' && this.#connection.remoteDescription) return this.#addCandidate(event.candidate);
+      this.#earlyCandidates.push(event);
+      if (this.#earlyCandidates.length > MAX_EARLY_CANDIDATES) this.#earlyCandidates.shift();
     });
   }
 
   /** @internal The member changed, or continues under a new member_id. */
   update(member: Member): void {
     this.#member = member;
-    this.#host.changed(this);
+    this.#host.onChange(this);
   }
 
   /** @internal The member's connection goes on under new member_ids: repairs what was under way, if anything was. */
@@ -176,17 +178,17 @@ export class Peer {
     if (this.#host.isPolite(this.#member)) await sleep(POLITE_DELAY_MS, this.#closed.signal);
     this.#recovering = false;
     if (connection !== this.#connection || this.#state === 'closed') return;
-    const waiting = connection.signalingState === 'have-local-offer';
-    if (connection.connectionState === 'connected' && !waiting) return;
+    const hasPendingOffer = connection.signalingState === 'have-local-offer';
+    if (connection.connectionState === 'connected' && !hasPendingOffer) return;
     this.#startedAt = Date.now();
     this.#mayOffer = true;
     connection.restartIce();
     // An offer whose answer never came would block the new one.
-    if (waiting) await connection.setLocalDescription({ type: 'rollback' }).catch(() => {});
+    if (hasPendingOffer) await connection.setLocalDescription({ type: 'rollback' }).catch(() => {});
   }
 
   /** @internal Fresh ICE servers. */
-  configure(iceServers: RTCIceServer[]): void {
+  setIceServers(iceServers: RTCIceServer[]): void {
     this.#connection.setConfiguration({ ...this.#connection.getConfiguration(), iceServers });
   }
 
@@ -197,13 +199,13 @@ export class Peer {
     this.#setState('closed');
   }
 
-  #open(): void {
+  #openConnection(): void {
     const before = this.#connection as RTCPeerConnection | undefined;
     this.#makingOffer = false;
-    this.#role = undefined;
+    this.#dtlsRole = undefined;
     this.#path = undefined;
     this.#startedAt = Date.now();
-    const connection = this.#host.connect();
+    const connection = this.#host.createConnection();
     this.#connection = connection;
     this.#stream = new MediaStream();
     // Negotiated by both sides with the same id, so that it needs no event and no roles.
@@ -211,15 +213,15 @@ export class Peer {
     channel.binaryType = 'arraybuffer';
     this.#channel = channel;
     const current = () => connection === this.#connection && this.#state !== 'closed';
-    channel.onopen = () => current() && this.#host.changed(this);
-    channel.onmessage = ({ data }) => current() && this.#host.received(this, data);
+    channel.onopen = () => current() && this.#host.onChange(this);
+    channel.onmessage = ({ data }) => current() && this.#host.onMessage(this, data);
     connection.onnegotiationneeded = () => current() && this.#mayOffer && void this.#offer();
-    connection.onicecandidate = ({ candidate }) => current() && this.#sayCandidate(candidate);
-    connection.onconnectionstatechange = () => current() && void this.#follow();
+    connection.onicecandidate = ({ candidate }) => current() && this.#sendCandidate(candidate);
+    connection.onconnectionstatechange = () => current() && void this.#handleConnectionState();
     connection.ontrack = ({ track }) => {
       if (!current()) return;
       this.#stream.addTrack(track);
-      this.#host.changed(this);
+      this.#host.onChange(this);
     };
     before?.close();
     this.#setState('connecting');
@@ -232,16 +234,16 @@ export class Peer {
       this.#makingOffer = true;
       await connection.setLocalDescription();
       if (connection !== this.#connection || connection.localDescription?.type !== 'offer') return;
-      const sdp = this.#keepRole(connection.localDescription.sdp);
-      this.#say(number, () => this.#host.sendOffer(this.#member.memberId, sdp, number));
+      const sdp = this.#pinDtlsRole(connection.localDescription.sdp);
+      this.#sendWithRetry(number, () => this.#host.sendOffer(this.#member.memberId, sdp, number));
     } catch (error) {
-      if (this.#state !== 'closed') this.#host.warn(this, error);
+      if (this.#state !== 'closed') this.#host.onWarning(this, error);
     } finally {
       if (connection === this.#connection) this.#makingOffer = false;
     }
   }
 
-  async #offerIfNobodyDoes(): Promise<void> {
+  async #offerAfterTimeout(): Promise<void> {
     await sleep(OFFER_TIMEOUT_MS, this.#closed.signal);
     this.#enqueue(async () => {
       if (this.#mayOffer) return;
@@ -254,33 +256,34 @@ export class Peer {
    * Says in a description which side begins DTLS, once that is settled. Browsers leave it open in later offers, too, and
    * Firefox then answers with `active` whatever it was before, which Chromium refuses to apply.
    */
-  #keepRole(sdp: string): string {
-    return this.#role ? sdp.replace(/^a=setup:\w+/gm, `a=setup:${this.#role}`) : sdp;
+  #pinDtlsRole(sdp: string): string {
+    return this.#dtlsRole ? sdp.replace(/^a=setup:\w+/gm, `a=setup:${this.#dtlsRole}`) : sdp;
   }
 
-  #sayCandidate(candidate: RTCIceCandidate | null): void {
+  #sendCandidate(candidate: RTCIceCandidate | null): void {
     const number = this.#negotiation.local;
     // The end of candidates: an empty one in Firefox, for each m-line, and null in every browser.
-    if (!candidate && this.#saidEnd === number) return;
-    if (!candidate?.candidate) this.#saidEnd = number;
+    if (!candidate && this.#endOfCandidatesSentFor === number) return;
+    if (!candidate?.candidate) this.#endOfCandidatesSentFor = number;
     const init = candidate?.toJSON() ?? { candidate: '' };
-    this.#say(number, () => this.#host.sendCandidate(this.#member.memberId, init, number));
+    this.#sendWithRetry(number, () => this.#host.sendCandidate(this.#member.memberId, init, number));
   }
 
   /** Says something, again if the server could not take it just then, until it has been overtaken. */
-  async #say(number: bigint, send: () => Promise<Outcome>): Promise<void> {
-    for (let repeat = 0; repeat < MAX_REPEATS; repeat += 1) {
+  async #sendWithRetry(number: bigint, send: () => Promise<Outcome>): Promise<void> {
+    for (let attempt = 0; attempt < MAX_SEND_ATTEMPTS; attempt += 1) {
       const outcome = await send();
       if (outcome.status !== 'undelivered') return;
       const { reason, retryAfterMs } = outcome.failures[0];
-      if (reason === 'TOO_LARGE') this.#host.warn(this, new Error('a session description or candidate is too large'));
+      if (reason === 'TOO_LARGE')
+        this.#host.onWarning(this, new Error('a session description or candidate is too large'));
       if (reason !== 'RATE_LIMITED' && reason !== 'MAILBOX_FULL' && reason !== 'OUTBOX_FULL') return;
-      await sleep(retryAfterMs ?? 1_000 * (repeat + 1), this.#closed.signal);
+      await sleep(retryAfterMs ?? 1_000 * (attempt + 1), this.#closed.signal);
       if (this.#state === 'closed' || this.#negotiation.local !== number) return;
     }
   }
 
-  async #follow(): Promise<void> {
+  async #handleConnectionState(): Promise<void> {
     const connection = this.#connection;
     const { connectionState } = connection;
     if (connectionState === 'closed') return;
@@ -291,47 +294,47 @@ export class Peer {
     const elapsedMs = Date.now() - this.#startedAt;
     this.#path = connectionState === 'connected' ? await selectedCandidatePair(connection) : undefined;
     if (connection !== this.#connection || connection.connectionState !== connectionState) return;
-    this.#host.settled(this, elapsedMs);
-    this.#host.changed(this);
+    this.#host.onConnectionResult(this, elapsedMs);
+    this.#host.onChange(this);
   }
 
   #setState(state: PeerState): void {
     if (this.#state === 'closed') return;
     this.#state = state;
-    this.#host.changed(this);
+    this.#host.onChange(this);
   }
 
   #enqueue(work: () => Promise<void>): void {
-    this.#work = this.#work
+    this.#queue = this.#queue
       .then(() => (this.#state === 'closed' ? undefined : work()))
       .catch((error) => {
-        if (this.#state !== 'closed') this.#host.warn(this, error);
+        if (this.#state !== 'closed') this.#host.onWarning(this, error);
       });
   }
 
-  async #applyEarly(): Promise<void> {
-    const early = this.#early;
-    this.#early = [];
+  async #applyEarlyCandidates(): Promise<void> {
+    const early = this.#earlyCandidates;
+    this.#earlyCandidates = [];
     for (const event of early) {
-      const fate = this.#negotiation.fateOf(event.negotiation);
-      if (fate === 'apply') await this.#apply(event.candidate);
-      if (fate === 'queue') this.#early.push(event);
+      const action = this.#negotiation.classifyCandidate(event.negotiation);
+      if (action === 'apply') await this.#addCandidate(event.candidate);
+      if (action === 'queue') this.#earlyCandidates.push(event);
     }
   }
 
-  async #apply(candidate: RTCIceCandidateInit): Promise<void> {
-    await this.#connection.addIceCandidate(candidate).catch((error) => this.#host.warn(this, error));
+  async #addCandidate(candidate: RTCIceCandidateInit): Promise<void> {
+    await this.#connection.addIceCandidate(candidate).catch((error) => this.#host.onWarning(this, error));
   }
 
   /** Whether a description comes from another RTCPeerConnection than the one that this is connected to. */
-  #isOfAnother(sdp: string): boolean {
+  #isFromAnotherConnection(sdp: string): boolean {
     const known = this.#connection.remoteDescription?.sdp;
     return known !== undefined && fingerprint(known) !== fingerprint(sdp);
   }
 }
 
 /** Which side of DTLS a description is, or leaves open. */
-function setup(sdp: string): string | undefined {
+function dtlsSetup(sdp: string): string | undefined {
   return /^a=setup:(\w+)/m.exec(sdp)?.[1];
 }
 

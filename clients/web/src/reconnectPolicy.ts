@@ -9,7 +9,7 @@ export type Step =
   | { readonly to: 'end'; readonly reason: string };
 
 /** Reasons that end this session, while a new one is welcome. */
-const REJOIN = new Set(['SESSION_GONE', 'SLOW_CONSUMER', 'SEQ_GAP']);
+const REJOIN_REASONS = new Set(['SESSION_GONE', 'SLOW_CONSUMER', 'SEQ_GAP']);
 
 /** Decides by the server's go_away where there was one, otherwise by the error; `undefined` = the stream just ended. */
 export function nextStep(error: SignalError | undefined, goAway: GoAway | undefined, resuming: boolean): Step {
@@ -18,7 +18,7 @@ export function nextStep(error: SignalError | undefined, goAway: GoAway | undefi
   if (goAway?.action === Action.REJOIN) return { to: 'rejoin', waitMs: waitMs ?? 0 };
   if (goAway?.action === Action.RESUME) return { to: 'resume', waitMs };
   const reason = error?.reason ?? '';
-  if (REJOIN.has(reason)) return { to: 'rejoin', waitMs: waitMs ?? 0 };
+  if (REJOIN_REASONS.has(reason)) return { to: 'rejoin', waitMs: waitMs ?? 0 };
   // Whatever a broken network or something in between says, it does not speak for the session.
   const fromServer = error && reason !== '' && reason !== 'PROXY' && !error.retryable && error.code !== Code.Internal;
   if (!fromServer) return { to: 'resume', waitMs };

@@ -27,7 +27,7 @@ export class Roster {
     this.#members.set(member.memberId, member);
     this.#stale.delete(member.memberId);
     if (!known) return 'joined';
-    return same(known, member) ? 'unchanged' : 'updated';
+    return isEqual(known, member) ? 'unchanged' : 'updated';
   }
 
   /** Removes one, and returns it if it was there. */
@@ -50,7 +50,7 @@ export class Roster {
   }
 }
 
-function same(a: Member, b: Member): boolean {
+function isEqual(a: Member, b: Member): boolean {
   const keys = Object.keys(a.attributes);
   return (
     a.displayName === b.displayName &&

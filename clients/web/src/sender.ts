@@ -5,7 +5,7 @@ import type { Credentials } from './credentials.js';
 import { SignalError } from './errors.js';
 import { ClientMessageSchema, type Signal } from './gen/signalbox/v1/signal_pb.js';
 import type { Limits } from './model.js';
-import { Outbox, type Outcome, type Utterance } from './outbox.js';
+import { Outbox, type Outcome, type OutgoingMessage } from './outbox.js';
 
 /** How long the server may take to answer a Send, in milliseconds. */
 const SEND_TIMEOUT_MS = 10_000;
@@ -21,34 +21,34 @@ export class Sender {
   readonly #token: string;
   readonly #credentials: Credentials;
   readonly #limits: Limits;
-  readonly #received: () => bigint;
+  readonly #lastSeq: () => bigint;
   readonly #outbox: Outbox;
   #wake: () => void = () => {};
   #lastSendAt = Date.now();
   #lastAck: bigint;
   #unacked = 0;
-  #tokenToShow = false;
+  #tokenPending = false;
 
-  /** `client`: where the server is now. `received`: the highest ServerMessage.seq that was processed. */
+  /** `client`: where the server is now. `lastSeq`: the highest ServerMessage.seq that was processed. */
   constructor(
     client: () => Client<typeof Signal>,
     token: string,
     credentials: Credentials,
     limits: Limits,
-    received: () => bigint,
+    lastSeq: () => bigint,
   ) {
     this.#client = client;
     this.#token = token;
     this.#credentials = credentials;
     this.#limits = limits;
-    this.#received = received;
-    this.#lastAck = received();
+    this.#lastSeq = lastSeq;
+    this.#lastAck = lastSeq();
     this.#outbox = new Outbox(limits);
   }
 
   /** Takes something to say; it goes out now, or when `run` runs again. */
-  say(utterance: Utterance): Promise<Outcome> {
-    const outcome = this.#outbox.push(utterance);
+  send(message: OutgoingMessage): Promise<Outcome> {
+    const outcome = this.#outbox.push(message);
     // `run` goes on in a later turn, so that what the caller says in the same breath goes along.
     this.#wake();
     return outcome;
@@ -58,14 +58,14 @@ export class Sender {
    * To be called for every message received. Beside counting, this keeps heartbeats going in background tabs, whose
    * timers browsers throttle to one a minute while network events still come in time.
    */
-  noteReceived(): void {
+  messageReceived(): void {
     this.#unacked += 1;
     if (this.#heartbeatDue()) this.#wake();
   }
 
   /** There is a newer token: the server sees it with the next Send, which is now. */
-  showToken(): void {
-    this.#tokenToShow = true;
+  sendToken(): void {
+    this.#tokenPending = true;
     this.#wake();
   }
 
@@ -83,15 +83,15 @@ export class Sender {
     while (!signal.aborted) {
       const batch = this.#outbox.batch();
       if (batch.length === 0 && !this.#heartbeatDue()) {
-        await this.#nothingToSay(signal);
+        await this.#idle(signal);
         continue;
       }
-      const ack = this.#received();
+      const ack = this.#lastSeq();
       const body = batch.length === 0 ? { case: 'heartbeat' as const, value: {} } : { case: undefined };
       const first = batch.length === 0 || ack > this.#lastAck ? [create(ClientMessageSchema, { ack, body })] : [];
       this.#lastSendAt = Date.now();
       this.#unacked = 0;
-      this.#tokenToShow = false;
+      this.#tokenPending = false;
       try {
         const response = await this.#client().send(
           { sessionToken: this.#token, messages: [...first, ...batch] },
@@ -104,13 +104,13 @@ export class Sender {
       } catch (cause) {
         if (signal.aborted) return;
         const error = SignalError.from(cause);
-        if (isFaultOfMessage(error) && batch.length > 0) {
-          this.#outbox.refuse(batch, error.reason || 'INVALID_MESSAGE');
-        } else if (isFaultOfSession(error)) {
+        if (isMessageError(error) && batch.length > 0) {
+          this.#outbox.reject(batch, error.reason || 'INVALID_MESSAGE');
+        } else if (isSessionError(error)) {
           throw error;
         } else {
           failures += 1;
-          this.#tokenToShow = true;
+          this.#tokenPending = true;
           await sleep(error.retryAfterMs ?? backoff(failures), signal);
         }
       }
@@ -118,7 +118,7 @@ export class Sender {
   }
 
   /** Says goodbye on its own, without a number, whatever else is pending. Best effort. */
-  async farewell(reason: string, timeoutMs: number): Promise<void> {
+  async sendLeave(reason: string, timeoutMs: number): Promise<void> {
     const messages = [{ body: { case: 'leave' as const, value: { reason } } }];
     const options = { headers: this.#credentials.headers(), timeoutMs };
     await this.#client()
@@ -131,10 +131,10 @@ export class Sender {
   }
 
   #heartbeatDue(): boolean {
-    return this.#tokenToShow || this.#unacked >= ACK_EVERY || this.#idleMs() >= 0.9 * this.#limits.heartbeatMs;
+    return this.#tokenPending || this.#unacked >= ACK_EVERY || this.#idleMs() >= 0.9 * this.#limits.heartbeatMs;
   }
 
-  async #nothingToSay(signal: AbortSignal): Promise<void> {
+  async #idle(signal: AbortSignal): Promise<void> {
     const woken = new AbortController();
     const wake = () => woken.abort();
     this.#wake = wake;
@@ -145,11 +145,11 @@ export class Sender {
   }
 }
 
-function isFaultOfMessage(error: SignalError): boolean {
+function isMessageError(error: SignalError): boolean {
   return error.reason !== 'PROXY' && (error.code === Code.InvalidArgument || error.code === Code.OutOfRange);
 }
 
-function isFaultOfSession(error: SignalError): boolean {
+function isSessionError(error: SignalError): boolean {
   const codes = [Code.NotFound, Code.Aborted, Code.FailedPrecondition, Code.Unauthenticated, Code.PermissionDenied];
   return error.reason !== 'PROXY' && error.reason !== '' && codes.includes(error.code);
 }

@@ -9,8 +9,8 @@ import * as pb from './gen/signalbox/v1/signal_pb.js';
 import { Inbox } from './inbox.js';
 import * as model from './model.js';
 import type { JoinOptions, Report, SessionState } from './options.js';
-import type { Outcome, Utterance } from './outbox.js';
-import { sendBeacon, watchPage } from './page.js';
+import type { Outcome, OutgoingMessage } from './outbox.js';
+import { sendLeaveKeepalive, watchPage } from './page.js';
 import { probe } from './probe.js';
 import { nextStep } from './reconnectPolicy.js';
 import { Sender } from './sender.js';
@@ -27,7 +27,7 @@ const STABLE_MS = 5_000;
 /** How long `leave` waits for the server. */
 const LEAVE_TIMEOUT_MS = 2_000;
 /** Reasons for which another token may help. */
-const TOKEN_REFUSED = new Set(['TOKEN_INVALID', 'TOKEN_EXPIRED']);
+const TOKEN_REJECTED = new Set(['TOKEN_INVALID', 'TOKEN_EXPIRED']);
 
 /**
  * Enters a room. Resolves when the server has welcomed this member; from then on the session keeps itself alive.
@@ -43,11 +43,11 @@ export function join(room: string, options: JoinOptions = {}): Promise<Session> 
 
 /** One member's stay in a room, kept through reconnects. Made by `join`. */
 export class Session extends Emitter<SessionEvents> {
-  readonly #clientAt: (url: string) => Client<typeof pb.Signal>;
+  readonly #createClient: (url: string) => Client<typeof pb.Signal>;
   #url: string;
   #client: Client<typeof pb.Signal>;
   // The newest address that was to be moved to.
-  #goal: string;
+  #targetUrl: string;
   readonly #credentials: Credentials;
   readonly #join: {
     room: string;
@@ -57,7 +57,7 @@ export class Session extends Emitter<SessionEvents> {
     passcode: string;
   };
   readonly #inbox = new Inbox((name, event) => this.emit(name, event));
-  readonly #unwatch: () => void;
+  readonly #stopWatchingPage: () => void;
   #state: SessionState = 'joining';
   #token = '';
   #me: model.Member | undefined;
@@ -66,41 +66,41 @@ export class Session extends Emitter<SessionEvents> {
   #ice: model.IceServerList = { iceServers: [], expiresAt: undefined };
   #sender: Sender | undefined;
   // One stream and the sends that go with it, and the waiting after it.
-  #link = new AbortController();
-  #nudge = new AbortController();
+  #streamAbort = new AbortController();
+  #backoffAbort = new AbortController();
   #goAway: pb.GoAway | undefined;
   // Why a Send ended the stream.
-  #fault: SignalError | undefined;
+  #sendError: SignalError | undefined;
   #attempt = 0;
   #openedAt = 0;
   #receivedAt = 0;
   #leaving = false;
-  readonly #opened: (session: Session) => void;
+  readonly #resolveJoin: (session: Session) => void;
 
   /** @internal Use `join`. */
   constructor(
     room: string,
     options: JoinOptions,
-    opened: (session: Session) => void,
-    failed: (error: SignalError) => void,
+    resolve: (session: Session) => void,
+    reject: (error: SignalError) => void,
   ) {
     super();
     const { url = globalThis.location?.origin ?? '', identity = '', displayName = '', passcode = '' } = options;
     const { transport = (baseUrl: string) => createGrpcWebTransport({ baseUrl }) } = options;
-    this.#clientAt = (url) => createClient(pb.Signal, typeof transport === 'function' ? transport(url) : transport);
-    this.#url = this.#goal = withoutSlash(url);
-    this.#client = this.#clientAt(this.#url);
-    this.#credentials = new Credentials(options.token, () => this.#sender?.showToken());
+    this.#createClient = (url) => createClient(pb.Signal, typeof transport === 'function' ? transport(url) : transport);
+    this.#url = this.#targetUrl = stripTrailingSlashes(url);
+    this.#client = this.#createClient(this.#url);
+    this.#credentials = new Credentials(options.token, () => this.#sender?.sendToken());
     this.#join = { room, identity, displayName, passcode, attributes: { ...options.attributes } };
-    this.#opened = opened;
-    this.#unwatch = watchPage({
+    this.#resolveJoin = resolve;
+    this.#stopWatchingPage = watchPage({
       networkChanged: () => this.#reconnect(),
-      shown: () => {
+      becameVisible: () => {
         if (Date.now() - this.#receivedAt > this.#limits.heartbeatMs + 3_000) this.#reconnect();
       },
-      closing: () => {
+      unloading: () => {
         if (this.#token !== '' && this.#state !== 'ended') {
-          sendBeacon(this.#url, this.#token, this.#credentials.headers());
+          sendLeaveKeepalive(this.#url, this.#token, this.#credentials.headers());
         }
       },
     });
@@ -110,7 +110,7 @@ export class Session extends Emitter<SessionEvents> {
     options.signal?.addEventListener('abort', abort);
     if (options.signal?.aborted) abort();
     this.#run(options.joinTimeoutMs ?? 15_000)
-      .then(failed)
+      .then(reject)
       .finally(() => options.signal?.removeEventListener('abort', abort));
   }
 
@@ -147,23 +147,23 @@ export class Session extends Emitter<SessionEvents> {
 
   /** Says an offer. `negotiation` ties its answer and candidates to it. */
   sendOffer(to: string, sdp: string, negotiation = 0n): Promise<Outcome> {
-    return this.#say({ to, negotiation, body: { case: 'offer', value: { sdp } } });
+    return this.#send({ to, negotiation, body: { case: 'offer', value: { sdp } } });
   }
 
   /** Says an answer, with the negotiation of its offer. */
   sendAnswer(to: string, sdp: string, negotiation = 0n): Promise<Outcome> {
-    return this.#say({ to, negotiation, body: { case: 'answer', value: { sdp } } });
+    return this.#send({ to, negotiation, body: { case: 'answer', value: { sdp } } });
   }
 
   /** Says a candidate, with the negotiation of the description it belongs to. */
   sendCandidate(to: string, candidate: RTCIceCandidateInit, negotiation = 0n): Promise<Outcome> {
-    return this.#say({ to, negotiation, body: { case: 'candidate', value: model.fromCandidate(candidate) } });
+    return this.#send({ to, negotiation, body: { case: 'candidate', value: model.fromCandidate(candidate) } });
   }
 
   /** Sends application data through the server, to one member or (without `to`) to all others. */
   sendData(data: { to?: string; topic?: string; text?: string; payload?: Uint8Array<ArrayBuffer> }): Promise<Outcome> {
     const { to = '', topic = '', text = '', payload = new Uint8Array() } = data;
-    return this.#say({ to, body: { case: 'data', value: { topic, text, payload } } });
+    return this.#send({ to, body: { case: 'data', value: { topic, text, payload } } });
   }
 
   /** Changes what others see of this member; what is not given stays as it is. */
@@ -177,12 +177,12 @@ export class Session extends Emitter<SessionEvents> {
       attributes: attributes ?? {},
       clearAttributes: attributes !== undefined && Object.keys(attributes).length === 0,
     };
-    return this.#say({ body: { case: 'update', value } });
+    return this.#send({ body: { case: 'update', value } });
   }
 
   /** Tells the server's operators what became of a peer connection. */
   report(report: Report): Promise<Outcome> {
-    return this.#say({ body: { case: 'report', value: report } });
+    return this.#send({ body: { case: 'report', value: report } });
   }
 
   /**
@@ -199,16 +199,16 @@ export class Session extends Emitter<SessionEvents> {
    */
   async moveTo(url: string): Promise<void> {
     if (this.#isEnded() || this.#leaving) throw SignalError.ended();
-    const goal = withoutSlash(url);
-    this.#goal = goal;
-    if (goal === this.#url) return;
-    const client = this.#clientAt(goal);
+    const target = stripTrailingSlashes(url);
+    this.#targetUrl = target;
+    if (target === this.#url) return;
+    const client = this.#createClient(target);
     await probe(client, this.#token, this.#credentials.headers());
     if (this.#isEnded() || this.#leaving) throw SignalError.ended();
-    if (this.#goal !== goal) throw SignalError.aborted();
+    if (this.#targetUrl !== target) throw SignalError.aborted();
     // Another call for the same may have been faster.
-    if (goal === this.#url) return;
-    this.#url = goal;
+    if (target === this.#url) return;
+    this.#url = target;
     this.#client = client;
     this.#reconnect();
   }
@@ -218,10 +218,10 @@ export class Session extends Emitter<SessionEvents> {
     if (this.#state === 'ended' || this.#leaving) return;
     this.#leaving = true;
     if (this.#state === 'connected' && this.#sender) {
-      const said = this.#sender.say({ body: { case: 'leave', value: { reason } } });
-      await Promise.race([said, sleep(LEAVE_TIMEOUT_MS)]);
+      const sent = this.#sender.send({ body: { case: 'leave', value: { reason } } });
+      await Promise.race([sent, sleep(LEAVE_TIMEOUT_MS)]);
     } else {
-      await this.#sender?.farewell(reason, LEAVE_TIMEOUT_MS);
+      await this.#sender?.sendLeave(reason, LEAVE_TIMEOUT_MS);
     }
     this.#end('LEFT', undefined);
   }
@@ -235,10 +235,10 @@ export class Session extends Emitter<SessionEvents> {
     return super.on(name, handler);
   }
 
-  #say(utterance: Utterance): Promise<Outcome> {
-    if (this.#sender && this.#state !== 'ended' && !this.#leaving) return this.#sender.say(utterance);
+  #send(message: OutgoingMessage): Promise<Outcome> {
+    if (this.#sender && this.#state !== 'ended' && !this.#leaving) return this.#sender.send(message);
     const reason = this.#state === 'ended' || this.#leaving ? 'ENDED' : 'SESSION_GONE';
-    const failure = { to: utterance.to ?? '', reason, retryAfterMs: undefined };
+    const failure = { to: message.to ?? '', reason, retryAfterMs: undefined };
     return Promise.resolve({ status: 'undelivered', failures: [failure] });
   }
 
@@ -247,7 +247,7 @@ export class Session extends Emitter<SessionEvents> {
     let lostAt = Date.now();
     let error: SignalError | undefined;
     while (this.#state !== 'ended') {
-      error = await this.#stream();
+      error = await this.#runStream();
       if (this.#isEnded() || this.#leaving) break;
       const now = Date.now();
       if (this.#state === 'connected') {
@@ -257,20 +257,21 @@ export class Session extends Emitter<SessionEvents> {
         this.#inbox.notify('suspended', { error });
         if (this.#isEnded()) break;
       }
-      const refused = TOKEN_REFUSED.has(this.#goAway?.reason ?? error?.reason ?? '') && this.#credentials.refused();
+      const tokenReplaced =
+        TOKEN_REJECTED.has(this.#goAway?.reason ?? error?.reason ?? '') && this.#credentials.rejected();
       // With another token, whatever else it was that the old one was refused for may go on.
-      const step = nextStep(refused ? undefined : error, this.#goAway, this.#token !== '');
+      const step = nextStep(tokenReplaced ? undefined : error, this.#goAway, this.#token !== '');
       const waitMs = 'waitMs' in step ? (step.waitMs ?? backoff(this.#attempt)) : 0;
       this.#attempt += 1;
       if (this.#state === 'joining') {
         error ??= SignalError.network('the stream ended before the server said welcome');
-        if (!refused && (!error.retryable || now + waitMs - lostAt > joinTimeoutMs)) break;
+        if (!tokenReplaced && (!error.retryable || now + waitMs - lostAt > joinTimeoutMs)) break;
       } else if (step.to === 'end') {
         this.#end(step.reason, error);
       } else if (step.to === 'rejoin' || now - lostAt > this.#limits.resumeWindowMs + WINDOW_GRACE_MS) {
-        this.#forget();
+        this.#discardSession();
       }
-      await sleep(waitMs, this.#nudge.signal);
+      await sleep(waitMs, this.#backoffAbort.signal);
     }
     if (this.#state === 'joining') this.#end(error?.reason ?? 'ABORTED', error);
     return error ?? SignalError.aborted();
@@ -281,12 +282,12 @@ export class Session extends Emitter<SessionEvents> {
     return this.#state === 'ended';
   }
 
-  async #stream(): Promise<SignalError | undefined> {
-    this.#link = new AbortController();
-    this.#nudge = new AbortController();
+  async #runStream(): Promise<SignalError | undefined> {
+    this.#streamAbort = new AbortController();
+    this.#backoffAbort = new AbortController();
     this.#goAway = undefined;
-    this.#fault = undefined;
-    const { signal } = this.#link;
+    this.#sendError = undefined;
+    const { signal } = this.#streamAbort;
     const open = this.#token
       ? { case: 'resume' as const, value: { sessionToken: this.#token, afterSeq: this.#inbox.lastSeq } }
       : { case: 'join' as const, value: this.#join };
@@ -295,35 +296,35 @@ export class Session extends Emitter<SessionEvents> {
       : OPEN_TIMEOUT_MS;
     const silenceMs = () => (this.#state === 'connected' ? 2 * this.#limits.heartbeatMs + 5_000 : openMs);
     try {
-      await this.#credentials.ready();
+      await this.#credentials.ensureToken();
       const headers = this.#credentials.headers();
       await readStream(this.#client, { open }, headers, silenceMs, signal, (message) => this.#receive(message));
-      return this.#fault;
+      return this.#sendError;
     } catch (error) {
-      return this.#fault ?? (signal.aborted ? undefined : SignalError.from(error));
+      return this.#sendError ?? (signal.aborted ? undefined : SignalError.from(error));
     } finally {
-      this.#link.abort();
+      this.#streamAbort.abort();
     }
   }
 
   #receive(message: pb.ServerMessage): void {
     this.#receivedAt = Date.now();
-    this.#sender?.noteReceived();
+    this.#sender?.messageReceived();
     const { body } = message;
     if (body.case === 'welcome') {
-      this.#welcomed(message.seq, body.value);
+      this.#handleWelcome(message.seq, body.value);
     } else if (body.case === 'resumed') {
-      this.#resumed(body.value);
+      this.#handleResumed(body.value);
     } else if (body.case === 'goAway') {
       this.#goAway = body.value;
-      this.#link.abort();
+      this.#streamAbort.abort();
     } else {
       if (body.case === 'iceServers') this.#ice = model.toIceServers(body.value.iceServers, body.value.expiresAt);
-      this.#inbox.accept(message);
+      this.#inbox.receive(message);
     }
   }
 
-  #welcomed(seq: bigint, welcome: pb.Welcome): void {
+  #handleWelcome(seq: bigint, welcome: pb.Welcome): void {
     const previous = this.#me;
     this.#token = welcome.sessionToken;
     this.#me = welcome.you && model.toMember(welcome.you);
@@ -340,10 +341,10 @@ export class Session extends Emitter<SessionEvents> {
     );
     this.#connected();
     if (previous) this.#inbox.notify('rejoined', { previousMemberId: previous.memberId, previousMembers });
-    else this.#opened(this);
+    else this.#resolveJoin(this);
   }
 
-  #resumed(resumed: pb.Resumed): void {
+  #handleResumed(resumed: pb.Resumed): void {
     this.#ice = model.toIceServers(resumed.iceServers, resumed.iceExpiresAt);
     this.#connected();
     this.#inbox.notify('resumed', { replayed: Number(resumed.replayed) });
@@ -355,11 +356,11 @@ export class Session extends Emitter<SessionEvents> {
     this.#state = 'connected';
     this.#credentials.accepted();
     this.#openedAt = Date.now();
-    const link = this.#link;
-    this.#sender?.run(link.signal).catch((error) => {
-      if (link.signal.aborted) return;
-      this.#fault = SignalError.from(error);
-      link.abort();
+    const streamAbort = this.#streamAbort;
+    this.#sender?.run(streamAbort.signal).catch((error) => {
+      if (streamAbort.signal.aborted) return;
+      this.#sendError = SignalError.from(error);
+      streamAbort.abort();
     });
   }
 
@@ -367,11 +368,11 @@ export class Session extends Emitter<SessionEvents> {
   #reconnect(): void {
     if (this.#state === 'joining' || this.#state === 'ended') return;
     this.#attempt = 0;
-    this.#link.abort();
-    this.#nudge.abort();
+    this.#streamAbort.abort();
+    this.#backoffAbort.abort();
   }
 
-  #forget(): void {
+  #discardSession(): void {
     this.#token = '';
     this.#sender?.abandon();
     this.#sender = undefined;
@@ -380,15 +381,15 @@ export class Session extends Emitter<SessionEvents> {
   #end(reason: string, error: SignalError | undefined): void {
     if (this.#state === 'ended') return;
     this.#state = 'ended';
-    this.#unwatch();
+    this.#stopWatchingPage();
     this.#credentials.stop();
-    this.#link.abort();
-    this.#nudge.abort();
-    this.#forget();
+    this.#streamAbort.abort();
+    this.#backoffAbort.abort();
+    this.#discardSession();
     this.#inbox.notify('ended', { reason, error });
   }
 }
 
-function withoutSlash(url: string): string {
+function stripTrailingSlashes(url: string): string {
   return url.replace(/\/+$/, '');
 }

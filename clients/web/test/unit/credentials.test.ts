@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { mock, test as nodeTest } from 'node:test';
 import { Code } from '@connectrpc/connect';
-import { lifetimeMs } from '../../src/credentials.js';
+import { remainingLifetimeMs } from '../../src/credentials.js';
 import { SignalError } from '../../src/errors.js';
 import { Action } from '../../src/gen/signalbox/v1/signal_pb.js';
 import type { TokenSource } from '../../src/index.js';
@@ -42,7 +42,7 @@ const enter = (server: FakeServer, token: TokenSource) =>
   join('room', { transport: server.transport, url: 'http://test', token });
 
 nodeTest('the time left is that of the claims, unless the clock is wrong', () => {
-  const left = (claims: object) => lifetimeMs(jwt(claims), 1_000_000);
+  const left = (claims: object) => remainingLifetimeMs(jwt(claims), 1_000_000);
   assert.equal(left({ exp: 1300, nbf: 1000 }), 300_000);
   assert.equal(left({ exp: 1100, nbf: 800 }), 100_000);
   assert.equal(left({ exp: 1300 }), 300_000);
@@ -50,7 +50,7 @@ nodeTest('the time left is that of the claims, unless the clock is wrong', () =>
   assert.equal(left({ exp: 300, iat: 0 }), 300_000);
   assert.equal(left({ exp: 1300, nbf: 1000, name: 'Åsa 🙂?>' }), 300_000);
   for (const odd of [{}, { exp: 'soon' }]) assert.equal(left(odd), undefined);
-  for (const odd of ['', 'a.b.c', 'garbage']) assert.equal(lifetimeMs(odd), undefined);
+  for (const odd of ['', 'a.b.c', 'garbage']) assert.equal(remainingLifetimeMs(odd), undefined);
 });
 
 test('a fixed token goes along with every call', async (server) => {

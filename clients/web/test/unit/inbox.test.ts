@@ -30,10 +30,10 @@ function data(seq: number, text: string) {
 
 test('snapshot of a resume is held and delivered before the replay', () => {
   const { inbox, events } = welcomed(['bob', 'eve']);
-  inbox.accept(data(11, 'a'));
+  inbox.receive(data(11, 'a'));
   inbox.resumed(snapshot([{ memberId: 'bob', state: MemberState.SUSPENDED }, { memberId: 'zoe' }], 2));
-  inbox.accept(data(11, 'a'));
-  inbox.accept(data(12, 'b'));
+  inbox.receive(data(11, 'a'));
+  inbox.receive(data(12, 'b'));
   assert.deepEqual(events, []);
   assert.deepEqual([...inbox.members.keys()], ['bob', 'eve'], 'the roster changes along with the events');
   inbox.release();
@@ -52,19 +52,19 @@ test('member missing from the snapshot leaves only after release', () => {
 test('second resume replaces the held snapshot of the first', () => {
   const { inbox, events } = welcomed([]);
   inbox.resumed(snapshot([{ memberId: 'bob' }, { memberId: 'eve' }], 1));
-  inbox.accept(data(11, 'a'));
+  inbox.receive(data(11, 'a'));
   inbox.resumed(snapshot([{ memberId: 'eve' }], 1));
-  inbox.accept(data(11, 'a'));
+  inbox.receive(data(11, 'a'));
   inbox.release();
   assert.deepEqual(events, ['memberJoined eve', 'data a']);
 });
 
 test('replay ends after as many entries as announced, including those delivered before', () => {
   const { inbox, events } = welcomed(['bob', 'eve']);
-  inbox.accept(data(11, 'a'));
+  inbox.receive(data(11, 'a'));
   // The client has requested a replay after 10 by now.
   inbox.release();
   inbox.resumed(snapshot([{ memberId: 'bob' }], 1));
-  inbox.accept(data(11, 'a'));
+  inbox.receive(data(11, 'a'));
   assert.deepEqual(events, ['data a', 'memberLeft eve']);
 });

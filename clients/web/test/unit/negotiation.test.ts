@@ -17,39 +17,39 @@ test('numbers rise and name one offer only, whoever makes it', () => {
 test('an offer wins over an offer of before: its answer counts, that of the other does not', () => {
   const negotiation = new Negotiation();
   const withdrawn = negotiation.begin(true);
-  assert.ok(negotiation.isAwaited(withdrawn));
+  assert.ok(negotiation.isExpectedAnswer(withdrawn));
   negotiation.acceptOffer(7n);
-  assert.equal(negotiation.isAwaited(withdrawn), false);
+  assert.equal(negotiation.isExpectedAnswer(withdrawn), false);
   assert.equal(negotiation.local, 7n);
   const next = negotiation.begin(true);
   assert.equal(next, 8n);
-  assert.equal(negotiation.isAwaited(7n), false);
-  assert.ok(negotiation.isAwaited(8n));
-  assert.ok(negotiation.isAwaited(0n), 'a peer that does not use numbers');
+  assert.equal(negotiation.isExpectedAnswer(7n), false);
+  assert.ok(negotiation.isExpectedAnswer(8n));
+  assert.ok(negotiation.isExpectedAnswer(0n), 'a peer that does not use numbers');
 });
 
 test('candidates: those in force apply, early ones wait, late ones and those of an ignored offer are dropped', () => {
   const negotiation = new Negotiation();
-  assert.equal(negotiation.fateOf(2n), 'queue');
+  assert.equal(negotiation.classifyCandidate(2n), 'queue');
   negotiation.acceptOffer(2n);
-  assert.equal(negotiation.fateOf(2n), 'apply');
-  assert.equal(negotiation.fateOf(0n), 'apply');
-  assert.equal(negotiation.fateOf(4n), 'queue');
+  assert.equal(negotiation.classifyCandidate(2n), 'apply');
+  assert.equal(negotiation.classifyCandidate(0n), 'apply');
+  assert.equal(negotiation.classifyCandidate(4n), 'queue');
   negotiation.acceptOffer(4n);
-  assert.equal(negotiation.fateOf(2n), 'drop');
+  assert.equal(negotiation.classifyCandidate(2n), 'drop');
   const own = negotiation.begin(false);
   negotiation.ignoreOffer(6n);
-  assert.equal(negotiation.fateOf(6n), 'drop');
-  assert.equal(negotiation.fateOf(own), 'queue');
+  assert.equal(negotiation.classifyCandidate(6n), 'drop');
+  assert.equal(negotiation.classifyCandidate(own), 'queue');
   negotiation.acceptAnswer();
-  assert.equal(negotiation.fateOf(own), 'apply');
-  assert.equal(negotiation.fateOf(4n), 'drop');
+  assert.equal(negotiation.classifyCandidate(own), 'apply');
+  assert.equal(negotiation.classifyCandidate(4n), 'drop');
 });
 
 test('the other side may begin anew with small numbers', () => {
   const negotiation = new Negotiation();
   negotiation.acceptOffer(41n);
   negotiation.acceptOffer(1n);
-  assert.equal(negotiation.fateOf(1n), 'apply');
+  assert.equal(negotiation.classifyCandidate(1n), 'apply');
   assert.ok(negotiation.begin(false) > 41n);
 });

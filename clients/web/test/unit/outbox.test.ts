@@ -113,7 +113,7 @@ test('finds the one message that the server objects to and keeps the numbers who
     const fault = batch.findIndex((message) => message.seq === 2n && message.body.case !== 'heartbeat');
     for (const message of batch.slice(0, fault < 0 ? undefined : fault)) handled.push(Number(message.seq));
     if (fault < 0) outbox.settle(response(Math.max(...handled)));
-    else outbox.refuse(batch, 'INVALID_MESSAGE');
+    else outbox.reject(batch, 'INVALID_MESSAGE');
   }
   assert.equal(outbox.size, 0);
   assert.deepEqual([...new Set(handled)], [1, 2, 3]);

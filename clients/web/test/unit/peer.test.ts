@@ -103,7 +103,7 @@ class Bench {
       return say(to, what, negotiation);
     };
     const host: PeerHost = {
-      connect: () => {
+      createConnection: () => {
         const connection = new FakeConnection();
         this.connections.push(connection);
         return connection as unknown as RTCPeerConnection;
@@ -112,10 +112,10 @@ class Bench {
       sendOffer: (to, sdp, negotiation) => describe(to, 'offer', sdp, negotiation),
       sendAnswer: (to, sdp, negotiation) => describe(to, 'answer', sdp, negotiation),
       sendCandidate: (to, { candidate }, negotiation) => say(to, `candidate ${candidate}`.trim(), negotiation),
-      changed: () => {},
-      settled: () => {},
-      received: () => {},
-      warn: (_, error) => this.warnings.push(error),
+      onChange: () => {},
+      onConnectionResult: () => {},
+      onMessage: () => {},
+      onWarning: (_, error) => this.warnings.push(error),
     };
     this.peer = new Peer(member('bob'), host);
   }
