@@ -99,11 +99,6 @@ export class SignalError extends Error {
   static ended(): SignalError {
     return new SignalError({ code: Code.FailedPrecondition, reason: 'ENDED', message: 'the session has ended' });
   }
-
-  /** The server said something that the contract does not allow. */
-  static protocol(message: string): SignalError {
-    return new SignalError({ code: Code.Internal, reason: 'PROTOCOL', message });
-  }
 }
 
 /**

@@ -20,11 +20,6 @@ export class Negotiation {
     return this.#local;
   }
 
-  /** Number of an offer of ours that waits for its answer. */
-  get offered(): bigint | undefined {
-    return this.#offered;
-  }
-
   /** Begins a negotiation and returns its number. */
   begin(polite: boolean): bigint {
     const next = this.#highest + 1n;
