@@ -1,51 +1,51 @@
 import { sleep } from './backoff.js';
 import { SignalError } from './errors.js';
 
-/** A JSON Web Token, or what gets one. */
+/** A JSON Web Token, or a function that returns one. */
 export type TokenSource = string | (() => string | Promise<string>);
 
-/** How long getting a token may take. */
+/** Deadline of one call of the token function. */
 const TOKEN_TIMEOUT_MS = 10_000;
-/** When to try again to get a newer one, and how soon after one another tokens are asked for at most. */
+/** Delay after a failed renewal, and the minimum interval between renewals. */
 const RETRY_MS = 5_000;
-/** A token is replaced when so much of its time is left, or a fifth if that is less. */
+/** Tokens are renewed this long before they expire, or after 80 % of their lifetime if that is later. */
 const RENEWAL_MARGIN_MS = 60_000;
 
-/** The token of a session: gets it, sends it along, and gets a newer one before it expires. */
+/** Provides the token of a session and renews it before it expires. */
 export class Credentials {
   readonly #source: TokenSource | undefined;
   readonly #onRenewed: () => void;
   #token: string | undefined;
-  // Whether the server has let it pass.
+  // Whether the server has accepted the current token.
   #isAccepted = false;
   #obtainedAt = 0;
   #isStopped = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  /** `onRenewed`: there is a newer token, which the server should see. */
+  /** `onRenewed` is called with each new token that must be sent to the server. */
   constructor(source: TokenSource | undefined, onRenewed: () => void) {
     this.#source = source;
     this.#onRenewed = onRenewed;
   }
 
-  /** Gets a token, unless there is one or none is needed. Throws NO_TOKEN. */
+  /** Requests a token, unless there is one or none is configured. Throws NO_TOKEN. */
   async ensureToken(): Promise<void> {
     if (this.#source !== undefined && this.#token === undefined) await this.#requestToken(this.#source);
   }
 
-  /** What goes along with a call. */
+  /** Request headers for a call. */
   headers(): Record<string, string> {
     return this.#token === undefined ? {} : { authorization: `Bearer ${this.#token}` };
   }
 
-  /** The server has let the token pass. */
+  /** The server accepted the token. */
   accepted(): void {
     this.#isAccepted = true;
   }
 
   /**
-   * The server has refused the token. Returns whether another may fare better: if this one was good before, or is not
-   * just made.
+   * The server rejected the token. Returns whether to retry with a new one, which is pointless if the rejected token is
+   * new itself.
    */
   rejected(): boolean {
     const mayBeOutdated = this.#isAccepted || Date.now() - this.#obtainedAt >= RETRY_MS;
@@ -55,7 +55,7 @@ export class Credentials {
     return true;
   }
 
-  /** Nothing more is needed. */
+  /** Stops renewing. */
   stop(): void {
     this.#isStopped = true;
     clearTimeout(this.#timer);
@@ -64,11 +64,11 @@ export class Credentials {
   async #requestToken(source: TokenSource): Promise<void> {
     const timer = new AbortController();
     const timeout = sleep(TOKEN_TIMEOUT_MS, timer.signal).then(() => {
-      throw new Error(`no token came within ${TOKEN_TIMEOUT_MS} ms`);
+      throw new Error(`the token function did not return within ${TOKEN_TIMEOUT_MS} ms`);
     });
     try {
       const token = await Promise.race([typeof source === 'function' ? source() : source, timeout]);
-      if (typeof token !== 'string' || token === '') throw new Error('what came is not a token');
+      if (typeof token !== 'string' || token === '') throw new Error('invalid token: use a non-empty string');
       this.#token = token;
       this.#isAccepted = false;
       this.#obtainedAt = Date.now();
@@ -89,7 +89,7 @@ export class Credentials {
   #renewAfter(ms: number): void {
     clearTimeout(this.#timer);
     if (this.#isStopped) return;
-    // What a timer can hold is 24 days.
+    // setTimeout fires at once for delays above 2^31 - 1 ms (24 days).
     this.#timer = setTimeout(() => void this.#renew(), Math.min(Math.max(ms, RETRY_MS), 2 ** 31 - 1));
   }
 
@@ -104,8 +104,8 @@ export class Credentials {
 }
 
 /**
- * How long a token is good, from now; `undefined` when it does not say. Where this clock cannot be right the token is
- * taken as just made.
+ * Time until a token expires, or `undefined` if it has no `exp`. If the local clock contradicts the claims, the token
+ * counts as just issued.
  */
 export function remainingLifetimeMs(token: string, now = Date.now()): number | undefined {
   try {

@@ -3,19 +3,19 @@ import type * as pb from './gen/signalbox/v1/signal_pb.js';
 import { type Member, toCandidate, toIceServers, toLeaveReason, toMember } from './model.js';
 import { Roster } from './roster.js';
 
-/** With more than this many entries held, the application evidently registers no handlers. */
+/** Bounds the memory of an application that never registers a handler. */
 const MAX_HELD = 1_024;
 
-/** A message or event that waits for `release`. */
+/** A message or event held until `release`. */
 interface Held {
   readonly deliver: () => void;
-  /** Whether it is void after a resume, which sends it again, or after a rejoin. */
+  /** Dropped when a new stream opens: a resume replays it and a rejoin makes it obsolete. */
   readonly belongsToStream: boolean;
 }
 
 /**
- * Turns server messages into events, deduplicates them by sequence number and keeps the roster. Holds everything until
- * `release`, so that an application can register its handlers.
+ * Turns server messages into events, each exactly once, and maintains the roster. Holds everything until `release`, so
+ * that the application can register its handlers.
  */
 export class Inbox {
   readonly #emit: <Name extends keyof SessionEvents>(name: Name, event: SessionEvents[Name]) => void;
@@ -28,7 +28,7 @@ export class Inbox {
     this.#emit = emit;
   }
 
-  /** The highest number in the room's log that was processed. */
+  /** The highest ServerMessage.seq that was processed. */
   get lastSeq(): bigint {
     return this.#lastSeq;
   }
@@ -54,17 +54,17 @@ export class Inbox {
     this.#deliver(() => this.#applySnapshot(resumed), true);
   }
 
-  /** Takes any message but the first and the last of a stream. */
+  /** Receives any message except the first and the last one of a stream. */
   receive(message: pb.ServerMessage): void {
     this.#deliver(() => this.#process(message), true);
   }
 
-  /** Emits an event of the session itself, in order with those of the messages. */
+  /** Emits an event of the session itself, in order with the events of messages. */
   notify<Name extends keyof SessionEvents>(name: Name, event: SessionEvents[Name]): void {
     this.#deliver(() => this.#emit(name, event), false);
   }
 
-  /** Delivers what is held, and from now on everything at once. */
+  /** Delivers everything held; later messages and events are delivered at once. */
   release(): void {
     const held = this.#held ?? [];
     this.#held = undefined;
@@ -124,7 +124,7 @@ export class Inbox {
         this.#emit('iceServers', toIceServers(body.value.iceServers, body.value.expiresAt));
         break;
       default:
-        // Heartbeats and acknowledgements have done their work by arriving; what is not known yet is passed over.
+        // Heartbeats need no event, and messages of a newer contract are ignored.
         break;
     }
   }

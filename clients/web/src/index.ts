@@ -1,6 +1,6 @@
 /**
- * Signalbox in the browser. `join` enters a room and gives a `Session`: who is there, and what they signal. `Mesh` goes
- * on from there to a peer connection with everybody.
+ * Signalbox client for browsers. `join` opens a `Session` for signaling in a room; `Mesh` adds a peer connection to
+ * every other member.
  *
  * @packageDocumentation
  */

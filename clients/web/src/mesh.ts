@@ -4,57 +4,57 @@ import type { JoinOptions } from './options.js';
 import { Peer, type PeerHost } from './peer.js';
 import { join, type Session } from './session.js';
 
-/** How long a connection whose member has gone without saying so is kept for the member's return, in milliseconds. */
+/** How long a connection is kept after its member was lost, in case the member rejoins, in milliseconds. */
 const DETACHED_MS = 30_000;
-/** Attribute that names the page, so that a member can be recognised when its session had to be opened anew. */
+/** Attribute that identifies the page, to recognise a member after a rejoin. */
 const INSTANCE_ATTRIBUTE = 'instance';
-/** Attribute of members who only signal, such as programs: `none` keeps a mesh from connecting to them. */
+/** Members with the value `none`, such as programs, only signal: a mesh does not connect to them. */
 const MEDIA_ATTRIBUTE = 'media';
 
-/** How to join a mesh. */
+/** Options of `Mesh.join`. */
 export interface MeshOptions extends JoinOptions {
-  /** Sent to everybody. Without it members still have the data channel, and what the others send. */
+  /** Sent to every peer. Without it the mesh only receives media; data channels work either way. */
   stream?: MediaStream | undefined;
   /**
-   * Further settings of every RTCPeerConnection. Unless they stand here, `iceServers` come from the server, and
-   * `iceTransportPolicy` is `relay` in rooms that were `relayOnly` when the connection was made.
+   * Configuration of every RTCPeerConnection. `iceServers` default to those of the server, and `iceTransportPolicy`
+   * defaults to `relay` in rooms that were `relayOnly` when the connection was created.
    */
   rtcConfiguration?: RTCConfiguration;
 }
 
-/** What a mesh tells. For the connection to the server see the events of its `session`. */
+/** Events of a mesh. Its `session` reports the connection to the server. */
 export interface MeshEvents {
   peerAdded: Peer;
-  /** Its state, path, stream or member changed. */
+  /** The state, path, stream or member of a peer changed. */
   peerChanged: Peer;
-  /** It is closed. */
+  /** The peer connection is closed. */
   peerRemoved: { readonly peer: Peer; readonly reason: LeaveReason };
-  /** Something came through a peer's data channel. */
+  /** A message from a peer's data channel. */
   message: { readonly peer: Peer; readonly data: string | ArrayBuffer };
-  /** Something went wrong that is not fatal: a candidate or description that the browser refused. */
+  /** A non-fatal error, such as a candidate or description that the browser rejected. */
   warning: { readonly peer: Peer; readonly error: unknown };
 }
 
 /**
- * Connects every member of a room to every other, directly: one RTCPeerConnection per member, with media both ways and
- * a data channel. Fine for a handful of members; the load grows with their number squared.
+ * A full mesh: one RTCPeerConnection to every other member, with media in both directions and a data channel. It suits
+ * small rooms, since the number of connections grows quadratically.
  *
- * Members whose attribute `media` is `none` only signal, as programs may: they are left alone.
+ * The mesh does not connect to members whose attribute `media` is `none`; they only signal.
  *
- * Connections outlive the session that made them: when this member has `rejoined`, or the other one, media
- * and data channels that still flow go on under the new member_ids.
+ * Peer connections outlive their session. When either member rejoins, working media and data channels continue under
+ * the new member_ids.
  */
 export class Mesh extends Emitter<MeshEvents> {
-  /** The session underneath. */
+  /** The signaling session. */
   readonly session: Session;
   readonly #options: MeshOptions;
   readonly #peers = new Map<string, Peer>();
-  // Connections that have lost their member, which may come back.
+  // Peers whose member was lost and may rejoin.
   readonly #detached = new Map<Peer, { reason: LeaveReason; timer: ReturnType<typeof setTimeout> }>();
   readonly #unsubscribe: Unsubscribe[];
   readonly #host: PeerHost;
 
-  /** Joins a room and connects to everybody in it, and to everybody who comes. Throws what `join` throws. */
+  /** Joins a room and connects to every member, present and future. Throws like `join`. */
   static async join(room: string, options: MeshOptions = {}): Promise<Mesh> {
     const attributes = {
       ...options.attributes,
@@ -93,23 +93,23 @@ export class Mesh extends Emitter<MeshEvents> {
     ];
   }
 
-  /** The connections, by member_id. */
+  /** The peers, by member_id. */
   get peers(): ReadonlyMap<string, Peer> {
     return this.#peers;
   }
 
-  /** Sends to everybody over the data channels. Returns those whom it could not be sent to. */
+  /** Sends to every peer over its data channel. Returns the peers that it could not be sent to. */
   broadcast(data: string | ArrayBuffer): Peer[] {
     return [...this.#peers.values()].filter((peer) => !peer.send(data));
   }
 
-  /** Leaves the room and closes every connection. */
+  /** Leaves the room and closes every peer connection. */
   async leave(reason = ''): Promise<void> {
     await this.session.leave(reason);
     this.close();
   }
 
-  /** Closes every connection. The session goes on. */
+  /** Closes every peer connection and leaves the session open. */
   close(): void {
     for (const unsubscribe of this.#unsubscribe) unsubscribe();
     for (const peer of [...this.#peers.values(), ...this.#detached.keys()]) this.#remove(peer, 'LEFT');
@@ -118,7 +118,7 @@ export class Mesh extends Emitter<MeshEvents> {
   #createConnection(): RTCPeerConnection {
     const { rtcConfiguration, stream } = this.#options;
     const { iceServers, room } = this.session;
-    // The server lets nothing else through; this also keeps the browser from trying its own addresses.
+    // The server drops other candidates in any case. This keeps the browser from gathering them.
     const policy = room.relayOnly ? ({ iceTransportPolicy: 'relay' } as const) : {};
     const connection = new RTCPeerConnection({ iceServers, ...policy, ...rtcConfiguration });
     for (const track of stream?.getTracks() ?? []) connection.addTrack(track, stream as MediaStream);
@@ -127,12 +127,12 @@ export class Mesh extends Emitter<MeshEvents> {
 
   #connectTo(member: Member): void {
     if (member.attributes[MEDIA_ATTRIBUTE] === 'none') return;
-    const detached = this.#findDetached(member);
-    if (detached) {
-      clearTimeout(this.#detached.get(detached)?.timer);
-      this.#detached.delete(detached);
-      this.#peers.set(member.memberId, detached);
-      detached.rebind(member);
+    const existing = this.#findDetached(member);
+    if (existing) {
+      clearTimeout(this.#detached.get(existing)?.timer);
+      this.#detached.delete(existing);
+      this.#peers.set(member.memberId, existing);
+      existing.rebind(member);
       return;
     }
     const peer = new Peer(member, this.#host);
@@ -141,8 +141,8 @@ export class Mesh extends Emitter<MeshEvents> {
   }
 
   /**
-   * The connection to the same page, if there is one. One to another page of the same identity has been replaced, unless
-   * an identity may be there more than once.
+   * Finds the detached peer of the same page. Peers of other pages with that identity were replaced, unless the room
+   * allows duplicate identities.
    */
   #findDetached(member: Member): Peer | undefined {
     const isUnique = member.identity !== '' && !this.session.room.allowsDuplicates;
@@ -162,7 +162,7 @@ export class Mesh extends Emitter<MeshEvents> {
     else this.#detach(peer, reason);
   }
 
-  /** Keeps a connection that still works, although its member has gone: the member may be about to join again. */
+  /** Keeps the connection of a lost member while it works, because the member may rejoin. */
   #detach(peer: Peer, reason: LeaveReason): void {
     if (peer.state !== 'connected' || !peer.member.attributes[INSTANCE_ATTRIBUTE]) {
       this.#remove(peer, reason);
@@ -173,7 +173,7 @@ export class Mesh extends Emitter<MeshEvents> {
     peer.update({ ...peer.member, state: 'suspended' });
   }
 
-  /** This member's session was opened anew: everybody has to be found again. */
+  /** Matches the existing peers with the members of the new session. */
   #handleRejoined(): void {
     for (const peer of [...this.#peers.values()]) this.#detach(peer, 'TIMED_OUT');
     this.#setIceServers(this.session.iceServers);
@@ -227,7 +227,7 @@ function isSamePage(a: Member, b: Member): boolean {
   );
 }
 
-/** crypto.randomUUID is missing on insecure origins. */
+/** crypto.randomUUID is unavailable on insecure origins. */
 function randomId(): string {
   return [...crypto.getRandomValues(new Uint8Array(12))].map((byte) => byte.toString(16).padStart(2, '0')).join('');
 }

@@ -5,40 +5,40 @@ import { Negotiation } from './negotiation.js';
 import type { Outcome } from './outbox.js';
 import { type Path, selectedCandidatePair } from './selectedCandidatePair.js';
 
-/** How long the side that does not start waits before it does, in milliseconds. */
+/** How long the polite peer lets the impolite one restart ICE first, in milliseconds. */
 const POLITE_DELAY_MS = 3_000;
-/** How long a newcomer waits for the offer of a member that was there before, until it makes one itself. */
+/** How long the later joiner waits for an offer before it makes one itself, in milliseconds. */
 const OFFER_TIMEOUT_MS = 10_000;
-/** Candidates that may wait for their description; the oldest give way. */
+/** Maximum number of candidates that wait for their description; the oldest are dropped. */
 const MAX_EARLY_CANDIDATES = 256;
-/** How often a signal that the server could not deliver is said again. */
+/** Maximum number of attempts to send a signal that the server cannot deliver. */
 const MAX_SEND_ATTEMPTS = 10;
-/** How much may wait in a data channel, in bytes. */
+/** Limit of the data channel's send buffer. */
 const MAX_BUFFERED_BYTES = 1024 * 1024;
 
-/** `connecting`: not yet. `disconnected`: was connected, and may come back by itself. `failed`: being restarted. */
+/** `disconnected`: lost, and may recover without action. `failed`: ICE is being restarted. */
 export type PeerState = 'connecting' | 'connected' | 'disconnected' | 'failed' | 'closed';
 
-/** What a peer needs of the mesh. */
+/** What a peer requires from its mesh. */
 export interface PeerHost {
-  /** Makes an RTCPeerConnection with the newest configuration, and adds the local tracks. */
+  /** Creates an RTCPeerConnection with the current configuration and the local tracks. */
   createConnection(): RTCPeerConnection;
-  /** Whether this member joined after that one, and so gives way. */
+  /** Whether this client is the polite peer, because it joined after `member`. */
   isPolite(member: Member): boolean;
   sendOffer(to: string, sdp: string, negotiation: bigint): Promise<Outcome>;
   sendAnswer(to: string, sdp: string, negotiation: bigint): Promise<Outcome>;
   sendCandidate(to: string, candidate: RTCIceCandidateInit, negotiation: bigint): Promise<Outcome>;
-  /** State, path, stream or member changed. */
+  /** The state, path, stream or member changed. */
   onChange(peer: Peer): void;
-  /** Connected or failed, with what is known about it. */
+  /** The connection is connected or failed, `elapsedMs` after the attempt started. */
   onConnectionResult(peer: Peer, elapsedMs: number): void;
   onMessage(peer: Peer, data: string | ArrayBuffer): void;
   onWarning(peer: Peer, error: unknown): void;
 }
 
 /**
- * The connection to one other member: W3C perfect negotiation, with candidates sorted by negotiation, ICE restarts,
- * and one data channel. Created by the mesh, which feeds it what the session tells.
+ * The connection to one other member: W3C perfect negotiation with negotiation numbers, ICE restarts and one data
+ * channel. The mesh creates it and passes it the events of the session.
  */
 export class Peer {
   readonly #host: PeerHost;
@@ -52,17 +52,17 @@ export class Peer {
   #path: Path | undefined;
   #startedAt = Date.now();
   #makingOffer = false;
-  // The newcomer's side makes no offer before it has had one, or has waited long enough.
+  // The member that joined later makes no offer before it received one or OFFER_TIMEOUT_MS have passed.
   #mayOffer: boolean;
   #earlyCandidates: CandidateEvent[] = [];
-  // What comes in is handled one after the other; see handleOffer.
+  // Remote signals are handled one at a time; see handleOffer.
   #queue: Promise<void> = Promise.resolve();
   #endOfCandidatesSentFor = 0n;
-  // In DTLS, once it is settled; see #pinDtlsRole.
+  // Undefined until negotiated; see #pinDtlsRole.
   #dtlsRole: 'active' | 'passive' | undefined;
   #recovering = false;
 
-  /** @internal Peers are made by the mesh. */
+  /** @internal Created by `Mesh`. */
   constructor(member: Member, host: PeerHost) {
     this.#member = member;
     this.#host = host;
@@ -71,42 +71,41 @@ export class Peer {
     if (!this.#mayOffer) void this.#offerAfterTimeout();
   }
 
-  /** Who is at the other end; its member_id changes when its session had to be opened anew. */
+  /** The remote member. Its member_id changes when it rejoins. */
   get member(): Member {
     return this.#member;
   }
 
-  /** For getStats, addTrack and the like. May be replaced, when the other side begins anew. */
+  /** For getStats, addTrack and the like. Replaced when the remote peer starts a new connection. */
   get connection(): RTCPeerConnection {
     return this.#connection;
   }
 
-  /** What the other side sends. */
+  /** The remote tracks. */
   get stream(): MediaStream {
     return this.#stream;
   }
 
-  /** Where the connection stands. */
+  /** State of the connection. */
   get state(): PeerState {
     return this.#state;
   }
 
-  /** The way media and data take, while connected. */
+  /** The network path of media and data while connected. */
   get path(): Path | undefined {
     return this.#path;
   }
 
-  /** Sends over the data channel. False when it is not open, or more than 1 MiB waits in it. */
+  /** Sends over the data channel. Returns false if it is not open or buffers more than 1 MiB. */
   send(data: string | ArrayBuffer): boolean {
     if (this.#channel.readyState !== 'open' || this.#channel.bufferedAmount > MAX_BUFFERED_BYTES) return false;
     this.#channel.send(data as string);
     return true;
   }
 
-  /** @internal The other side offers. */
+  /** @internal Handles a remote offer. */
   handleOffer(offer: DescriptionEvent): void {
-    // Handling one thing after the other means that an answer of before is applied when an offer's turn comes, which
-    // the pattern of the specification needs isSettingRemoteAnswerPending for.
+    // The queue replaces isSettingRemoteAnswerPending of the W3C pattern: earlier answers are applied by now.
     this.#enqueue(async () => {
       const collision = this.#makingOffer || this.#connection.signalingState !== 'stable';
       if (collision && !this.#host.isPolite(this.#member)) {
@@ -129,13 +128,13 @@ export class Peer {
     });
   }
 
-  /** @internal The other side answers. */
+  /** @internal Handles a remote answer. */
   handleAnswer(answer: DescriptionEvent): void {
     this.#enqueue(async () => {
       if (!this.#negotiation.isExpectedAnswer(answer.negotiation)) return;
       if (this.#connection.signalingState !== 'have-local-offer') return;
       if (this.#isFromAnotherConnection(answer.sdp)) {
-        // The other side has begun anew, while this offer was made for what was before.
+        // The remote peer started a new connection, while this offer belongs to the previous one.
         this.#openConnection();
         return;
       }
@@ -146,7 +145,7 @@ export class Peer {
     });
   }
 
-  /** @internal A candidate of the other side. */
+  /** @internal Handles a remote candidate. */
   handleCandidate(event: CandidateEvent): void {
     this.#enqueue(async () => {
       const action = this.#negotiation.classifyCandidate(event.negotiation);
@@ -157,20 +156,20 @@ export class Peer {
     });
   }
 
-  /** @internal The member changed, or continues under a new member_id. */
+  /** @internal The member changed. */
   update(member: Member): void {
     this.#member = member;
     this.#host.onChange(this);
   }
 
-  /** @internal The member's connection goes on under new member_ids: repairs what was under way, if anything was. */
+  /** @internal Continues with the member_ids of new sessions, and restarts an interrupted negotiation. */
   rebind(member: Member): void {
     this.update(member);
     this.#mayOffer = true;
     if (this.#state !== 'connected' || this.#connection.signalingState !== 'stable') void this.recover();
   }
 
-  /** @internal Restarts ICE if it is needed: at once on the impolite side, on the other if that did not help. */
+  /** @internal Restarts ICE if needed: at once as the impolite peer, after POLITE_DELAY_MS as the polite one. */
   async recover(): Promise<void> {
     if (this.#recovering) return;
     this.#recovering = true;
@@ -183,16 +182,16 @@ export class Peer {
     this.#startedAt = Date.now();
     this.#mayOffer = true;
     connection.restartIce();
-    // An offer whose answer never came would block the new one.
+    // A pending offer, whose answer was lost, would block the new one.
     if (hasPendingOffer) await connection.setLocalDescription({ type: 'rollback' }).catch(() => {});
   }
 
-  /** @internal Fresh ICE servers. */
+  /** @internal Sets new ICE servers. */
   setIceServers(iceServers: RTCIceServer[]): void {
     this.#connection.setConfiguration({ ...this.#connection.getConfiguration(), iceServers });
   }
 
-  /** @internal The member has gone. */
+  /** @internal Closes the connection. */
   close(): void {
     this.#closed.abort();
     this.#connection.close();
@@ -208,7 +207,7 @@ export class Peer {
     const connection = this.#host.createConnection();
     this.#connection = connection;
     this.#stream = new MediaStream();
-    // Negotiated by both sides with the same id, so that it needs no event and no roles.
+    // Both peers create the channel with the same id, so neither has to wait for `datachannel`.
     const channel = connection.createDataChannel('signalbox', { negotiated: true, id: 0 });
     channel.binaryType = 'arraybuffer';
     this.#channel = channel;
@@ -229,7 +228,7 @@ export class Peer {
 
   async #offer(): Promise<void> {
     const connection = this.#connection;
-    const number = this.#negotiation.begin(this.#host.isPolite(this.#member));
+    const number = this.#negotiation.start(this.#host.isPolite(this.#member));
     try {
       this.#makingOffer = true;
       await connection.setLocalDescription();
@@ -253,8 +252,8 @@ export class Peer {
   }
 
   /**
-   * Says in a description which side begins DTLS, once that is settled. Browsers leave it open in later offers, too, and
-   * Firefox then answers with `active` whatever it was before, which Chromium refuses to apply.
+   * Keeps the negotiated DTLS role in later descriptions. Browsers offer `actpass` again, which Firefox answers with
+   * `active` even if it was passive before, and Chromium rejects such an answer.
    */
   #pinDtlsRole(sdp: string): string {
     return this.#dtlsRole ? sdp.replace(/^a=setup:\w+/gm, `a=setup:${this.#dtlsRole}`) : sdp;
@@ -262,21 +261,24 @@ export class Peer {
 
   #sendCandidate(candidate: RTCIceCandidate | null): void {
     const number = this.#negotiation.local;
-    // The end of candidates: an empty one in Firefox, for each m-line, and null in every browser.
+    // End of candidates: null in every browser, preceded by an empty candidate per m-line in Firefox.
     if (!candidate && this.#endOfCandidatesSentFor === number) return;
     if (!candidate?.candidate) this.#endOfCandidatesSentFor = number;
     const init = candidate?.toJSON() ?? { candidate: '' };
     this.#sendWithRetry(number, () => this.#host.sendCandidate(this.#member.memberId, init, number));
   }
 
-  /** Says something, again if the server could not take it just then, until it has been overtaken. */
+  /** Sends a signal, and retries transient failures until a newer negotiation makes it obsolete. */
   async #sendWithRetry(number: bigint, send: () => Promise<Outcome>): Promise<void> {
     for (let attempt = 0; attempt < MAX_SEND_ATTEMPTS; attempt += 1) {
       const outcome = await send();
       if (outcome.status !== 'undelivered') return;
       const { reason, retryAfterMs } = outcome.failures[0];
       if (reason === 'TOO_LARGE')
-        this.#host.onWarning(this, new Error('a session description or candidate is too large'));
+        this.#host.onWarning(
+          this,
+          new Error('session description or candidate too large: the server did not deliver it'),
+        );
       if (reason !== 'RATE_LIMITED' && reason !== 'MAILBOX_FULL' && reason !== 'OUTBOX_FULL') return;
       await sleep(retryAfterMs ?? 1_000 * (attempt + 1), this.#closed.signal);
       if (this.#state === 'closed' || this.#negotiation.local !== number) return;
@@ -326,19 +328,19 @@ export class Peer {
     await this.#connection.addIceCandidate(candidate).catch((error) => this.#host.onWarning(this, error));
   }
 
-  /** Whether a description comes from another RTCPeerConnection than the one that this is connected to. */
+  /** Whether a description comes from another RTCPeerConnection than the current remote description. */
   #isFromAnotherConnection(sdp: string): boolean {
     const known = this.#connection.remoteDescription?.sdp;
     return known !== undefined && fingerprint(known) !== fingerprint(sdp);
   }
 }
 
-/** Which side of DTLS a description is, or leaves open. */
+/** The DTLS role in a description: `active`, `passive` or `actpass`. */
 function dtlsSetup(sdp: string): string | undefined {
   return /^a=setup:(\w+)/m.exec(sdp)?.[1];
 }
 
-/** The certificate's fingerprint, made anew for each RTCPeerConnection, names it. */
+/** Each RTCPeerConnection has its own certificate, so the fingerprint identifies it. */
 function fingerprint(sdp: string): string {
   return /^a=fingerprint:(.*)$/m.exec(sdp)?.[1]?.trim() ?? '';
 }

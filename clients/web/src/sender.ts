@@ -7,14 +7,14 @@ import { ClientMessageSchema, type Signal } from './gen/signalbox/v1/signal_pb.j
 import type { Limits } from './model.js';
 import { Outbox, type Outcome, type OutgoingMessage } from './outbox.js';
 
-/** How long the server may take to answer a Send, in milliseconds. */
+/** Timeout of one Send, in milliseconds. */
 const SEND_TIMEOUT_MS = 10_000;
-/** So many messages may be taken in before the server is told, should there be nothing else to say. */
+/** Number of received messages after which an acknowledgement is sent even if nothing else is pending. */
 const ACK_EVERY = 128;
 
 /**
- * Says things in one session: one Send at a time, everything said meanwhile in the next. Sends a heartbeat when there
- * was nothing else to say for the heartbeat interval. Acknowledgements of what was received go along.
+ * Sends the messages of one session: one Send at a time, with later messages batched into the next. Each Send carries
+ * the acknowledgement of received messages, and a heartbeat is sent when the heartbeat interval passes without one.
  */
 export class Sender {
   readonly #client: () => Client<typeof Signal>;
@@ -29,7 +29,7 @@ export class Sender {
   #unacked = 0;
   #tokenPending = false;
 
-  /** `client`: where the server is now. `lastSeq`: the highest ServerMessage.seq that was processed. */
+  /** `client` returns the client for the current URL, `lastSeq` the highest ServerMessage.seq that was processed. */
   constructor(
     client: () => Client<typeof Signal>,
     token: string,
@@ -46,37 +46,37 @@ export class Sender {
     this.#outbox = new Outbox(limits);
   }
 
-  /** Takes something to say; it goes out now, or when `run` runs again. */
+  /** Queues a message. It is sent at once, or when `run` is called again. */
   send(message: OutgoingMessage): Promise<Outcome> {
     const outcome = this.#outbox.push(message);
-    // `run` goes on in a later turn, so that what the caller says in the same breath goes along.
+    // `run` continues asynchronously, so messages sent in the same task share one batch.
     this.#wake();
     return outcome;
   }
 
   /**
-   * To be called for every message received. Beside counting, this keeps heartbeats going in background tabs, whose
-   * timers browsers throttle to one a minute while network events still come in time.
+   * Must be called for every received message. It also triggers heartbeats in background tabs, where browsers throttle
+   * timers to one per minute but not network events.
    */
   messageReceived(): void {
     this.#unacked += 1;
     if (this.#heartbeatDue()) this.#wake();
   }
 
-  /** There is a newer token: the server sees it with the next Send, which is now. */
+  /** Sends the renewed token to the server, with a heartbeat if nothing else is pending. */
   sendToken(): void {
     this.#tokenPending = true;
     this.#wake();
   }
 
-  /** Settles everything as unknown. */
+  /** Settles all pending messages as `unknown`. */
   abandon(): void {
     this.#outbox.abandon();
   }
 
   /**
-   * Sends until `signal` is aborted, starting with whatever is not settled. Throws a SignalError that concerns the
-   * session as a whole (SESSION_GONE, REMOVED, ...); anything else is tried again.
+   * Sends until `signal` is aborted, starting with the pending messages. Throws errors of the whole session
+   * (SESSION_GONE, REMOVED, ...) as SignalError and retries all others.
    */
   async run(signal: AbortSignal): Promise<void> {
     let failures = 0;
@@ -117,7 +117,7 @@ export class Sender {
     }
   }
 
-  /** Says goodbye on its own, without a number, whatever else is pending. Best effort. */
+  /** Sends an unnumbered `leave` without the pending messages. Best effort. */
   async sendLeave(reason: string, timeoutMs: number): Promise<void> {
     const messages = [{ body: { case: 'leave' as const, value: { reason } } }];
     const options = { headers: this.#credentials.headers(), timeoutMs };

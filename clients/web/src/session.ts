@@ -16,37 +16,39 @@ import { nextStep } from './reconnectPolicy.js';
 import { Sender } from './sender.js';
 import { readStream } from './stream.js';
 
-/** How long a stream may take to open, in milliseconds. */
+/** Timeout for opening a stream, in milliseconds. */
 const OPEN_TIMEOUT_MS = 10_000;
-/** The same for the first attempts to resume: a browser may try them on a connection that is dead without knowing. */
+/** Shorter for the first resume attempts, which the browser may send on a connection that is already dead. */
 const RESUME_TIMEOUT_MS = 3_000;
-/** How long after the resume window a resume is still tried: the server's clock started later. */
+/** Resumes are attempted this long after the resume window, because the server detects the loss later. */
 const WINDOW_GRACE_MS = 5_000;
-/** A stream that lived shorter does not start the back-off anew, so that one that breaks at once is not hammered. */
+/**
+ * Only a stream that lived this long resets the backoff, so that one that fails at once does not cause a retry storm.
+ */
 const STABLE_MS = 5_000;
-/** How long `leave` waits for the server. */
+/** How long `leave` waits for the server, in milliseconds. */
 const LEAVE_TIMEOUT_MS = 2_000;
-/** Reasons for which another token may help. */
+/** Reasons after which a new token may help. */
 const TOKEN_REJECTED = new Set(['TOKEN_INVALID', 'TOKEN_EXPIRED']);
 
 /**
- * Enters a room. Resolves when the server has welcomed this member; from then on the session keeps itself alive.
+ * Joins a room. Resolves with a session that reconnects without help from the application.
  *
- * Events are held back until the first `on`: register all handlers in one go and none is missed.
+ * Events are held until the first call of `on`. Register all handlers in one task to receive every event.
  *
- * @throws SignalError: `ROOM_FULL`, `INVALID_ROOM_NAME`, `PASSCODE_WRONG`, ... or `NETWORK` and the like after
- * `joinTimeoutMs`.
+ * @throws SignalError with `ROOM_FULL`, `INVALID_ROOM_NAME`, `PASSCODE_WRONG`, ..., or after `joinTimeoutMs` with a
+ * transient reason such as `NETWORK`.
  */
 export function join(room: string, options: JoinOptions = {}): Promise<Session> {
   return new Promise((resolve, reject) => new Session(room, options, resolve, reject));
 }
 
-/** One member's stay in a room, kept through reconnects. Made by `join`. */
+/** This client's membership in a room, across reconnects. Created by `join`. */
 export class Session extends Emitter<SessionEvents> {
   readonly #createClient: (url: string) => Client<typeof pb.Signal>;
   #url: string;
   #client: Client<typeof pb.Signal>;
-  // The newest address that was to be moved to.
+  // The URL of the latest `moveTo`, which cancels earlier ones.
   #targetUrl: string;
   readonly #credentials: Credentials;
   readonly #join: {
@@ -65,11 +67,11 @@ export class Session extends Emitter<SessionEvents> {
   #limits = model.toLimits(undefined);
   #ice: model.IceServerList = { iceServers: [], expiresAt: undefined };
   #sender: Sender | undefined;
-  // One stream and the sends that go with it, and the waiting after it.
+  // Abort the current stream with its sends, and the wait before the next one.
   #streamAbort = new AbortController();
   #backoffAbort = new AbortController();
   #goAway: pb.GoAway | undefined;
-  // Why a Send ended the stream.
+  // The error of a Send that ended the stream.
   #sendError: SignalError | undefined;
   #attempt = 0;
   #openedAt = 0;
@@ -114,59 +116,59 @@ export class Session extends Emitter<SessionEvents> {
       .finally(() => options.signal?.removeEventListener('abort', abort));
   }
 
-  /** Whether the server can be talked to right now. */
+  /** State of the connection to the server. */
   get state(): SessionState {
     return this.#state;
   }
 
-  /** The address of the server that the session is at. */
+  /** The current URL of the server. */
   get url(): string {
     return this.#url;
   }
 
-  /** This member as the others see it. */
+  /** This member, as the other members see it. */
   get me(): model.Member {
     if (!this.#me) throw SignalError.ended();
     return this.#me;
   }
 
-  /** The others, by member_id, in join order. Live: it changes along with the events. */
+  /** The other members, by member_id, in join order. Live: it changes together with the events. */
   get members(): ReadonlyMap<string, model.Member> {
     return this.#inbox.members;
   }
 
-  /** The room. */
+  /** The room as of the join. */
   get room(): model.RoomInfo {
     return this.#room;
   }
 
-  /** For RTCConfiguration.iceServers; the newest that were told. */
+  /** The latest ICE servers, for RTCConfiguration. */
   get iceServers(): RTCIceServer[] {
     return this.#ice.iceServers;
   }
 
-  /** Says an offer. `negotiation` ties its answer and candidates to it. */
+  /** Sends an offer. `negotiation` groups it with its answer and candidates. */
   sendOffer(to: string, sdp: string, negotiation = 0n): Promise<Outcome> {
     return this.#send({ to, negotiation, body: { case: 'offer', value: { sdp } } });
   }
 
-  /** Says an answer, with the negotiation of its offer. */
+  /** Sends an answer with the negotiation of its offer. */
   sendAnswer(to: string, sdp: string, negotiation = 0n): Promise<Outcome> {
     return this.#send({ to, negotiation, body: { case: 'answer', value: { sdp } } });
   }
 
-  /** Says a candidate, with the negotiation of the description it belongs to. */
+  /** Sends a candidate with the negotiation of its description. */
   sendCandidate(to: string, candidate: RTCIceCandidateInit, negotiation = 0n): Promise<Outcome> {
     return this.#send({ to, negotiation, body: { case: 'candidate', value: model.fromCandidate(candidate) } });
   }
 
-  /** Sends application data through the server, to one member or (without `to`) to all others. */
+  /** Sends application data through the server to one member or, without `to`, to all others. */
   sendData(data: { to?: string; topic?: string; text?: string; payload?: Uint8Array<ArrayBuffer> }): Promise<Outcome> {
     const { to = '', topic = '', text = '', payload = new Uint8Array() } = data;
     return this.#send({ to, body: { case: 'data', value: { topic, text, payload } } });
   }
 
-  /** Changes what others see of this member; what is not given stays as it is. */
+  /** Changes the name or attributes of this member. Omitted fields stay unchanged. */
   update(change: { displayName?: string; attributes?: Record<string, string> }): Promise<Outcome> {
     const { displayName, attributes } = change;
     if (displayName !== undefined) this.#join.displayName = displayName;
@@ -180,22 +182,24 @@ export class Session extends Emitter<SessionEvents> {
     return this.#send({ body: { case: 'update', value } });
   }
 
-  /** Tells the server's operators what became of a peer connection. */
+  /** Reports the state of a peer connection to the operators of the server. */
   report(report: Report): Promise<Outcome> {
     return this.#send({ body: { case: 'report', value: report } });
   }
 
   /**
-   * Goes on at another address of the same server, such as another port of a tunnel. That is tried first: where it cannot
-   * be reached the session stays as it is, and this throws. Then the stream is dropped and the session resumes there,
-   * with what is under way: as after any lost connection each signal arrives once and in order, or both ends are told
-   * (`rejoined`, where the resume window is over or the server was started anew). Peer connections do not notice.
+   * Moves the session to another URL of the same server, such as another port of a tunnel. The URL is probed first; if
+   * the probe fails, this throws and the session stays unchanged.
    *
-   * A page of another origin may do that only where the server's `--cors-origin` lists it, and the page's own
-   * Content-Security-Policy lets it connect there.
+   * The session then resumes at the new URL with the guarantee of any reconnect: each accepted signal arrives once and
+   * in order, or both ends are notified. The client receives `rejoined` if the resume window is over or the server was
+   * restarted. Peer connections are not affected.
    *
-   * @throws SignalError: `NETWORK`, `TIMEOUT` or `PROXY` where no Signalbox answers, another reason where it refuses,
-   * `ABORTED` when a later call has named another address, `ENDED`.
+   * If the URL has another origin than the page, the server's `--cors-origin` must list the page's origin, and the
+   * page's Content-Security-Policy must allow the connection.
+   *
+   * @throws SignalError with `NETWORK`, `TIMEOUT` or `PROXY` if no Signalbox server answers, another reason if the
+   * server rejects the probe, `ABORTED` if a later call named another URL, or `ENDED`.
    */
   async moveTo(url: string): Promise<void> {
     if (this.#isEnded() || this.#leaving) throw SignalError.ended();
@@ -206,14 +210,14 @@ export class Session extends Emitter<SessionEvents> {
     await probe(client, this.#token, this.#credentials.headers());
     if (this.#isEnded() || this.#leaving) throw SignalError.ended();
     if (this.#targetUrl !== target) throw SignalError.aborted();
-    // Another call for the same may have been faster.
+    // A concurrent call with the same URL may have finished first.
     if (target === this.#url) return;
     this.#url = target;
     this.#client = client;
     this.#reconnect();
   }
 
-  /** Leaves at once. Resolves when the server knows, or after 2 s. */
+  /** Leaves the room. Resolves when the server has confirmed it, or after 2 s. */
   async leave(reason = ''): Promise<void> {
     if (this.#state === 'ended' || this.#leaving) return;
     this.#leaving = true;
@@ -230,7 +234,7 @@ export class Session extends Emitter<SessionEvents> {
     name: Name,
     handler: (event: SessionEvents[Name]) => void,
   ): Unsubscribe {
-    // Not at once: the handlers that are registered next must not miss what this one would get.
+    // Deferred, so that handlers registered later in the same task do not miss events.
     queueMicrotask(() => this.#inbox.release());
     return super.on(name, handler);
   }
@@ -242,7 +246,7 @@ export class Session extends Emitter<SessionEvents> {
     return Promise.resolve({ status: 'undelivered', failures: [failure] });
   }
 
-  /** Opens streams until the session ends. Resolves with the error that kept it from ever being opened. */
+  /** Opens streams until the session ends. Resolves with the error that made the join fail. */
   async #run(joinTimeoutMs: number): Promise<SignalError> {
     let lostAt = Date.now();
     let error: SignalError | undefined;
@@ -259,12 +263,12 @@ export class Session extends Emitter<SessionEvents> {
       }
       const tokenReplaced =
         TOKEN_REJECTED.has(this.#goAway?.reason ?? error?.reason ?? '') && this.#credentials.rejected();
-      // With another token, whatever else it was that the old one was refused for may go on.
+      // The rejection of the old token says nothing about the new one.
       const step = nextStep(tokenReplaced ? undefined : error, this.#goAway, this.#token !== '');
       const waitMs = 'waitMs' in step ? (step.waitMs ?? backoff(this.#attempt)) : 0;
       this.#attempt += 1;
       if (this.#state === 'joining') {
-        error ??= SignalError.network('the stream ended before the server said welcome');
+        error ??= SignalError.network('the stream ended before `welcome`');
         if (!tokenReplaced && (!error.retryable || now + waitMs - lostAt > joinTimeoutMs)) break;
       } else if (step.to === 'end') {
         this.#end(step.reason, error);
@@ -277,7 +281,7 @@ export class Session extends Emitter<SessionEvents> {
     return error ?? SignalError.aborted();
   }
 
-  // Control flow analysis does not know that awaiting and emitting may end the session.
+  // Control flow analysis does not see that awaiting and emitting may end the session.
   #isEnded(): boolean {
     return this.#state === 'ended';
   }
@@ -364,7 +368,7 @@ export class Session extends Emitter<SessionEvents> {
     });
   }
 
-  /** Drops the stream, which may be dead without knowing, and opens another without waiting. */
+  /** Replaces the stream, which may be dead without an error, and skips the backoff. */
   #reconnect(): void {
     if (this.#state === 'joining' || this.#state === 'ended') return;
     this.#attempt = 0;

@@ -5,10 +5,10 @@ import { Negotiation } from '../../src/negotiation.js';
 test('numbers rise and name one offer only, whoever makes it', () => {
   const first = new Negotiation();
   const second = new Negotiation();
-  const numbers = [first.begin(false), second.begin(true)];
+  const numbers = [first.start(false), second.start(true)];
   first.ignoreOffer(numbers[1] ?? 0n);
   second.acceptOffer(numbers[0] ?? 0n);
-  numbers.push(second.begin(true), first.begin(false), first.begin(false), second.begin(true));
+  numbers.push(second.start(true), first.start(false), first.start(false), second.start(true));
   assert.equal(new Set(numbers).size, numbers.length);
   assert.deepEqual(numbers.slice(0, 2), [1n, 2n]);
   assert.ok((numbers[2] ?? 0n) > 2n);
@@ -16,12 +16,12 @@ test('numbers rise and name one offer only, whoever makes it', () => {
 
 test('an offer wins over an offer of before: its answer counts, that of the other does not', () => {
   const negotiation = new Negotiation();
-  const withdrawn = negotiation.begin(true);
+  const withdrawn = negotiation.start(true);
   assert.ok(negotiation.isExpectedAnswer(withdrawn));
   negotiation.acceptOffer(7n);
   assert.equal(negotiation.isExpectedAnswer(withdrawn), false);
   assert.equal(negotiation.local, 7n);
-  const next = negotiation.begin(true);
+  const next = negotiation.start(true);
   assert.equal(next, 8n);
   assert.equal(negotiation.isExpectedAnswer(7n), false);
   assert.ok(negotiation.isExpectedAnswer(8n));
@@ -37,7 +37,7 @@ test('candidates: those in force apply, early ones wait, late ones and those of 
   assert.equal(negotiation.classifyCandidate(4n), 'queue');
   negotiation.acceptOffer(4n);
   assert.equal(negotiation.classifyCandidate(2n), 'drop');
-  const own = negotiation.begin(false);
+  const own = negotiation.start(false);
   negotiation.ignoreOffer(6n);
   assert.equal(negotiation.classifyCandidate(6n), 'drop');
   assert.equal(negotiation.classifyCandidate(own), 'queue');
@@ -51,5 +51,5 @@ test('the other side may begin anew with small numbers', () => {
   negotiation.acceptOffer(41n);
   negotiation.acceptOffer(1n);
   assert.equal(negotiation.classifyCandidate(1n), 'apply');
-  assert.ok(negotiation.begin(false) > 41n);
+  assert.ok(negotiation.start(false) > 41n);
 });
