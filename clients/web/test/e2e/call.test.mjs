@@ -81,7 +81,7 @@ test('a cut connection: suspended, resumed, nobody leaves, media goes on', { ski
     assert.equal(await ben.getByTestId('session-state').getAttribute('data-state'), 'suspended');
     await Promise.all([videoFlows(ann), videoFlows(ben)]);
     proxy.restore();
-    await ben.getByTestId('banner').getByText('Connected again.').waitFor();
+    await ben.getByTestId('banner').getByText('Reconnected.').waitFor();
     await allConnected(ann, 1);
     await Promise.all([videoFlows(ann), videoFlows(ben)]);
     await chatReaches(ben, [ann], `back again, round ${round}`);

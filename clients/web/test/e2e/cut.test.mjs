@@ -151,7 +151,7 @@ test('both connections are cut for 5 s amid the candidates, and again during the
     ['suspended', 'suspended'],
   );
   for (const proxy of proxies) proxy.restore();
-  await both((page) => page.getByTestId('banner').getByText('Connected again.').waitFor());
+  await both((page) => page.getByTestId('banner').getByText('Reconnected.').waitFor());
   await both((page) => allConnected(page, 1));
   for (const end of endWatch) {
     const { watchedMs, stalledMs } = await end();

@@ -80,7 +80,7 @@ test('a full room, and a name that is none', { skip }, async (t) => {
   await ben.getByTestId('join-error').getByText('This room is full').waitFor();
   await ben.getByTestId('room-input').fill('not a room!');
   await ben.getByTestId('join-button').click();
-  await ben.getByTestId('join-error').getByText('This is not a room name').waitFor();
+  await ben.getByTestId('join-error').getByText('Invalid room name').waitFor();
   await ben.getByTestId('room-input').fill('another');
   await ben.getByTestId('join-button').click();
   await ben.getByTestId('local-tile').waitFor();

@@ -196,7 +196,7 @@ export async function chatReaches(from, others, text) {
   await from.locator(at('chat-input')).fill(text);
   await from.locator(at('chat-send')).click();
   for (const page of others) {
-    const lines = () => page.$$eval(`${at('chat-log')} .what`, (lines) => lines.map((line) => line.textContent));
+    const lines = () => page.$$eval(`${at('chat-log')} .text`, (lines) => lines.map((line) => line.textContent));
     await until(`the line "${text}"`, async () => (await lines()).includes(text));
   }
 }

@@ -194,7 +194,7 @@ test('over plain http there are data channels only, and the page says so', { ski
   await stranger.goto(`${share.url.origin}/?room=${share.room}`);
   await stranger.getByTestId('name-input').fill('Eve');
   await stranger.getByTestId('join-button').click();
-  await stranger.getByText('has a token').waitFor();
+  await stranger.getByText('requires a link with a valid token').waitFor();
   await Promise.all(pages.map((page) => allConnected(page, 1)));
   await chatReaches(pages[0], [pages[1]], 'hello through the tunnel');
 });
@@ -287,7 +287,7 @@ test('where the public port is taken, visitors in a call go on at another', { sk
     const link = page.getByTestId('banner').getByRole('link');
     await link.waitFor();
     assert.equal(await link.getAttribute('href'), moved.href);
-    assert.match(await page.getByTestId('banner').textContent(), /goes on there\. Do not reload this page/);
+    assert.match(await page.getByTestId('banner').textContent(), /continues there\. Do not reload this page/);
     // Copied links have no token.
     await page.evaluate(() => (navigator.clipboard.writeText = () => Promise.reject(new Error('not in this test'))));
     await page.getByTestId('copy-link').click();
@@ -301,7 +301,7 @@ test('where the public port is taken, visitors in a call go on at another', { sk
   const link = dan.getByTestId('banner').getByRole('link');
   await link.waitFor();
   assert.equal(await link.getAttribute('href'), moved.href);
-  assert.match(await dan.getByTestId('banner').textContent(), /connections between members go on here/);
+  assert.match(await dan.getByTestId('banner').textContent(), /Connections to other members continue/);
   assert.equal((await where(dan))[0], share.url.origin);
   assert.deepEqual(await connections(dan), ['before', 'before', 'before']);
   await videoFlows(dan);

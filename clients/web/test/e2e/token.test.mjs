@@ -91,7 +91,7 @@ test('the demo page takes the token from the link and does not show it', { skip 
   await stranger.goto(`${url}/?room=demo`);
   await stranger.getByTestId('name-input').fill('Eve');
   await stranger.getByTestId('join-button').click();
-  await stranger.getByText('has a token').waitFor();
+  await stranger.getByText('requires a link with a valid token').waitFor();
   assert.deepEqual([...pages[0].errors, ...pages[1].errors, ...stranger.errors], []);
 });
 
