@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Negotiation } from '../../src/negotiation.js';
 
-test('numbers rise and name one offer only, whoever makes it', () => {
+test('numbers increase and are unique across both peers', () => {
   const first = new Negotiation();
   const second = new Negotiation();
   const numbers = [first.start(false), second.start(true)];
@@ -14,7 +14,7 @@ test('numbers rise and name one offer only, whoever makes it', () => {
   assert.ok((numbers[2] ?? 0n) > 2n);
 });
 
-test('an offer wins over an offer of before: its answer counts, that of the other does not', () => {
+test('accepted remote offer withdraws the local one', () => {
   const negotiation = new Negotiation();
   const withdrawn = negotiation.start(true);
   assert.ok(negotiation.isExpectedAnswer(withdrawn));
@@ -28,7 +28,7 @@ test('an offer wins over an offer of before: its answer counts, that of the othe
   assert.ok(negotiation.isExpectedAnswer(0n), 'a peer that does not use numbers');
 });
 
-test('candidates: those in force apply, early ones wait, late ones and those of an ignored offer are dropped', () => {
+test('candidates are applied, queued or dropped by their negotiation number', () => {
   const negotiation = new Negotiation();
   assert.equal(negotiation.classifyCandidate(2n), 'queue');
   negotiation.acceptOffer(2n);
@@ -46,7 +46,7 @@ test('candidates: those in force apply, early ones wait, late ones and those of 
   assert.equal(negotiation.classifyCandidate(4n), 'drop');
 });
 
-test('the other side may begin anew with small numbers', () => {
+test('remote peer may restart with lower numbers', () => {
   const negotiation = new Negotiation();
   negotiation.acceptOffer(41n);
   negotiation.acceptOffer(1n);
