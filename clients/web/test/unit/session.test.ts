@@ -55,6 +55,7 @@ const goAway = (reason: string, action: Action, seconds = 0) => {
   const retryAfter = { seconds: BigInt(seconds), nanos: 0 };
   return { body: { case: 'goAway' as const, value: { reason, action, retryAfter } } };
 };
+
 test('join sends the options and resolves with the state of welcome', async (server) => {
   const session = await joined(server, ['bob'], { displayName: 'Me', attributes: { a: '1' }, passcode: 'p' });
   const { open } = server.stream.request;
