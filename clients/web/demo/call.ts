@@ -1,14 +1,14 @@
 import type { Mesh, Peer } from '../src/index.js';
+import { type AddressChange, watchAddress } from './addressChange.js';
 import { Chat } from './chat.js';
 import { byId, element } from './dom.js';
 import type { LocalMedia } from './media.js';
-import { type Moved, watchAddress } from './moved.js';
 import { reasonText } from './text.js';
 import { nameOf, Tiles } from './tiles.js';
 
-const GOOD_NEWS_MS = 3_000;
+const BRIEF_NOTICE_MS = 3_000;
 
-/** The page while in a room. */
+/** The call view. */
 export class Call {
   readonly #mesh: Mesh;
   readonly #media: LocalMedia;
@@ -17,9 +17,9 @@ export class Call {
   readonly #onEnd: (text: string | undefined) => void;
   readonly #listening = new AbortController();
   #bannerTimer: ReturnType<typeof setTimeout> | undefined;
-  #moved: Moved | undefined;
+  #addressChange: AddressChange | undefined;
 
-  /** `onEnd`: the call is over; with a text when something is to be told about it. */
+  /** `onEnd` is called at the end of the call, with a text if the user must know the reason. */
   constructor(mesh: Mesh, media: LocalMedia, onEnd: (text: string | undefined) => void) {
     this.#mesh = mesh;
     this.#media = media;
@@ -29,18 +29,18 @@ export class Call {
     byId('room-name').textContent = mesh.session.room.name;
     byId('media-notice').textContent = media.notice ?? '';
     byId('media-notice').hidden = !media.notice;
-    this.#tiles = new Tiles(() => this.#askForTouch());
-    this.#chat = new Chat((text) => this.#say(text));
+    this.#tiles = new Tiles(() => this.#askForClick());
+    this.#chat = new Chat((text) => this.#sendChat(text));
     this.#banner(undefined);
     this.#sessionState('connected');
     this.#bindControls();
     this.#bindMesh();
     this.#showOwn();
     for (const peer of mesh.peers.values()) this.#tiles.showPeer(peer);
-    this.#countMembers();
+    this.#showWhetherAlone();
   }
 
-  /** Leaves; the server is told while the page moves on. */
+  /** Leaves the room without waiting for the server. */
   leave(): void {
     this.#close();
     void this.#mesh.leave();
@@ -51,36 +51,36 @@ export class Call {
     const { session } = this.#mesh;
     this.#mesh.on('peerAdded', (peer) => {
       this.#tiles.showPeer(peer);
-      this.#chat.note(`${nameOf(peer)} joined`);
-      this.#countMembers();
+      this.#chat.addNotice(`${nameOf(peer)} joined`);
+      this.#showWhetherAlone();
     });
     this.#mesh.on('peerChanged', (peer) => this.#tiles.showPeer(peer));
     this.#mesh.on('peerRemoved', ({ peer, reason }) => {
       this.#tiles.removePeer(peer);
-      this.#chat.note(reason === 'TIMED_OUT' ? `${nameOf(peer)} lost the connection` : `${nameOf(peer)} left`);
-      this.#countMembers();
+      this.#chat.addNotice(reason === 'TIMED_OUT' ? `${nameOf(peer)} lost the connection` : `${nameOf(peer)} left`);
+      this.#showWhetherAlone();
     });
-    const told = watchAddress(this.#mesh, (moved) => {
-      this.#moved = moved;
+    const handleData = watchAddress(this.#mesh, (change) => {
+      this.#addressChange = change;
       this.#banner(undefined);
     });
     this.#mesh.on('message', ({ peer, data }) => {
-      if (typeof data === 'string') this.#chat.said(nameOf(peer), data, false);
-      else told(peer, data);
+      if (typeof data === 'string') this.#chat.addMessage(nameOf(peer), data, false);
+      else handleData(peer, data);
     });
     session.on('suspended', () => {
       this.#sessionState('suspended');
-      if (this.#moved?.followed === false) return;
-      this.#banner('The connection to the server is lost. The call itself goes on; reconnecting…');
+      if (this.#addressChange?.followed === false) return;
+      this.#banner('The connection to the server is lost. The call continues; reconnecting…');
     });
     session.on('resumed', () => {
       this.#sessionState('connected');
-      this.#banner('Connected again.', 'good');
+      this.#banner('Reconnected.', 'good');
     });
-    session.on('gone', () => {
+    session.on('rejoined', () => {
       this.#sessionState('connected');
-      this.#banner('Connected again, as a new member.', 'good');
-      this.#countMembers();
+      this.#banner('Reconnected as a new member.', 'good');
+      this.#showWhetherAlone();
     });
     session.on('ended', ({ reason, error }) => {
       if (this.#listening.signal.aborted) return;
@@ -133,17 +133,17 @@ export class Call {
     this.#tiles.showOwn(this.#media.stream, { name, audio, video: isOn(this.#tracks('video')) });
   }
 
-  #say(text: string): void {
-    this.#chat.said('You', text, true);
+  #sendChat(text: string): void {
+    this.#chat.addMessage('You', text, true);
     if (this.#tiles.others === 0) {
-      this.#chat.note('Nobody else is here to read this.');
+      this.#chat.addNotice('Not delivered: no other member is in the room.');
       return;
     }
     const missed: Peer[] = this.#mesh.broadcast(text);
-    if (missed.length > 0) this.#chat.note(`Not connected, so not delivered: ${missed.map(nameOf).join(', ')}`);
+    if (missed.length > 0) this.#chat.addNotice(`Not delivered to ${missed.map(nameOf).join(', ')}: not connected.`);
   }
 
-  #countMembers(): void {
+  #showWhetherAlone(): void {
     byId('alone').hidden = this.#tiles.others > 0;
   }
 
@@ -154,60 +154,64 @@ export class Call {
     pill.dataset['state'] = state;
   }
 
-  /** Tells something; without a text what there is to be told all the time, if there is. */
+  /** Shows a text, or without one the notice about a changed address, if any. */
   #banner(text: string | undefined, kind = ''): void {
     clearTimeout(this.#bannerTimer);
     const banner = byId('banner');
-    banner.replaceChildren(...(text === undefined ? this.#whereItIs() : [text]));
+    banner.replaceChildren(...(text === undefined ? this.#addressNotice() : [text]));
     banner.hidden = banner.childNodes.length === 0;
     banner.className = `banner ${kind}`;
-    if (kind === 'good') this.#bannerTimer = setTimeout(() => this.#banner(undefined), GOOD_NEWS_MS);
+    if (kind === 'good') this.#bannerTimer = setTimeout(() => this.#banner(undefined), BRIEF_NOTICE_MS);
   }
 
   /**
-   * The session may have moved, but the page is still of the old address. Where it could not, the call goes on as long as
-   * it can without the server: when to go there is for the member to say.
+   * A reload would fail even if the session followed the server, because the page has the old address. If the session
+   * could not follow, the call works without the server for now, so the user decides when to open the new link.
    */
-  #whereItIs(): (string | HTMLElement)[] {
-    if (!this.#moved || this.#listening.signal.aborted) return [];
-    const { link, followed } = this.#moved;
+  #addressNotice(): (string | HTMLElement)[] {
+    if (!this.#addressChange || this.#listening.signal.aborted) return [];
+    const { link, followed } = this.#addressChange;
     if (followed && new URL(link).origin === location.origin) return [];
-    const anchor = element('a', '', followed ? 'by this link' : 'Go there');
+    const anchor = element('a', '', followed ? 'this link' : 'Open the new link');
     anchor.setAttribute('href', link);
     return followed
-      ? ['This call has another address now, and goes on there. Do not reload this page, but come back ', anchor, '.']
-      : ['This call has another address now; connections between members go on here. ', anchor];
+      ? [
+          'The server has a new address, and this call continues there. Do not reload this page; return with ',
+          anchor,
+          '.',
+        ]
+      : ['The server has a new address that this page cannot reach. Connections to other members continue. ', anchor];
   }
 
   async #copyLink(): Promise<void> {
     const link = new URL(location.pathname + location.search, this.#mesh.session.url).href;
     try {
       await navigator.clipboard.writeText(link);
-      this.#copied('Copied');
+      this.#labelCopyButton('Copied');
     } catch {
-      // No clipboard on insecure origins, or no permission: the link is shown and selected instead.
+      // The clipboard is unavailable on insecure origins or without permission.
       const field = byId<HTMLInputElement>('link-field');
       field.hidden = false;
       field.value = link;
       field.select();
-      this.#copied('Press Ctrl+C');
+      this.#labelCopyButton('Press Ctrl+C');
     }
   }
 
-  #copied(text: string): void {
+  #labelCopyButton(text: string): void {
     byId('copy-link-text').textContent = text;
     setTimeout(() => {
       byId('copy-link-text').textContent = 'Copy link';
-    }, GOOD_NEWS_MS);
+    }, BRIEF_NOTICE_MS);
   }
 
-  #askForTouch(): void {
-    this.#banner('Click anywhere to hear the others.');
-    const touched = () => {
-      this.#tiles.retry();
+  #askForClick(): void {
+    this.#banner('The browser blocked the sound. Click anywhere to hear the other members.');
+    const clicked = () => {
+      this.#tiles.retryPlayback();
       this.#banner(undefined);
     };
-    document.addEventListener('pointerdown', touched, { once: true, signal: this.#listening.signal });
+    document.addEventListener('pointerdown', clicked, { once: true, signal: this.#listening.signal });
   }
 
   #close(): void {

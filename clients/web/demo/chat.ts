@@ -14,7 +14,7 @@ export class Chat {
   readonly #listening = new AbortController();
   #unread = 0;
 
-  /** `send` is given what was typed. */
+  /** `send` is called with each text that the user submits. */
   constructor(send: (text: string) => void) {
     const options = { signal: this.#listening.signal };
     this.#log.replaceChildren();
@@ -35,17 +35,17 @@ export class Chat {
     this.#show(!matchMedia(NARROW).matches, false);
   }
 
-  /** A line that somebody said. */
-  said(who: string, text: string, own: boolean): void {
+  /** Adds a chat message. */
+  addMessage(sender: string, text: string, own: boolean): void {
     const line = document.createElement('li');
     if (own) line.className = 'own';
-    line.append(element('span', 'who', who), element('span', 'what', text.slice(0, MAX_TEXT)));
+    line.append(element('span', 'sender', sender), element('span', 'text', text.slice(0, MAX_TEXT)));
     this.#append(line);
     if (!own && !this.#isShown()) this.#setUnread(this.#unread + 1);
   }
 
-  /** A line about what happened. */
-  note(text: string): void {
+  /** Adds a notice about the call. */
+  addNotice(text: string): void {
     this.#append(element('li', 'system', text));
   }
 

@@ -9,7 +9,7 @@ import { takeToken } from './token.js';
 
 declare global {
   interface Window {
-    /** The call that goes on, for tests and the curious. */
+    /** The current call, for tests and the console. */
     signalboxDemo?: { readonly session: Session; readonly mesh: Mesh };
   }
 }
@@ -71,7 +71,7 @@ async function enter(): Promise<void> {
       const first = byId('passcode-field').hidden;
       byId('passcode-field').hidden = false;
       passcode.focus();
-      showError(first ? 'This room needs a passcode.' : reasonText(error.reason));
+      showError(first ? 'This room requires a passcode.' : reasonText(error.reason));
     } else {
       showError(reasonText(error.reason, error));
     }
@@ -81,7 +81,7 @@ async function enter(): Promise<void> {
 function ended(text: string | undefined): void {
   call = undefined;
   delete window.signalboxDemo;
-  // A reload must not go back in by itself.
+  // A reload must not join again.
   history.replaceState(null, '', location.pathname);
   showLanding();
   showError(text);
@@ -94,13 +94,13 @@ byId('join-form').addEventListener('submit', (event) => {
 byId('suggest').addEventListener('click', () => {
   room.value = suggestRoomName();
 });
-// Another link, in the same tab.
+// A link with a new token was opened in the same tab.
 window.addEventListener('hashchange', () => {
   token = takeToken();
 });
-// Back, out of the room.
+// The Back button leaves the room.
 window.addEventListener('popstate', () => call?.leave());
 
 showLanding();
-// A reload, or the link of somebody who has been here before: straight in.
+// A reload or a returning user joins without the form.
 if (new URLSearchParams(location.search).get('room') && rememberedName()) void enter();

@@ -6,17 +6,17 @@ const SECOND =
   'badger beacon bridge brook canyon cedar comet coral crane delta falcon fern fjord forest garden glacier harbor heron island juniper lagoon lantern maple meadow nebula orchard otter pebble pine prairie raven reef river robin rocket sparrow spruce summit tiger tulip valley willow'.split(
     ' ',
   );
-// Without those that are mistaken for others.
+// Without characters that look alike.
 const ALPHABET = [...'abcdefghjkmnpqrstuvwxyz23456789'];
 
-/** What the contract allows. */
+/** Whether the contract allows the name. */
 export function isRoomName(name: string): boolean {
   return /^[A-Za-z0-9_-]{1,64}$/.test(name);
 }
 
-/** A room name that can be read out and cannot be guessed: two words and ten characters, 60 random bits. */
+/** Returns a pronounceable, unguessable room name: two words and ten characters, 60 random bits. */
 export function suggestRoomName(): string {
-  // crypto.randomUUID is missing on insecure origins, this is not.
+  // Unlike crypto.randomUUID, available on insecure origins.
   const random = crypto.getRandomValues(new Uint32Array(12));
   const pick = (from: ArrayLike<string>, index: number) => from[(random[index] ?? 0) % from.length] ?? '';
   let tail = '';
@@ -24,7 +24,7 @@ export function suggestRoomName(): string {
   return `${pick(FIRST, 0)}-${pick(SECOND, 1)}-${tail}`;
 }
 
-/** Up to two letters that stand for a name. */
+/** The initials of a name, at most two. */
 export function initials(name: string): string {
   const words = name.trim().split(/\s+/).filter(Boolean);
   const letters = [words[0], words.length > 1 ? words.at(-1) : undefined].map((word) => [...(word ?? '')][0] ?? '');

@@ -1,6 +1,6 @@
 const NAME = 'signalbox.name';
 
-/** The name that was used last. Storage may be switched off; then nothing is remembered. */
+/** The last name used, or '' if storage is disabled. */
 export function rememberedName(): string {
   try {
     return localStorage.getItem(NAME) ?? '';
@@ -9,11 +9,11 @@ export function rememberedName(): string {
   }
 }
 
-/** Keeps the name for next time. */
+/** Stores the name for the next visit. */
 export function rememberName(name: string): void {
   try {
     localStorage.setItem(NAME, name);
   } catch {
-    // See above.
+    // Storage is disabled.
   }
 }

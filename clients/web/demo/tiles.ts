@@ -7,8 +7,8 @@ const GAP = 10;
 const RATIO = 16 / 9;
 const COLORS = 6;
 
-/** What a tile shows beside the video. */
-interface Face {
+/** What a tile shows in addition to the video. */
+interface TileLabel {
   name: string;
   audio: boolean;
   video: boolean;
@@ -31,28 +31,28 @@ class Tile {
     this.#video.muted = muted;
     this.#video.srcObject = stream;
     this.#video.play().catch((error) => {
-      // Browsers let no sound out of a page that nobody has touched yet.
+      // Browsers block sound until the user interacts with the page.
       if (error instanceof DOMException && error.name === 'NotAllowedError') this.#onBlocked();
     });
   }
 
-  /** Again, after the page has been touched. */
-  retry(): void {
+  /** Plays again after the user has interacted with the page. */
+  retryPlayback(): void {
     this.#video.play().catch(() => {});
   }
 
-  show(face: Face, status: string): void {
-    this.root.classList.toggle('no-video', !face.video);
-    this.root.classList.toggle('no-audio', !face.audio);
-    find(this.root, '.name').textContent = face.name;
+  show(label: TileLabel, status: string): void {
+    this.root.classList.toggle('no-video', !label.video);
+    this.root.classList.toggle('no-audio', !label.audio);
+    find(this.root, '.name').textContent = label.name;
     find(this.root, '.status').textContent = status;
     const avatar = find(this.root, '.avatar');
-    avatar.textContent = initials(face.name);
-    avatar.className = `avatar c${[...face.name].reduce((sum, char) => sum + char.charCodeAt(0), 0) % COLORS}`;
+    avatar.textContent = initials(label.name);
+    avatar.className = `avatar c${[...label.name].reduce((sum, char) => sum + char.charCodeAt(0), 0) % COLORS}`;
   }
 }
 
-/** The grid of videos: one's own and one per member, as large as the space allows. */
+/** The video grid: the own tile and one per member, as large as possible. */
 export class Tiles {
   readonly #grid = byId('grid');
   readonly #own: Tile;
@@ -60,7 +60,7 @@ export class Tiles {
   readonly #resize = new ResizeObserver(() => this.#arrange());
   readonly #onBlocked: () => void;
 
-  /** `onBlocked`: the browser does not play sound before the page has been touched. */
+  /** `onBlocked` is called when the browser blocks sound. */
   constructor(onBlocked: () => void) {
     this.#onBlocked = onBlocked;
     this.#grid.replaceChildren();
@@ -71,14 +71,14 @@ export class Tiles {
     this.#resize.observe(this.#grid);
   }
 
-  /** How many others there are. */
+  /** Number of tiles of other members. */
   get others(): number {
     return this.#others.size;
   }
 
-  showOwn(stream: MediaStream | undefined, face: Face): void {
+  showOwn(stream: MediaStream | undefined, label: TileLabel): void {
     if (stream) this.#own.play(stream, true);
-    this.#own.show({ ...face, name: `${face.name} (you)` }, '');
+    this.#own.show({ ...label, name: `${label.name} (you)` }, '');
   }
 
   showPeer(peer: Peer): void {
@@ -111,9 +111,9 @@ export class Tiles {
     this.#arrange();
   }
 
-  /** Starts what the browser did not play by itself. */
-  retry(): void {
-    for (const tile of this.#others.values()) tile.retry();
+  /** Plays what the browser has blocked. */
+  retryPlayback(): void {
+    for (const tile of this.#others.values()) tile.retryPlayback();
   }
 
   close(): void {
@@ -121,7 +121,7 @@ export class Tiles {
     this.#grid.replaceChildren();
   }
 
-  /** Finds the number of columns that makes 16:9 tiles largest. */
+  /** Chooses the number of columns that makes 16:9 tiles largest. */
   #arrange(): void {
     const { clientWidth, clientHeight } = this.#grid;
     const count = this.#others.size + 1;
@@ -136,7 +136,7 @@ export class Tiles {
   }
 }
 
-/** What others are called. */
+/** The display name of a peer. */
 export function nameOf(peer: Peer): string {
   return peer.member.displayName || 'Guest';
 }

@@ -1,8 +1,8 @@
 const TOKEN = 'signalbox.token';
 
 /**
- * The token of the link that led here (`#token=...`), taken out of the address bar, so that it is neither shown nor copied
- * along. Kept for this tab, so that a reload still has it; storage may be switched off.
+ * Returns the token of the link (`#token=...`) and removes it from the address bar, so that it is not shown or copied.
+ * Session storage keeps it across a reload, unless storage is disabled.
  */
 export function takeToken(): string | undefined {
   const token = new URLSearchParams(location.hash.slice(1)).get('token');

@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { copyFile, mkdir, rm, stat } from 'node:fs/promises';
 import { build } from 'esbuild';
 
-// What a visitor downloads before anything works; a dependency that creeps in is noticed here.
+// Every visitor downloads main.js before the page works. The limit catches an unintended dependency.
 const MAX_MAIN_BYTES = 192 * 1024;
 
 process.chdir(new URL('..', import.meta.url).pathname);

@@ -1,11 +1,11 @@
-// Runs test/unit/*.test.ts: bundled to plain JavaScript, because Node 20 reads no TypeScript. Run with: npm test
+// Runs test/unit/*.test.ts, bundled to JavaScript because Node 20 does not run TypeScript. Run with: npm test
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { build } from 'esbuild';
 
 process.chdir(new URL('..', import.meta.url).pathname);
-// Below node_modules, so that what is not bundled is found.
+// Inside node_modules, so that Node resolves the external packages.
 const folder = mkdtempSync('node_modules/.unit-');
 try {
   const entryPoints = readdirSync('test/unit')

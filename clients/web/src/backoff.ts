@@ -1,8 +1,9 @@
+/** Quadratic growth, capped at 7 s. */
 const DELAYS_MS = [0, 300, 1_200, 2_700, 4_800, 7_000];
 
 /**
- * How long to wait before the given attempt (0, 1, 2, ...), in milliseconds: at once, then quadratically longer up to
- * 7 s, each spread by 15 % either way so that clients that were cut together do not return together.
+ * Delay before the given attempt (0, 1, 2, ...), in milliseconds. Jitter of ±15 % keeps clients that were disconnected
+ * together from reconnecting together.
  */
 export function backoff(attempt: number, random: () => number = Math.random): number {
   const delay = DELAYS_MS[Math.min(Math.max(attempt, 0), DELAYS_MS.length - 1)] ?? 0;

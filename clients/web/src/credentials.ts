@@ -1,121 +1,121 @@
 import { sleep } from './backoff.js';
 import { SignalError } from './errors.js';
 
-/** A JSON Web Token, or what gets one. */
+/** A JSON Web Token, or a function that returns one. */
 export type TokenSource = string | (() => string | Promise<string>);
 
-/** How long getting a token may take. */
-const GET_TIMEOUT_MS = 10_000;
-/** When to try again to get a newer one, and how soon after one another tokens are asked for at most. */
+/** Deadline of one call of the token function. */
+const TOKEN_TIMEOUT_MS = 10_000;
+/** Delay after a failed renewal, and the minimum interval between renewals. */
 const RETRY_MS = 5_000;
-/** A token is replaced when so much of its time is left, or a fifth if that is less. */
-const MARGIN_MS = 60_000;
+/** Tokens are renewed this long before they expire, or after 80 % of their lifetime if that is later. */
+const RENEWAL_MARGIN_MS = 60_000;
 
-/** The token of a session: gets it, sends it along, and gets a newer one before it expires. */
+/** Provides the token of a session and renews it before it expires. */
 export class Credentials {
   readonly #source: TokenSource | undefined;
-  readonly #renewed: () => void;
+  readonly #onRenewed: () => void;
   #token: string | undefined;
-  // Whether the server has let it pass.
-  #proven = false;
-  #since = 0;
-  #stopped = false;
+  // Whether the server has accepted the current token.
+  #isAccepted = false;
+  #obtainedAt = 0;
+  #isStopped = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  /** `renewed`: there is a newer token, which the server should see. */
-  constructor(source: TokenSource | undefined, renewed: () => void) {
+  /** `onRenewed` is called with each new token that must be sent to the server. */
+  constructor(source: TokenSource | undefined, onRenewed: () => void) {
     this.#source = source;
-    this.#renewed = renewed;
+    this.#onRenewed = onRenewed;
   }
 
-  /** Gets a token, unless there is one or none is needed. Throws NO_TOKEN. */
-  async ready(): Promise<void> {
-    if (this.#source !== undefined && this.#token === undefined) await this.#get(this.#source);
+  /** Requests a token, unless there is one or none is configured. Throws NO_TOKEN. */
+  async ensureToken(): Promise<void> {
+    if (this.#source !== undefined && this.#token === undefined) await this.#requestToken(this.#source);
   }
 
-  /** What goes along with a call. */
+  /** Request headers for a call. */
   headers(): Record<string, string> {
     return this.#token === undefined ? {} : { authorization: `Bearer ${this.#token}` };
   }
 
-  /** The server has let the token pass. */
+  /** The server accepted the token. */
   accepted(): void {
-    this.#proven = true;
+    this.#isAccepted = true;
   }
 
   /**
-   * The server has refused the token. Returns whether another may fare better: if this one was good before, or is not
-   * just made.
+   * The server rejected the token. Returns whether to retry with a new one, which is pointless if the rejected token is
+   * new itself.
    */
-  refused(): boolean {
-    const wasGood = this.#proven || Date.now() - this.#since >= RETRY_MS;
-    if (typeof this.#source !== 'function' || !wasGood) return false;
-    this.#proven = false;
+  rejected(): boolean {
+    const mayBeOutdated = this.#isAccepted || Date.now() - this.#obtainedAt >= RETRY_MS;
+    if (typeof this.#source !== 'function' || !mayBeOutdated) return false;
+    this.#isAccepted = false;
     this.#token = undefined;
     return true;
   }
 
-  /** Nothing more is needed. */
+  /** Stops renewing. */
   stop(): void {
-    this.#stopped = true;
+    this.#isStopped = true;
     clearTimeout(this.#timer);
   }
 
-  async #get(source: TokenSource): Promise<void> {
-    const late = new AbortController();
-    const timeout = sleep(GET_TIMEOUT_MS, late.signal).then(() => {
-      throw new Error(`no token came within ${GET_TIMEOUT_MS} ms`);
+  async #requestToken(source: TokenSource): Promise<void> {
+    const timer = new AbortController();
+    const timeout = sleep(TOKEN_TIMEOUT_MS, timer.signal).then(() => {
+      throw new Error(`the token function did not return within ${TOKEN_TIMEOUT_MS} ms`);
     });
     try {
       const token = await Promise.race([typeof source === 'function' ? source() : source, timeout]);
-      if (typeof token !== 'string' || token === '') throw new Error('what came is not a token');
+      if (typeof token !== 'string' || token === '') throw new Error('invalid token: use a non-empty string');
       this.#token = token;
-      this.#proven = false;
-      this.#since = Date.now();
-      if (typeof source === 'function') this.#schedule(lifetimeMs(token));
+      this.#isAccepted = false;
+      this.#obtainedAt = Date.now();
+      if (typeof source === 'function') this.#schedule(remainingLifetimeMs(token));
     } catch (cause) {
       throw SignalError.noToken(cause);
     } finally {
       timeout.catch(() => {});
-      late.abort();
+      timer.abort();
     }
   }
 
-  #schedule(leftMs: number | undefined): void {
-    if (leftMs === undefined) return;
-    this.#after(leftMs - Math.min(MARGIN_MS, leftMs / 5));
+  #schedule(remainingMs: number | undefined): void {
+    if (remainingMs === undefined) return;
+    this.#renewAfter(remainingMs - Math.min(RENEWAL_MARGIN_MS, remainingMs / 5));
   }
 
-  #after(ms: number): void {
+  #renewAfter(ms: number): void {
     clearTimeout(this.#timer);
-    if (this.#stopped) return;
-    // What a timer can hold is 24 days.
+    if (this.#isStopped) return;
+    // setTimeout fires at once for delays above 2^31 - 1 ms (24 days).
     this.#timer = setTimeout(() => void this.#renew(), Math.min(Math.max(ms, RETRY_MS), 2 ** 31 - 1));
   }
 
   async #renew(): Promise<void> {
     try {
-      if (this.#source !== undefined) await this.#get(this.#source);
-      if (!this.#stopped) this.#renewed();
+      if (this.#source !== undefined) await this.#requestToken(this.#source);
+      if (!this.#isStopped) this.#onRenewed();
     } catch {
-      this.#after(RETRY_MS);
+      this.#renewAfter(RETRY_MS);
     }
   }
 }
 
 /**
- * How long a token is good, from now; `undefined` when it does not say. Where this clock cannot be right the token is
- * taken as just made.
+ * Time until a token expires, or `undefined` if it has no `exp`. If the local clock contradicts the claims, the token
+ * counts as just issued.
  */
-export function lifetimeMs(token: string, now = Date.now()): number | undefined {
+export function remainingLifetimeMs(token: string, now = Date.now()): number | undefined {
   try {
     const payload = token.split('.')[1] ?? '';
     const claims = JSON.parse(atob(payload.replaceAll('-', '+').replaceAll('_', '/'))) as Record<string, unknown>;
     const { exp, nbf, iat = nbf } = claims;
     if (typeof exp !== 'number') return undefined;
-    const left = exp * 1000 - now;
-    const whole = typeof iat === 'number' ? (exp - iat) * 1000 : left;
-    return left > 0 && left <= whole ? left : whole;
+    const remaining = exp * 1000 - now;
+    const lifetime = typeof iat === 'number' ? (exp - iat) * 1000 : remaining;
+    return remaining > 0 && remaining <= lifetime ? remaining : lifetime;
   } catch {
     return undefined;
   }

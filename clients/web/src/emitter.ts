@@ -1,11 +1,11 @@
-/** Takes back an `on`. Calling it twice is fine. */
+/** Removes a handler. Idempotent. */
 export type Unsubscribe = () => void;
 
-/** Typed events. `Events` maps a name to what its handlers are given. */
+/** Typed event emitter. `Events` maps each event name to the type of its event. */
 export class Emitter<Events> {
   readonly #handlers = new Map<keyof Events, Set<(event: never) => void>>();
 
-  /** Calls `handler` on every `name` from now on. */
+  /** Calls `handler` for every `name` event. */
   on<Name extends keyof Events>(name: Name, handler: (event: Events[Name]) => void): Unsubscribe {
     const handlers = this.#handlers.get(name) ?? new Set();
     this.#handlers.set(name, handlers);
@@ -13,7 +13,7 @@ export class Emitter<Events> {
     return () => handlers.delete(handler);
   }
 
-  /** A handler that throws stops neither the others nor the emitting code; the error is reported as uncaught. */
+  /** Errors thrown by a handler are reported as uncaught, so they stop neither other handlers nor the caller. */
   protected emit<Name extends keyof Events>(name: Name, event: Events[Name]): void {
     for (const handler of [...(this.#handlers.get(name) ?? [])]) {
       try {

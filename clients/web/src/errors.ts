@@ -4,11 +4,11 @@ import { DurationSchema } from '@bufbuild/protobuf/wkt';
 import { Code, ConnectError } from '@connectrpc/connect';
 import { durationMs } from './model.js';
 
-/** What is wrong with one field of a request. */
+/** An invalid field of a request. */
 export interface FieldViolation {
   /** Path of the field, such as `join.room`. */
   readonly field: string;
-  /** For people. */
+  /** Human-readable. */
   readonly description: string;
 }
 
@@ -23,26 +23,30 @@ interface SignalErrorInit {
 }
 
 /**
- * Why something failed. Branch on `code` and `reason`, never on `message`.
+ * The error of every failed operation. Branch on `code` and `reason`, never on `message`.
  *
- * Reasons that come from the server stand in the table of signal.proto (`ROOM_FULL`, `SESSION_GONE`, ...). Those that
- * arise here are `NETWORK` (no connection, or it broke), `TIMEOUT` (no answer in time), `PROXY` (something that is no
- * Signalbox answered), `NO_TOKEN` (the `token` function failed), `ABORTED` (by the caller's AbortSignal) and `ENDED` (the
- * session is over).
+ * Server reasons (`ROOM_FULL`, `SESSION_GONE`, ...) are listed in signal.proto. Client reasons:
+ *
+ * - `NETWORK`: no connection, or it was lost.
+ * - `TIMEOUT`: no response in time.
+ * - `PROXY`: the response did not come from a Signalbox server.
+ * - `NO_TOKEN`: the `token` function failed.
+ * - `ABORTED`: canceled by an AbortSignal or a later call.
+ * - `ENDED`: the session has ended.
  */
 export class SignalError extends Error {
   override readonly name = 'SignalError';
   /** gRPC status code. */
   readonly code: Code;
-  /** Stable machine-readable reason; empty when a server gave none. */
+  /** Stable machine-readable reason; empty if the server sent none. */
   readonly reason: string;
-  /** Whether the same thing may work later, unchanged. */
+  /** Whether retrying the same operation may succeed. */
   readonly retryable: boolean;
-  /** How long to wait before trying again, in milliseconds, where the server said so. */
+  /** Delay before a retry as requested by the server, in milliseconds. */
   readonly retryAfterMs: number | undefined;
-  /** Fields that the server objects to. */
+  /** Fields that the server rejected. */
   readonly fieldViolations: readonly FieldViolation[];
-  /** Further facts, such as `expected_seq` of `SEQ_GAP`. */
+  /** Further details, such as `expected_seq` with `SEQ_GAP`. */
   readonly metadata: Readonly<Record<string, string>>;
 
   private constructor(init: SignalErrorInit) {
@@ -59,7 +63,7 @@ export class SignalError extends Error {
     this.metadata = init.metadata ?? {};
   }
 
-  /** Whatever an rpc threw, as a SignalError. */
+  /** Converts any error thrown by an RPC. */
   static from(error: unknown): SignalError {
     if (error instanceof SignalError) return error;
     const from = ConnectError.from(error);
@@ -69,46 +73,44 @@ export class SignalError extends Error {
       return new SignalError({ code: from.code, message, cause: error, ...readDetails(from) });
     }
     if (from.code === Code.DeadlineExceeded) return SignalError.timeout(message);
-    // fetch fails with a TypeError, and a stream that was cut with "missing trailer"; neither has a status.
+    // Neither a failed fetch (TypeError) nor an interrupted stream ("missing trailer") has a status.
     if (from.code === Code.Unknown && !/^HTTP /.test(message)) return SignalError.network(message, error);
     return new SignalError({ code: from.code, reason: 'PROXY', message, cause: error });
   }
 
-  /** No connection, or it broke. */
+  /** No connection, or it was lost. */
   static network(message: string, cause?: unknown): SignalError {
     return new SignalError({ code: Code.Unavailable, reason: 'NETWORK', message, cause });
   }
 
-  /** No answer in time. */
+  /** No response in time. */
   static timeout(message: string): SignalError {
     return new SignalError({ code: Code.DeadlineExceeded, reason: 'TIMEOUT', message });
   }
 
-  /** The application's `token` function failed. It may work later: the application's server has its troubles, too. */
+  /** The application's `token` function failed. Retryable, since its backend may be temporarily unavailable. */
   static noToken(cause: unknown): SignalError {
-    const message = `no token: ${cause instanceof Error ? cause.message : String(cause)}`;
+    const message = `failed to get a token: ${cause instanceof Error ? cause.message : String(cause)}`;
     return new SignalError({ code: Code.Unavailable, reason: 'NO_TOKEN', message, cause });
   }
 
-  /** The caller's AbortSignal fired. */
+  /** Canceled by an AbortSignal or a later call. */
   static aborted(): SignalError {
-    return new SignalError({ code: Code.Canceled, reason: 'ABORTED', message: 'aborted by the caller' });
+    return new SignalError({ code: Code.Canceled, reason: 'ABORTED', message: 'canceled by the caller' });
   }
 
-  /** The session is over and takes nothing any more. */
+  /** The session has ended. */
   static ended(): SignalError {
-    return new SignalError({ code: Code.FailedPrecondition, reason: 'ENDED', message: 'the session has ended' });
-  }
-
-  /** The server said something that the contract does not allow. */
-  static protocol(message: string): SignalError {
-    return new SignalError({ code: Code.Internal, reason: 'PROTOCOL', message });
+    return new SignalError({
+      code: Code.FailedPrecondition,
+      reason: 'ENDED',
+      message: 'the session has ended: join again',
+    });
   }
 }
 
 /**
- * Reads google.rpc.ErrorInfo, RetryInfo and BadRequest. By hand, because their few fields have not changed in years,
- * while a generated copy of them would collide with that of any other library in the page.
+ * Decodes google.rpc.ErrorInfo, RetryInfo and BadRequest without generated code, which would make the bundle larger.
  */
 function readDetails(error: ConnectError): Pick<SignalErrorInit, 'reason'> & Partial<SignalErrorInit> {
   let reason = '';
@@ -135,13 +137,13 @@ function readDetails(error: ConnectError): Pick<SignalErrorInit, 'reason'> & Par
         }
       }
     } catch {
-      // A detail that cannot be read must not hide the error it came with.
+      // A malformed detail must not hide the error that carries it.
     }
   }
   return { reason, retryAfterMs, fieldViolations, metadata };
 }
 
-/** The strings, bytes and messages in an encoded message, by field number. */
+/** The length-delimited fields of an encoded message, by field number. */
 function lengthDelimited(bytes: Uint8Array): Map<number, Uint8Array[]> {
   const fields = new Map<number, Uint8Array[]>();
   const reader = new BinaryReader(bytes);

@@ -3,17 +3,17 @@ import type { IceServerList, LeaveReason, Member } from './model.js';
 
 /** A session description from another member. */
 export interface DescriptionEvent {
-  /** The sender's member_id, as the server vouches for it. */
+  /** The sender's member_id, set by the server. */
   readonly from: string;
   readonly sdp: string;
-  /** Ties offer, answer and candidates of one negotiation together; 0 = not used by the sender. */
+  /** Groups the offer, answer and candidates of one negotiation; 0 = not used by the sender. */
   readonly negotiation: bigint;
 }
 
 /** An ICE candidate from another member. */
 export interface CandidateEvent {
   readonly from: string;
-  /** Its `candidate` is empty at the end of candidates. */
+  /** An empty `candidate` is the end-of-candidates indication. */
   readonly candidate: RTCIceCandidateInit;
   readonly negotiation: bigint;
 }
@@ -26,35 +26,40 @@ export interface DataEvent {
   readonly payload: Uint8Array;
 }
 
-/** What a session tells. The first four are about the connection: three of them pass, `ended` is the last of all. */
+/** Events of a session. `ended` is the last one. */
 export interface SessionEvents {
-  /** The connection to the server is lost; the session keeps trying. Media and data channels may well go on. */
+  /**
+   * The connection to the server is lost and the session is reconnecting. Media and data channels may be unaffected.
+   */
   suspended: { readonly error: SignalError | undefined };
-  /** The session goes on as if nothing had happened: no message was lost either way. */
+  /** The session continues. No message was lost in either direction. */
   resumed: { readonly replayed: number };
   /**
-   * The old session could not be resumed, so a new one was opened in the same room. This member has a new member_id,
-   * the roster is new as a whole (no `memberJoined` or `memberLeft` told it), what was unsettled is `unknown`, and peer
-   * connections must be negotiated anew. `Mesh` does that.
+   * The session could not be resumed, so the client joined the room again and has a new session.
+   *
+   * - This member has a new member_id.
+   * - `members` is replaced without `memberJoined` or `memberLeft` events.
+   * - Messages without an outcome are reported as `unknown`.
+   * - Peer connections must be renegotiated, which `Mesh` does.
    */
-  gone: { readonly previousMemberId: string; readonly previousMembers: ReadonlyMap<string, Member> };
+  rejoined: { readonly previousMemberId: string; readonly previousMembers: ReadonlyMap<string, Member> };
   /**
-   * The session is over and does not come back: `LEFT` (by `leave`), `REPLACED`, `REMOVED`, `ROOM_CLOSED`, `FENCED`
-   * (continued elsewhere), or the reason why the room did not take this member back.
+   * The session has ended and does not reconnect. The reason is `LEFT` (by `leave`), `REPLACED`, `REMOVED`,
+   * `ROOM_CLOSED`, `FENCED` (resumed elsewhere), or the reason of a rejected rejoin.
    */
   ended: { readonly reason: string; readonly error: SignalError | undefined };
 
-  /** Somebody joined: this side makes the offer. */
+  /** A member joined: this client makes the offer. */
   memberJoined: Member;
-  /** Somebody's state, name or attributes changed. Do not tear down media for `suspended`. */
+  /** A member's state, name or attributes changed. Keep its media when it becomes `suspended`. */
   memberUpdated: Member;
-  /** Somebody's session ended. Nothing of that member follows. */
+  /** A member's session ended. No event from that member follows. */
   memberLeft: { readonly member: Member; readonly reason: LeaveReason };
 
   offer: DescriptionEvent;
   answer: DescriptionEvent;
   candidate: CandidateEvent;
   data: DataEvent;
-  /** Fresh ICE servers, for RTCPeerConnection.setConfiguration. */
+  /** New ICE servers, for RTCPeerConnection.setConfiguration. */
   iceServers: IceServerList;
 }

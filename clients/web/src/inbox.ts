@@ -3,26 +3,32 @@ import type * as pb from './gen/signalbox/v1/signal_pb.js';
 import { type Member, toCandidate, toIceServers, toLeaveReason, toMember } from './model.js';
 import { Roster } from './roster.js';
 
-/** How many messages are held back for an application that does not listen yet. */
+/** Bounds the memory of an application that never registers a handler. */
 const MAX_HELD = 1_024;
 
+/** A message or event held until `release`. */
+interface Held {
+  readonly deliver: () => void;
+  /** Dropped when a new stream opens: a resume replays it and a rejoin makes it obsolete. */
+  readonly belongsToStream: boolean;
+}
+
 /**
- * Turns what the server says into events, each once: what a resume replays is known by its number. Keeps the roster.
- * Holds everything back until `release`, so that an application has time to register its handlers; should more than
- * 1,024 messages gather, nobody is going to listen and they are let go.
+ * Turns server messages into events, each exactly once, and maintains the roster. Holds everything until `release`, so
+ * that the application can register its handlers.
  */
 export class Inbox {
   readonly #emit: <Name extends keyof SessionEvents>(name: Name, event: SessionEvents[Name]) => void;
   readonly #roster = new Roster();
   #lastSeq = 0n;
   #replayLeft = 0n;
-  #held: pb.ServerMessage[] | undefined = [];
+  #held: Held[] | undefined = [];
 
   constructor(emit: <Name extends keyof SessionEvents>(name: Name, event: SessionEvents[Name]) => void) {
     this.#emit = emit;
   }
 
-  /** The highest number in the room's log that was processed. */
+  /** The highest ServerMessage.seq that was processed. */
   get lastSeq(): bigint {
     return this.#lastSeq;
   }
@@ -32,52 +38,72 @@ export class Inbox {
     return this.#roster.members;
   }
 
-  /** A new session begins at `seq`. Returns the members of the old one. */
+  /** Starts a new session at `seq`. Returns the members of the previous one. */
   welcome(seq: bigint, members: readonly pb.Member[]): ReadonlyMap<string, Member> {
     const previous = this.#roster.members;
+    this.#dropStreamEntries();
     this.#roster.reset(members.map(toMember));
-    this.#restart(0n);
+    this.#replayLeft = 0n;
     this.#lastSeq = seq;
     return previous;
   }
 
-  /** The session goes on after `lastSeq`; what was held back comes again. */
+  /** Applies the snapshot of a resume; the replay from `lastSeq` follows. */
   resumed(resumed: pb.Resumed): void {
-    this.#restart(resumed.replayed);
-    const snapshot = resumed.members.map(toMember);
-    this.#roster.markStale(snapshot);
-    for (const member of snapshot) this.#put(member);
-    this.#sweepAfterReplay();
+    this.#dropStreamEntries();
+    this.#deliver(() => this.#applySnapshot(resumed), true);
   }
 
-  /** Takes any message but the first and the last of a stream. */
-  accept(message: pb.ServerMessage): void {
-    if (!this.#held) this.#process(message);
-    else if (this.#held.push(message) > MAX_HELD) this.release();
+  /** Receives any message except the first and the last one of a stream. */
+  receive(message: pb.ServerMessage): void {
+    this.#deliver(() => this.#process(message), true);
   }
 
-  /** The application listens. */
+  /** Emits an event of the session itself, in order with the events of messages. */
+  notify<Name extends keyof SessionEvents>(name: Name, event: SessionEvents[Name]): void {
+    this.#deliver(() => this.#emit(name, event), false);
+  }
+
+  /** Delivers everything held; later messages and events are delivered at once. */
   release(): void {
     const held = this.#held ?? [];
     this.#held = undefined;
-    for (const message of held) this.#process(message);
+    for (const { deliver } of held) deliver();
   }
 
-  #restart(replayed: bigint): void {
+  #deliver(deliver: () => void, belongsToStream: boolean): void {
+    if (!this.#held) deliver();
+    else if (this.#held.push({ deliver, belongsToStream }) > MAX_HELD) this.release();
+  }
+
+  #dropStreamEntries(): void {
+    this.#held = this.#held?.filter(({ belongsToStream }) => !belongsToStream);
+  }
+
+  #applySnapshot({ members, replayed }: pb.Resumed): void {
     this.#replayLeft = replayed;
-    if (this.#held) this.#held = [];
+    const snapshot = members.map(toMember);
+    this.#roster.markStale(snapshot);
+    for (const member of snapshot) this.#putMember(member);
+    this.#sweepAfterReplay();
   }
 
   #process(message: pb.ServerMessage): void {
-    if (message.seq !== 0n) {
-      if (message.seq <= this.#lastSeq) return;
-      this.#lastSeq = message.seq;
+    const { seq } = message;
+    if (seq === 0n || seq > this.#lastSeq) {
+      if (seq !== 0n) this.#lastSeq = seq;
+      this.#dispatch(message);
     }
-    const { from, negotiation, body } = message;
+    if (seq === 0n || this.#replayLeft === 0n) return;
+    this.#replayLeft -= 1n;
+    this.#sweepAfterReplay();
+  }
+
+  #dispatch({ from, negotiation, body }: pb.ServerMessage): void {
     switch (body.case) {
       case 'memberJoined':
       case 'memberUpdated':
-        if (body.value.member) this.#put(toMember(body.value.member));
+        if (body.value.member) this.#putMember(toMember(body.value.member));
         break;
       case 'memberLeft': {
         const member = this.#roster.remove(body.value.memberId);
@@ -98,16 +124,12 @@ export class Inbox {
         this.#emit('iceServers', toIceServers(body.value.iceServers, body.value.expiresAt));
         break;
       default:
-        // Heartbeats and acknowledgements have done their work by arriving; what is not known yet is passed over.
+        // Heartbeats need no event, and messages of a newer contract are ignored.
         break;
-    }
-    if (message.seq !== 0n && this.#replayLeft > 0n) {
-      this.#replayLeft -= 1n;
-      this.#sweepAfterReplay();
     }
   }
 
-  #put(member: Member): void {
+  #putMember(member: Member): void {
     const change = this.#roster.put(member);
     if (change === 'joined') this.#emit('memberJoined', member);
     if (change === 'updated') this.#emit('memberUpdated', member);

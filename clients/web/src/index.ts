@@ -1,6 +1,6 @@
 /**
- * Signalbox in the browser. `join` enters a room and gives a `Session`: who is there, and what they signal. `Mesh` goes
- * on from there to a peer connection with everybody.
+ * Signalbox client for browsers. `join` opens a `Session` for signaling in a room; `Mesh` adds a peer connection to
+ * every other member.
  *
  * @packageDocumentation
  */
@@ -14,6 +14,6 @@ export { Mesh, type MeshEvents, type MeshOptions } from './mesh.js';
 export type { IceServerList, LeaveReason, Member, RoomInfo } from './model.js';
 export type { JoinOptions, Report, SessionState } from './options.js';
 export type { Failure, Outcome } from './outbox.js';
-export type { Path } from './path.js';
 export type { Peer, PeerState } from './peer.js';
+export type { Path } from './selectedCandidatePair.js';
 export { join, type Session } from './session.js';

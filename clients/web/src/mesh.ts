@@ -4,59 +4,62 @@ import type { JoinOptions } from './options.js';
 import { Peer, type PeerHost } from './peer.js';
 import { join, type Session } from './session.js';
 
-/** How long a connection whose member has gone without saying so is kept for the member's return, in milliseconds. */
-const ORPHAN_MS = 30_000;
-/** Attribute that names the page, so that a member can be recognised when its session had to be opened anew. */
-const INSTANCE = 'instance';
-/** Attribute of members who only signal, such as programs: `none` keeps a mesh from connecting to them. */
-const MEDIA = 'media';
+/** How long a connection is kept after its member was lost, in case the member rejoins, in milliseconds. */
+const DETACHED_MS = 30_000;
+/** Attribute that identifies the page, to recognise a member after a rejoin. */
+const INSTANCE_ATTRIBUTE = 'instance';
+/** Members with the value `none`, such as programs, only signal: a mesh does not connect to them. */
+const MEDIA_ATTRIBUTE = 'media';
 
-/** How to join a mesh. */
+/** Options of `Mesh.join`. */
 export interface MeshOptions extends JoinOptions {
-  /** Sent to everybody. Without it members still have the data channel, and what the others send. */
+  /** Sent to every peer. Without it the mesh only receives media; data channels work either way. */
   stream?: MediaStream | undefined;
   /**
-   * Further settings of every RTCPeerConnection. Unless they stand here, `iceServers` come from the server, and
-   * `iceTransportPolicy` is `relay` in rooms that were `relayOnly` when the connection was made.
+   * Configuration of every RTCPeerConnection. `iceServers` default to those of the server, and `iceTransportPolicy`
+   * defaults to `relay` in rooms that were `relayOnly` when the connection was created.
    */
   rtcConfiguration?: RTCConfiguration;
 }
 
-/** What a mesh tells. For the connection to the server see the events of its `session`. */
+/** Events of a mesh. Its `session` reports the connection to the server. */
 export interface MeshEvents {
   peerAdded: Peer;
-  /** Its state, path, stream or member changed. */
+  /** The state, path, stream or member of a peer changed. */
   peerChanged: Peer;
-  /** It is closed. */
+  /** The peer connection is closed. */
   peerRemoved: { readonly peer: Peer; readonly reason: LeaveReason };
-  /** Something came through a peer's data channel. */
+  /** A message from a peer's data channel. */
   message: { readonly peer: Peer; readonly data: string | ArrayBuffer };
-  /** Something went wrong that is not fatal: a candidate or description that the browser refused. */
+  /** A non-fatal error, such as a candidate or description that the browser rejected. */
   warning: { readonly peer: Peer; readonly error: unknown };
 }
 
 /**
- * Connects every member of a room to every other, directly: one RTCPeerConnection per member, with media both ways and
- * a data channel. Fine for a handful of members; the load grows with their number squared.
+ * A full mesh: one RTCPeerConnection to every other member, with media in both directions and a data channel. It suits
+ * small rooms, since the number of connections grows quadratically.
  *
- * Members whose attribute `media` is `none` only signal, as programs may: they are left alone.
+ * The mesh does not connect to members whose attribute `media` is `none`; they only signal.
  *
- * Connections outlive the session that made them: when it is `gone` and opened anew, here or at the other end, media
- * and data channels that still flow go on under the new member_ids.
+ * Peer connections outlive their session. When either member rejoins, working media and data channels continue under
+ * the new member_ids.
  */
 export class Mesh extends Emitter<MeshEvents> {
-  /** The session underneath. */
+  /** The signaling session. */
   readonly session: Session;
   readonly #options: MeshOptions;
   readonly #peers = new Map<string, Peer>();
-  // Connections that have lost their member, which may come back.
-  readonly #orphans = new Map<Peer, { reason: LeaveReason; timer: ReturnType<typeof setTimeout> }>();
+  // Peers whose member was lost and may rejoin.
+  readonly #detached = new Map<Peer, { reason: LeaveReason; timer: ReturnType<typeof setTimeout> }>();
   readonly #unsubscribe: Unsubscribe[];
   readonly #host: PeerHost;
 
-  /** Joins a room and connects to everybody in it, and to everybody who comes. Throws what `join` throws. */
+  /** Joins a room and connects to every member, present and future. Throws like `join`. */
   static async join(room: string, options: MeshOptions = {}): Promise<Mesh> {
-    const attributes = { ...options.attributes, [INSTANCE]: options.attributes?.[INSTANCE] ?? randomId() };
+    const attributes = {
+      ...options.attributes,
+      [INSTANCE_ATTRIBUTE]: options.attributes?.[INSTANCE_ATTRIBUTE] ?? randomId(),
+    };
     return new Mesh(await join(room, { ...options, attributes }), options);
   }
 
@@ -65,71 +68,71 @@ export class Mesh extends Emitter<MeshEvents> {
     this.session = session;
     this.#options = options;
     this.#host = {
-      connect: () => this.#connect(),
+      createConnection: () => this.#createConnection(),
       isPolite: (member) => session.me.joinOrder > member.joinOrder,
       sendOffer: (...args) => session.sendOffer(...args),
       sendAnswer: (...args) => session.sendAnswer(...args),
       sendCandidate: (...args) => session.sendCandidate(...args),
-      changed: (peer) => this.#changed(peer),
-      settled: (peer, elapsedMs) => this.#report(peer, elapsedMs),
-      received: (peer, data) => this.emit('message', { peer, data }),
-      warn: (peer, error) => this.emit('warning', { peer, error }),
+      onChange: (peer) => this.#handleChange(peer),
+      onConnectionResult: (peer, elapsedMs) => this.#report(peer, elapsedMs),
+      onMessage: (peer, data) => this.emit('message', { peer, data }),
+      onWarning: (peer, error) => this.emit('warning', { peer, error }),
     };
-    for (const member of session.members.values()) this.#adopt(member);
+    for (const member of session.members.values()) this.#connectTo(member);
     this.#unsubscribe = [
-      session.on('memberJoined', (member) => this.#adopt(member)),
+      session.on('memberJoined', (member) => this.#connectTo(member)),
       session.on('memberUpdated', (member) => this.#peers.get(member.memberId)?.update(member)),
-      session.on('memberLeft', ({ member, reason }) => this.#lost(member, reason)),
+      session.on('memberLeft', ({ member, reason }) => this.#handleMemberLeft(member, reason)),
       session.on('offer', (event) => this.#peers.get(event.from)?.handleOffer(event)),
       session.on('answer', (event) => this.#peers.get(event.from)?.handleAnswer(event)),
       session.on('candidate', (event) => this.#peers.get(event.from)?.handleCandidate(event)),
-      session.on('iceServers', ({ iceServers }) => this.#configure(iceServers)),
-      session.on('resumed', () => this.#recover()),
-      session.on('gone', () => this.#rejoined()),
+      session.on('iceServers', ({ iceServers }) => this.#setIceServers(iceServers)),
+      session.on('resumed', () => this.#recoverPeers()),
+      session.on('rejoined', () => this.#handleRejoined()),
       session.on('ended', () => this.close()),
     ];
   }
 
-  /** The connections, by member_id. */
+  /** The peers, by member_id. */
   get peers(): ReadonlyMap<string, Peer> {
     return this.#peers;
   }
 
-  /** Sends to everybody over the data channels. Returns those whom it could not be sent to. */
+  /** Sends to every peer over its data channel. Returns the peers that it could not be sent to. */
   broadcast(data: string | ArrayBuffer): Peer[] {
     return [...this.#peers.values()].filter((peer) => !peer.send(data));
   }
 
-  /** Leaves the room and closes every connection. */
+  /** Leaves the room and closes every peer connection. */
   async leave(reason = ''): Promise<void> {
     await this.session.leave(reason);
     this.close();
   }
 
-  /** Closes every connection. The session goes on. */
+  /** Closes every peer connection and leaves the session open. */
   close(): void {
     for (const unsubscribe of this.#unsubscribe) unsubscribe();
-    for (const peer of [...this.#peers.values(), ...this.#orphans.keys()]) this.#remove(peer, 'LEFT');
+    for (const peer of [...this.#peers.values(), ...this.#detached.keys()]) this.#remove(peer, 'LEFT');
   }
 
-  #connect(): RTCPeerConnection {
+  #createConnection(): RTCPeerConnection {
     const { rtcConfiguration, stream } = this.#options;
     const { iceServers, room } = this.session;
-    // The server lets nothing else through; this also keeps the browser from trying its own addresses.
+    // The server drops other candidates in any case. This keeps the browser from gathering them.
     const policy = room.relayOnly ? ({ iceTransportPolicy: 'relay' } as const) : {};
     const connection = new RTCPeerConnection({ iceServers, ...policy, ...rtcConfiguration });
     for (const track of stream?.getTracks() ?? []) connection.addTrack(track, stream as MediaStream);
     return connection;
   }
 
-  #adopt(member: Member): void {
-    if (member.attributes[MEDIA] === 'none') return;
-    const orphan = this.#findOrphan(member);
-    if (orphan) {
-      clearTimeout(this.#orphans.get(orphan)?.timer);
-      this.#orphans.delete(orphan);
-      this.#peers.set(member.memberId, orphan);
-      orphan.rebind(member);
+  #connectTo(member: Member): void {
+    if (member.attributes[MEDIA_ATTRIBUTE] === 'none') return;
+    const existing = this.#findDetached(member);
+    if (existing) {
+      clearTimeout(this.#detached.get(existing)?.timer);
+      this.#detached.delete(existing);
+      this.#peers.set(member.memberId, existing);
+      existing.rebind(member);
       return;
     }
     const peer = new Peer(member, this.#host);
@@ -138,69 +141,69 @@ export class Mesh extends Emitter<MeshEvents> {
   }
 
   /**
-   * The connection to the same page, if there is one. One to another page of the same identity has been replaced, unless
-   * an identity may be there more than once.
+   * Finds the detached peer of the same page. Peers of other pages with that identity were replaced, unless the room
+   * allows duplicate identities.
    */
-  #findOrphan(member: Member): Peer | undefined {
+  #findDetached(member: Member): Peer | undefined {
     const isUnique = member.identity !== '' && !this.session.room.allowsDuplicates;
-    let found: Peer | undefined;
-    for (const peer of [...this.#orphans.keys()]) {
-      if (isSamePage(peer.member, member)) found = peer;
+    let match: Peer | undefined;
+    for (const peer of [...this.#detached.keys()]) {
+      if (isSamePage(peer.member, member)) match = peer;
       else if (isUnique && peer.member.identity === member.identity) this.#remove(peer, 'REPLACED');
     }
-    return found;
+    return match;
   }
 
-  #lost(member: Member, reason: LeaveReason): void {
+  #handleMemberLeft(member: Member, reason: LeaveReason): void {
     const peer = this.#peers.get(member.memberId);
     if (!peer) return;
-    const forGood = reason === 'LEFT' || reason === 'REMOVED' || reason === 'ROOM_CLOSED';
-    if (forGood) this.#remove(peer, reason);
-    else this.#orphan(peer, reason);
+    const isFinal = reason === 'LEFT' || reason === 'REMOVED' || reason === 'ROOM_CLOSED';
+    if (isFinal) this.#remove(peer, reason);
+    else this.#detach(peer, reason);
   }
 
-  /** Keeps a connection that still works, although its member has gone: the member may be about to join again. */
-  #orphan(peer: Peer, reason: LeaveReason): void {
-    if (peer.state !== 'connected' || !peer.member.attributes[INSTANCE]) {
+  /** Keeps the connection of a lost member while it works, because the member may rejoin. */
+  #detach(peer: Peer, reason: LeaveReason): void {
+    if (peer.state !== 'connected' || !peer.member.attributes[INSTANCE_ATTRIBUTE]) {
       this.#remove(peer, reason);
       return;
     }
     this.#peers.delete(peer.member.memberId);
-    this.#orphans.set(peer, { reason, timer: setTimeout(() => this.#remove(peer, reason), ORPHAN_MS) });
+    this.#detached.set(peer, { reason, timer: setTimeout(() => this.#remove(peer, reason), DETACHED_MS) });
     peer.update({ ...peer.member, state: 'suspended' });
   }
 
-  /** This member's session was opened anew: everybody has to be found again. */
-  #rejoined(): void {
-    for (const peer of [...this.#peers.values()]) this.#orphan(peer, 'TIMED_OUT');
-    this.#configure(this.session.iceServers);
-    for (const member of this.session.members.values()) this.#adopt(member);
+  /** Matches the existing peers with the members of the new session. */
+  #handleRejoined(): void {
+    for (const peer of [...this.#peers.values()]) this.#detach(peer, 'TIMED_OUT');
+    this.#setIceServers(this.session.iceServers);
+    for (const member of this.session.members.values()) this.#connectTo(member);
   }
 
   #remove(peer: Peer, reason: LeaveReason): void {
-    clearTimeout(this.#orphans.get(peer)?.timer);
-    this.#orphans.delete(peer);
+    clearTimeout(this.#detached.get(peer)?.timer);
+    this.#detached.delete(peer);
     if (this.#peers.get(peer.member.memberId) === peer) this.#peers.delete(peer.member.memberId);
     if (peer.state === 'closed') return;
     peer.close();
     this.emit('peerRemoved', { peer, reason });
   }
 
-  #changed(peer: Peer): void {
-    const orphan = this.#orphans.get(peer);
-    if (orphan && peer.state !== 'connected') this.#remove(peer, orphan.reason);
-    else if (orphan || this.#peers.get(peer.member.memberId) === peer) this.emit('peerChanged', peer);
+  #handleChange(peer: Peer): void {
+    const detached = this.#detached.get(peer);
+    if (detached && peer.state !== 'connected') this.#remove(peer, detached.reason);
+    else if (detached || this.#peers.get(peer.member.memberId) === peer) this.emit('peerChanged', peer);
   }
 
-  #recover(): void {
+  #recoverPeers(): void {
     for (const peer of this.#peers.values()) {
       if (peer.state === 'disconnected' || peer.state === 'failed') void peer.recover();
     }
   }
 
-  #configure(iceServers: RTCIceServer[]): void {
+  #setIceServers(iceServers: RTCIceServer[]): void {
     if (this.#options.rtcConfiguration?.iceServers) return;
-    for (const peer of [...this.#peers.values(), ...this.#orphans.keys()]) peer.configure(iceServers);
+    for (const peer of [...this.#peers.values(), ...this.#detached.keys()]) peer.setIceServers(iceServers);
   }
 
   #report(peer: Peer, elapsedMs: number): void {
@@ -217,10 +220,14 @@ export class Mesh extends Emitter<MeshEvents> {
 }
 
 function isSamePage(a: Member, b: Member): boolean {
-  return a.identity === b.identity && !!a.attributes[INSTANCE] && a.attributes[INSTANCE] === b.attributes[INSTANCE];
+  return (
+    a.identity === b.identity &&
+    !!a.attributes[INSTANCE_ATTRIBUTE] &&
+    a.attributes[INSTANCE_ATTRIBUTE] === b.attributes[INSTANCE_ATTRIBUTE]
+  );
 }
 
-/** crypto.randomUUID is missing on insecure origins. */
+/** crypto.randomUUID is unavailable on insecure origins. */
 function randomId(): string {
   return [...crypto.getRandomValues(new Uint8Array(12))].map((byte) => byte.toString(16).padStart(2, '0')).join('');
 }

@@ -1,4 +1,4 @@
-// The public shapes of what the contract's messages say, and the way from one to the other.
+// Public types for the messages of the contract, and the conversions between the two.
 
 import type { Duration, Timestamp } from '@bufbuild/protobuf/wkt';
 import { timestampDate } from '@bufbuild/protobuf/wkt';
@@ -9,25 +9,25 @@ import {
   MemberState as PbMemberState,
 } from './gen/signalbox/v1/signal_pb.js';
 
-/** Somebody in the room. */
+/** A member of the room. */
 export interface Member {
-  /** Made by the server, unguessable, never reused; a session that is opened anew has a new one. */
+  /** Assigned by the server per session, unguessable, never reused. */
   readonly memberId: string;
   /** As given at join; empty = anonymous. */
   readonly identity: string;
-  /** For people. Given by the member: show it as text, never as markup. */
+  /** Chosen by the member and untrusted: render it as text, never as markup. */
   readonly displayName: string;
-  /** The member's own. */
+  /** Set by the member. */
   readonly attributes: Readonly<Record<string, string>>;
-  /** Position in the room's order of joins, rising. */
+  /** Increases with each join to the room. */
   readonly joinOrder: bigint;
-  /** `suspended`: its network is gone and may come back; its media may well go on. */
+  /** `suspended`: disconnected from the server, and may resume. Its media may be unaffected. */
   readonly state: 'connected' | 'suspended';
   /** When the session was opened. */
   readonly joinedAt: Date | undefined;
 }
 
-/** Why a member's session ended. signal.proto says what each means. */
+/** Why a member's session ended; see LeaveReason in signal.proto. */
 export type LeaveReason =
   | 'UNSPECIFIED'
   | 'LEFT'
@@ -42,21 +42,21 @@ export type LeaveReason =
 export interface RoomInfo {
   readonly name: string;
   readonly displayName: string;
-  /** How many may be in it at once. */
+  /** Maximum number of members. */
   readonly maxMembers: number;
-  /** Only relayed candidates are passed on. */
+  /** The server forwards relay candidates only. */
   readonly relayOnly: boolean;
-  /** Whether one identity may be there more than once. */
+  /** Whether an identity may have several members in the room. */
   readonly allowsDuplicates: boolean;
 }
 
-/** ICE servers as RTCConfiguration takes them, and when their credentials expire. */
+/** ICE servers for RTCConfiguration, and the time when their credentials expire. */
 export interface IceServerList {
   readonly iceServers: RTCIceServer[];
   readonly expiresAt: Date | undefined;
 }
 
-/** What the client has to keep to, with the contract's defaults where the server says nothing. */
+/** Limits for the client; defaults of the contract where the server sends none. */
 export interface Limits {
   readonly maxMessageBytes: number;
   readonly resumeWindowMs: number;
@@ -64,12 +64,12 @@ export interface Limits {
   readonly maxUnacked: number;
 }
 
-/** Milliseconds of a protobuf Duration. */
+/** Converts a protobuf Duration to milliseconds. */
 export function durationMs(duration: Duration): number {
   return Number(duration.seconds) * 1_000 + duration.nanos / 1e6;
 }
 
-/** The public form of a member. */
+/** Converts a member. */
 export function toMember(member: pb.Member): Member {
   return {
     memberId: member.memberId,
@@ -82,12 +82,12 @@ export function toMember(member: pb.Member): Member {
   };
 }
 
-/** The public form of a leave reason; one that is not known yet reads as UNSPECIFIED. */
+/** Converts a leave reason; one of a newer contract becomes UNSPECIFIED. */
 export function toLeaveReason(reason: pb.LeaveReason): LeaveReason {
   return (PbLeaveReason[reason] as LeaveReason | undefined) ?? 'UNSPECIFIED';
 }
 
-/** The public form of the room. */
+/** Converts the room. */
 export function toRoom(room: pb.Room | undefined): RoomInfo {
   return {
     name: room?.name ?? '',
@@ -98,7 +98,7 @@ export function toRoom(room: pb.Room | undefined): RoomInfo {
   };
 }
 
-/** RTCConfiguration.iceServers; an empty user name or credential is left out, because browsers refuse it. */
+/** Converts ICE servers. Omits empty usernames and credentials, which browsers reject. */
 export function toIceServers(servers: readonly pb.IceServer[], expiresAt: Timestamp | undefined): IceServerList {
   return {
     iceServers: servers.map(({ urls, username, credential }) => ({
@@ -109,7 +109,7 @@ export function toIceServers(servers: readonly pb.IceServer[], expiresAt: Timest
   };
 }
 
-/** RTCIceCandidateInit. Absent and empty differ, so absent fields stay absent. */
+/** Converts to RTCIceCandidateInit. Absent and empty fields differ, so absent ones stay absent. */
 export function toCandidate(candidate: pb.IceCandidate): RTCIceCandidateInit {
   return {
     candidate: candidate.candidate,
@@ -119,7 +119,7 @@ export function toCandidate(candidate: pb.IceCandidate): RTCIceCandidateInit {
   };
 }
 
-/** The other way round. */
+/** Converts from RTCIceCandidateInit. */
 export function fromCandidate(init: RTCIceCandidateInit) {
   return {
     candidate: init.candidate ?? '',
@@ -129,7 +129,7 @@ export function fromCandidate(init: RTCIceCandidateInit) {
   };
 }
 
-/** The limits told by `welcome`. */
+/** Converts the limits of `welcome`. */
 export function toLimits(limits: pb.Limits | undefined): Limits {
   return {
     maxMessageBytes: limits?.maxMessageBytes || 128 * 1024,

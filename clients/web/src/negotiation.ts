@@ -1,32 +1,27 @@
-/** What to do with a candidate. */
-export type CandidateFate = 'apply' | 'queue' | 'drop';
+/** What to do with a remote candidate. */
+export type CandidateAction = 'apply' | 'queue' | 'drop';
 
 /**
- * The numbers that tie offer, answer and candidates of one negotiation together, for one pair of members.
+ * Negotiation numbers for one pair of members. A number groups the offer, answer and candidates of one negotiation.
  *
- * Both sides may begin a negotiation, and at the same time. So that each number names one offer only, the impolite
- * side uses odd numbers, the polite one even numbers, and each goes above the highest that it has seen.
+ * Both peers may start a negotiation at the same time. To keep numbers unique, the impolite peer uses odd and the
+ * polite peer even ones, always above the highest number seen.
  */
 export class Negotiation {
   #highest = 0n;
-  // Of the local and the remote description in force, and of an offer of ours that has no answer yet.
+  // Numbers of the current local and remote descriptions, of the unanswered local offer and of the last ignored offer.
   #local = 0n;
   #remote = 0n;
   #offered: bigint | undefined;
   #ignored: bigint | undefined;
 
-  /** Number for the candidates that are sent. */
+  /** Number for local candidates. */
   get local(): bigint {
     return this.#local;
   }
 
-  /** Number of an offer of ours that waits for its answer. */
-  get offered(): bigint | undefined {
-    return this.#offered;
-  }
-
-  /** Begins a negotiation and returns its number. */
-  begin(polite: boolean): bigint {
+  /** Starts a negotiation and returns its number. */
+  start(polite: boolean): bigint {
     const next = this.#highest + 1n;
     const wanted = polite ? 0n : 1n;
     this.#highest = next % 2n === wanted ? next : next + 1n;
@@ -35,40 +30,42 @@ export class Negotiation {
     return this.#highest;
   }
 
-  /** A remote offer was applied, and is being answered; an offer of ours is thereby withdrawn. */
+  /** A remote offer was applied, which rolls back an unanswered local offer. */
   acceptOffer(number: bigint): void {
-    this.#saw(number);
+    this.#observe(number);
     this.#remote = number;
     this.#local = number;
     this.#offered = undefined;
   }
 
-  /** A remote offer collided and this side does not give way: its candidates are of no use either. */
+  /** The impolite peer ignored a colliding offer, and ignores its candidates too. */
   ignoreOffer(number: bigint): void {
-    this.#saw(number);
+    this.#observe(number);
     this.#ignored = number;
   }
 
-  /** Whether this is the answer to the offer that waits for one. 0 = the other side does not use numbers. */
-  isAwaited(number: bigint): boolean {
+  /** Whether this answers the pending local offer. 0: the remote peer does not use numbers. */
+  isExpectedAnswer(number: bigint): boolean {
     return this.#offered !== undefined && (number === this.#offered || number === 0n);
   }
 
-  /** The awaited answer was applied. */
+  /** The answer to the local offer was applied. */
   acceptAnswer(): void {
     this.#remote = this.#offered ?? this.#remote;
     this.#offered = undefined;
   }
 
-  /** Whether a candidate belongs to the remote description in force, to one that is yet to come, or to none. Says
-   * nothing about whether there is a remote description at all. */
-  fateOf(number: bigint): CandidateFate {
+  /**
+   * Whether a candidate belongs to the current remote description (`apply`), a later one (`queue`) or an obsolete one
+   * (`drop`). `apply` does not imply that there is a remote description.
+   */
+  classifyCandidate(number: bigint): CandidateAction {
     if (number === 0n || number === this.#remote) return 'apply';
     if (number === this.#ignored) return 'drop';
     return number > this.#remote ? 'queue' : 'drop';
   }
 
-  #saw(number: bigint): void {
+  #observe(number: bigint): void {
     if (number > this.#highest) this.#highest = number;
   }
 }

@@ -3,34 +3,35 @@ import type { Transport } from '@connectrpc/connect';
 import type { TokenSource } from './credentials.js';
 import type { ConnectionReportSchema } from './gen/signalbox/v1/signal_pb.js';
 
-/** How to join. */
+/** Options of `join`. */
 export interface JoinOptions {
-  /** Origin of the server, such as `https://example.org`. Default: the page's own. */
+  /** Origin of the server, such as `https://example.org`. Default: the origin of the page. */
   url?: string;
   /**
-   * A JSON Web Token, where the server asks for one: it says who this is and which room it opens. A function that gets
-   * one from the application's back end is called before the first join and again in time before the token expires, so
-   * that the session goes on; a session with a fixed token ends with it. Sent in a header, never in an address.
+   * A JSON Web Token with identity and room, for servers that require one. It is sent in a header, never in a URL.
+   *
+   * A function is called before the first join and again before the token expires, which keeps the session alive. A
+   * session with a fixed token ends when the token expires.
    */
   token?: TokenSource;
-  /** Who this is, to the application; at most 256 bytes. Default: anonymous, or as the token says. */
+  /** Identifies the user to the application; at most 256 bytes. Default: that of the token, else anonymous. */
   identity?: string;
-  /** Shown to people; at most 256 bytes. */
+  /** Name to display; at most 256 bytes. */
   displayName?: string;
-  /** Anything that others shall know; at most 4 KiB, keys and values together. */
+  /** Application data visible to the other members; at most 4 KiB for keys and values together. */
   attributes?: Record<string, string>;
-  /** Where the room has one. */
+  /** Passcode of the room, if it has one. */
   passcode?: string;
-  /** Gives up joining. No effect once joined. */
+  /** Cancels joining. No effect once joined. */
   signal?: AbortSignal;
-  /** How long to try again while the server cannot be reached or asks to wait. Default 15,000 ms. */
+  /** How long to retry while the server is unreachable or asks to wait. Default: 15,000 ms. */
   joinTimeoutMs?: number;
-  /** Another way to the server, for tests; a function is given its address. */
+  /** Replaces the transport, for tests. A function is called with the URL of the server. */
   transport?: Transport | ((url: string) => Transport);
 }
 
-/** `suspended`: the connection is lost and being restored. `ended`: for good. */
+/** `suspended`: disconnected and reconnecting. `ended`: final. */
 export type SessionState = 'joining' | 'connected' | 'suspended' | 'ended';
 
-/** What happened to a peer connection, for the operators of the server; see ConnectionReport in signal.proto. */
+/** State of a peer connection, for the operators of the server; see ConnectionReport in signal.proto. */
 export type Report = Omit<MessageInitShape<typeof ConnectionReportSchema>, '$typeName' | '$unknown'>;

@@ -2,31 +2,36 @@ import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
 import { type ClientMessage, ClientMessageSchema, type SendResponse } from './gen/signalbox/v1/signal_pb.js';
 import { durationMs, type Limits } from './model.js';
 
-/** One member that a message did not reach. */
+/** A member that a message was not delivered to. */
 export interface Failure {
-  /** Whom; empty when it reached nobody. */
+  /** member_id; empty if the message was delivered to no member. */
   readonly to: string;
-  /** `NO_SUCH_MEMBER`, `TARGET_REQUIRED`, `MAILBOX_FULL`, `RATE_LIMITED`, `TOO_LARGE`, `FORBIDDEN`, or a reason of
-   * SignalError when the server refused the message; `OUTBOX_FULL` when too much was waiting to be sent. */
+  /**
+   * `NO_SUCH_MEMBER`, `TARGET_REQUIRED`, `MAILBOX_FULL`, `RATE_LIMITED`, `TOO_LARGE` or `FORBIDDEN`; a reason of
+   * SignalError if the server rejected the message; `OUTBOX_FULL` if too many messages are waiting to be sent.
+   */
   readonly reason: string;
-  /** How long to wait before saying it again, in milliseconds, where the server said so. */
+  /** Delay before sending again as requested by the server, in milliseconds. */
   readonly retryAfterMs: number | undefined;
 }
 
 /**
- * What became of a message.
+ * Outcome of a message.
  *
- * - `accepted`: it is in the room's log; it reaches its addressee once, or the addressee's session ends.
- * - `undelivered`: it did not reach those in `failures` (data for all may have reached the others).
- * - `unknown`: the session ended before the server's answer. It may or may not have been delivered.
+ * - `accepted`: it is in the room's log. It reaches the addressee once, or the addressee's session ends.
+ * - `undelivered`: it was not delivered to the members in `failures`. A broadcast may have reached the others.
+ * - `unknown`: the session ended before the server reported an outcome. It may or may not have been delivered.
  */
 export type Outcome =
   | { readonly status: 'accepted' }
   | { readonly status: 'undelivered'; readonly failures: readonly [Failure, ...Failure[]] }
   | { readonly status: 'unknown' };
 
-/** What to say: a ClientMessage without its number. */
-export type Utterance = Omit<MessageInitShape<typeof ClientMessageSchema>, 'seq' | 'ack' | '$typeName' | '$unknown'>;
+/** A ClientMessage without its sequence number. */
+export type OutgoingMessage = Omit<
+  MessageInitShape<typeof ClientMessageSchema>,
+  'seq' | 'ack' | '$typeName' | '$unknown'
+>;
 
 interface Pending {
   readonly message: ClientMessage;
@@ -34,39 +39,39 @@ interface Pending {
   readonly settle: (outcome: Outcome) => void;
 }
 
-/** How many messages may wait; about a quarter of an hour of candidates. What comes on top is refused. */
+/** Maximum number of pending messages: about 15 minutes of candidates. */
 const MAX_PENDING = 4_096;
-/** How many bytes may wait. */
+/** Maximum size of all pending messages. */
 const MAX_PENDING_BYTES = 8 * 1024 * 1024;
-/** The contract's limit, less one for the acknowledgement that goes along. */
+/** The contract allows 1,024; one is left for the acknowledgement. */
 const MAX_BATCH = 1_023;
-/** What a message costs in a SendRequest beside its own bytes. */
-const OVERHEAD = 8;
+/** Upper bound of the tag and length that precede each message in a SendRequest. */
+const MESSAGE_OVERHEAD = 8;
 
 /**
- * Numbers what is said, keeps it until its outcome is known and forms batches of it. Knows nothing of networks: a
- * batch that is not settled is simply the start of the next one.
+ * Assigns sequence numbers, keeps messages until their outcome is known and forms batches. Performs no I/O: a batch
+ * that is not settled is part of the next one.
  */
 export class Outbox {
   readonly #limits: Pick<Limits, 'maxMessageBytes' | 'maxUnacked'>;
   #pending: Pending[] = [];
   #pendingBytes = 0;
   #lastSeq = 0n;
-  // Up to this number messages go alone, to find the one that the server objects to.
-  #carefulUntil = 0n;
+  // Messages up to this number are sent one at a time, to find the one that the server rejects.
+  #isolateUntil = 0n;
 
   constructor(limits: Pick<Limits, 'maxMessageBytes' | 'maxUnacked'>) {
     this.#limits = limits;
   }
 
-  /** How many are not settled. */
+  /** Number of pending messages. */
   get size(): number {
     return this.#pending.length;
   }
 
-  /** Takes a message. The promise never rejects, and is settled by `settle`, `refuse` or `abandon`. */
-  push(utterance: Utterance): Promise<Outcome> {
-    const message = create(ClientMessageSchema, { ...utterance, seq: this.#lastSeq + 1n });
+  /** Adds a message. The promise never rejects; `settle`, `reject` or `abandon` resolves it. */
+  push(outgoing: OutgoingMessage): Promise<Outcome> {
+    const message = create(ClientMessageSchema, { ...outgoing, seq: this.#lastSeq + 1n });
     const bytes = toBinary(ClientMessageSchema, message).length;
     if (bytes > this.#limits.maxMessageBytes) return Promise.resolve(undelivered(message.to, 'TOO_LARGE'));
     if (this.#pending.length >= MAX_PENDING || this.#pendingBytes + bytes > MAX_PENDING_BYTES) {
@@ -77,22 +82,22 @@ export class Outbox {
     return new Promise((settle) => this.#pending.push({ message, bytes, settle }));
   }
 
-  /** The longest start of what is pending that one request may hold. */
+  /** The longest prefix of the pending messages that fits into one request. */
   batch(): ClientMessage[] {
-    const careful = (this.#pending[0]?.message.seq ?? 0n) <= this.#carefulUntil;
-    const most = careful ? 1 : Math.min(MAX_BATCH, this.#limits.maxUnacked);
-    // One message's worth stays free: for the acknowledgement, and because "at most" and "less than" are easily mixed.
-    let room = 3 * this.#limits.maxMessageBytes;
+    const isolate = (this.#pending[0]?.message.seq ?? 0n) <= this.#isolateUntil;
+    const maxMessages = isolate ? 1 : Math.min(MAX_BATCH, this.#limits.maxUnacked);
+    // The limit is four times the message limit. One share is left for the acknowledgement and as a margin.
+    let bytesLeft = 3 * this.#limits.maxMessageBytes;
     const messages: ClientMessage[] = [];
     for (const { message, bytes } of this.#pending) {
-      room -= bytes + OVERHEAD;
-      if (messages.length >= most || (room < 0 && messages.length > 0)) break;
+      bytesLeft -= bytes + MESSAGE_OVERHEAD;
+      if (messages.length >= maxMessages || (bytesLeft < 0 && messages.length > 0)) break;
       messages.push(message);
     }
     return messages;
   }
 
-  /** Settles what a response speaks of. */
+  /** Resolves the outcomes that a response reports. */
   settle(response: SendResponse): void {
     const failures = new Map<bigint, Failure[]>();
     for (const { clientSeq, to, reason, retryAfter } of response.undelivered) {
@@ -106,15 +111,15 @@ export class Outbox {
   }
 
   /**
-   * The server refused a whole batch for a fault in one of its messages. Several: they go one by one now. One: it is
-   * undelivered, and a heartbeat takes its number, because numbers must not have gaps.
+   * The server rejected a batch because of one message in it. A larger batch is sent again one message at a time. A
+   * single message is undelivered, and a heartbeat takes its sequence number, which must not be skipped.
    */
-  refuse(batch: readonly ClientMessage[], reason: string): void {
+  reject(batch: readonly ClientMessage[], reason: string): void {
     const head = this.#pending[0];
     const last = batch.at(-1);
     if (!head || !last) return;
     if (batch.length > 1) {
-      this.#carefulUntil = last.seq;
+      this.#isolateUntil = last.seq;
       return;
     }
     if (head.message.seq !== last.seq) return;
@@ -124,7 +129,7 @@ export class Outbox {
     this.#pending[0] = { message, bytes: 0, settle: () => {} };
   }
 
-  /** The session is over: what is pending is unknown. */
+  /** The session has ended: pending messages become `unknown`. */
   abandon(): void {
     while (this.#pending.length > 0) this.#shift({ status: 'unknown' });
   }

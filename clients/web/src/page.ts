@@ -1,31 +1,31 @@
 import { create, toBinary } from '@bufbuild/protobuf';
 import { SendRequestSchema } from './gen/signalbox/v1/signal_pb.js';
 
-/** What a session wants to know about the page it lives in. */
+/** Page lifecycle and network events that a session reacts to. */
 export interface PageHandlers {
-  /** The network came back or changed: whatever connection there was is not to be trusted. */
+  /** The network came back or changed, so existing connections may be dead. */
   networkChanged(): void;
-  /** The page is in front again: connections may have died unseen. */
-  shown(): void;
-  /** The page goes away for good. */
-  closing(): void;
+  /** The page became visible; its timers were throttled, so a dead connection may be unnoticed. */
+  becameVisible(): void;
+  /** The page is unloaded and not kept in the back-forward cache. */
+  unloading(): void;
 }
 
-/** Listens to the page, where there is one. Returns a function that stops. */
+/** Registers the handlers; does nothing outside of a page. Returns a function that removes them. */
 export function watchPage(handlers: PageHandlers): () => void {
   if (typeof window === 'undefined' || typeof document === 'undefined') return () => {};
   const listening = new AbortController();
   const options = { signal: listening.signal };
   window.addEventListener('online', () => handlers.networkChanged(), options);
-  // A page from the back-forward cache has lost its stream even though nothing told it.
+  // A page restored from the back-forward cache has lost its stream without an error.
   window.addEventListener('pageshow', (event) => event.persisted && handlers.networkChanged(), options);
-  window.addEventListener('pagehide', (event) => event.persisted || handlers.closing(), options);
+  window.addEventListener('pagehide', (event) => event.persisted || handlers.unloading(), options);
   document.addEventListener(
     'visibilitychange',
-    () => document.visibilityState === 'visible' && handlers.shown(),
+    () => document.visibilityState === 'visible' && handlers.becameVisible(),
     options,
   );
-  // Wi-Fi to mobile without an offline in between; Chromium only.
+  // Wi-Fi to cellular without an `offline` event in between. Chromium only.
   const network = (navigator as { connection?: EventTarget & { type?: string } }).connection;
   let type = network?.type;
   network?.addEventListener(
@@ -41,10 +41,10 @@ export function watchPage(handlers: PageHandlers): () => void {
 }
 
 /**
- * Says leave in a way that outlives the page: a gRPC-Web request by hand (one length-prefixed message), because the
- * browser lets only a plain fetch with `keepalive` finish after the page has gone.
+ * Sends `leave` while the page unloads. Encodes the gRPC-Web frame manually, because only a fetch with `keepalive`
+ * outlives the page.
  */
-export function sendBeacon(url: string, sessionToken: string, headers: Record<string, string>): void {
+export function sendLeaveKeepalive(url: string, sessionToken: string, headers: Record<string, string>): void {
   const messages = [{ body: { case: 'leave' as const, value: { reason: 'page closed' } } }];
   const message = toBinary(SendRequestSchema, create(SendRequestSchema, { sessionToken, messages }));
   const frame = new Uint8Array(5 + message.length);

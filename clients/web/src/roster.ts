@@ -1,13 +1,13 @@
 import type { Member } from './model.js';
 
 /**
- * The other members, from a snapshot and the changes after it. Every operation may come again (a resume replays what
- * was seen already) and says whether it changed anything.
+ * The other members, from a snapshot and later changes. Operations are idempotent, because a resume replays changes,
+ * and report what they changed.
  */
 export class Roster {
   #members = new Map<string, Member>();
-  // Members that a resume's snapshot no longer has. Their member_left, with its reason, is part of the replay, and
-  // signals of theirs may come before it, so they stay until then.
+  // Members missing from the snapshot of a resume. They stay until the replay delivers their member_left, because it
+  // may contain earlier signals from them.
   #stale = new Set<string>();
 
   /** By member_id, in join order. */
@@ -15,22 +15,22 @@ export class Roster {
     return this.#members;
   }
 
-  /** Starts anew, after a join. Returns nothing: a snapshot is told as a whole. */
+  /** Replaces all members after a join. */
   reset(members: readonly Member[]): void {
     this.#members = new Map(members.map((member) => [member.memberId, member]));
     this.#stale.clear();
   }
 
-  /** Adds or replaces one. */
+  /** Adds or replaces a member. */
   put(member: Member): 'joined' | 'updated' | 'unchanged' {
     const known = this.#members.get(member.memberId);
     this.#members.set(member.memberId, member);
     this.#stale.delete(member.memberId);
     if (!known) return 'joined';
-    return same(known, member) ? 'unchanged' : 'updated';
+    return isEqual(known, member) ? 'unchanged' : 'updated';
   }
 
-  /** Removes one, and returns it if it was there. */
+  /** Removes a member and returns it, if present. */
   remove(memberId: string): Member | undefined {
     const member = this.#members.get(memberId);
     this.#members.delete(memberId);
@@ -38,19 +38,19 @@ export class Roster {
     return member;
   }
 
-  /** Notes who is missing in a resume's snapshot; `sweep` removes those that the replay did not. */
+  /** Marks the members missing from the snapshot of a resume. `sweep` removes those that the replay did not. */
   markStale(snapshot: readonly Member[]): void {
     const present = new Set(snapshot.map((member) => member.memberId));
     this.#stale = new Set([...this.#members.keys()].filter((id) => !present.has(id)));
   }
 
-  /** After the replay: removes and returns those that are still stale. */
+  /** Removes and returns the members that are still marked after the replay. */
   sweep(): Member[] {
     return [...this.#stale].flatMap((id) => this.remove(id) ?? []);
   }
 }
 
-function same(a: Member, b: Member): boolean {
+function isEqual(a: Member, b: Member): boolean {
   const keys = Object.keys(a.attributes);
   return (
     a.displayName === b.displayName &&

@@ -5,93 +5,93 @@ import type { Credentials } from './credentials.js';
 import { SignalError } from './errors.js';
 import { ClientMessageSchema, type Signal } from './gen/signalbox/v1/signal_pb.js';
 import type { Limits } from './model.js';
-import { Outbox, type Outcome, type Utterance } from './outbox.js';
+import { Outbox, type Outcome, type OutgoingMessage } from './outbox.js';
 
-/** How long the server may take to answer a Send, in milliseconds. */
+/** Timeout of one Send, in milliseconds. */
 const SEND_TIMEOUT_MS = 10_000;
-/** So many messages may be taken in before the server is told, should there be nothing else to say. */
+/** Number of received messages after which an acknowledgement is sent even if nothing else is pending. */
 const ACK_EVERY = 128;
 
 /**
- * Says things in one session: one Send at a time, everything said meanwhile in the next. Sends a heartbeat when there
- * was nothing else to say for the heartbeat interval. Acknowledgements of what was received go along.
+ * Sends the messages of one session: one Send at a time, with later messages batched into the next. Each Send carries
+ * the acknowledgement of received messages, and a heartbeat is sent when the heartbeat interval passes without one.
  */
 export class Sender {
   readonly #client: () => Client<typeof Signal>;
   readonly #token: string;
   readonly #credentials: Credentials;
   readonly #limits: Limits;
-  readonly #received: () => bigint;
+  readonly #lastSeq: () => bigint;
   readonly #outbox: Outbox;
   #wake: () => void = () => {};
   #lastSendAt = Date.now();
   #lastAck: bigint;
   #unacked = 0;
-  #tokenToShow = false;
+  #tokenPending = false;
 
-  /** `client`: where the server is now. `received`: the highest ServerMessage.seq that was processed. */
+  /** `client` returns the client for the current URL, `lastSeq` the highest ServerMessage.seq that was processed. */
   constructor(
     client: () => Client<typeof Signal>,
     token: string,
     credentials: Credentials,
     limits: Limits,
-    received: () => bigint,
+    lastSeq: () => bigint,
   ) {
     this.#client = client;
     this.#token = token;
     this.#credentials = credentials;
     this.#limits = limits;
-    this.#received = received;
-    this.#lastAck = received();
+    this.#lastSeq = lastSeq;
+    this.#lastAck = lastSeq();
     this.#outbox = new Outbox(limits);
   }
 
-  /** Takes something to say; it goes out now, or when `run` runs again. */
-  say(utterance: Utterance): Promise<Outcome> {
-    const outcome = this.#outbox.push(utterance);
-    // `run` goes on in a later turn, so that what the caller says in the same breath goes along.
+  /** Queues a message. It is sent at once, or when `run` is called again. */
+  send(message: OutgoingMessage): Promise<Outcome> {
+    const outcome = this.#outbox.push(message);
+    // `run` continues asynchronously, so messages sent in the same task share one batch.
     this.#wake();
     return outcome;
   }
 
   /**
-   * To be called for every message received. Beside counting, this keeps heartbeats going in background tabs, whose
-   * timers browsers throttle to one a minute while network events still come in time.
+   * Must be called for every received message. It also triggers heartbeats in background tabs, where browsers throttle
+   * timers to one per minute but not network events.
    */
-  noteReceived(): void {
+  messageReceived(): void {
     this.#unacked += 1;
     if (this.#heartbeatDue()) this.#wake();
   }
 
-  /** There is a newer token: the server sees it with the next Send, which is now. */
-  showToken(): void {
-    this.#tokenToShow = true;
+  /** Sends the renewed token to the server, with a heartbeat if nothing else is pending. */
+  sendToken(): void {
+    this.#tokenPending = true;
     this.#wake();
   }
 
-  /** Settles everything as unknown. */
+  /** Settles all pending messages as `unknown`. */
   abandon(): void {
     this.#outbox.abandon();
   }
 
   /**
-   * Sends until `signal` is aborted, starting with whatever is not settled. Throws a SignalError that concerns the
-   * session as a whole (SESSION_GONE, REMOVED, ...); anything else is tried again.
+   * Sends until `signal` is aborted, starting with the pending messages. Throws errors of the whole session
+   * (SESSION_GONE, REMOVED, ...) as SignalError and retries all others.
    */
   async run(signal: AbortSignal): Promise<void> {
     let failures = 0;
     while (!signal.aborted) {
       const batch = this.#outbox.batch();
       if (batch.length === 0 && !this.#heartbeatDue()) {
-        await this.#nothingToSay(signal);
+        await this.#idle(signal);
         continue;
       }
-      const ack = this.#received();
+      const ack = this.#lastSeq();
       const body = batch.length === 0 ? { case: 'heartbeat' as const, value: {} } : { case: undefined };
       const first = batch.length === 0 || ack > this.#lastAck ? [create(ClientMessageSchema, { ack, body })] : [];
       this.#lastSendAt = Date.now();
       this.#unacked = 0;
-      this.#tokenToShow = false;
+      this.#tokenPending = false;
       try {
         const response = await this.#client().send(
           { sessionToken: this.#token, messages: [...first, ...batch] },
@@ -104,21 +104,21 @@ export class Sender {
       } catch (cause) {
         if (signal.aborted) return;
         const error = SignalError.from(cause);
-        if (isFaultOfMessage(error) && batch.length > 0) {
-          this.#outbox.refuse(batch, error.reason || 'INVALID_MESSAGE');
-        } else if (isFaultOfSession(error)) {
+        if (isMessageError(error) && batch.length > 0) {
+          this.#outbox.reject(batch, error.reason || 'INVALID_MESSAGE');
+        } else if (isSessionError(error)) {
           throw error;
         } else {
           failures += 1;
-          this.#tokenToShow = true;
+          this.#tokenPending = true;
           await sleep(error.retryAfterMs ?? backoff(failures), signal);
         }
       }
     }
   }
 
-  /** Says goodbye on its own, without a number, whatever else is pending. Best effort. */
-  async farewell(reason: string, timeoutMs: number): Promise<void> {
+  /** Sends an unnumbered `leave` without the pending messages. Best effort. */
+  async sendLeave(reason: string, timeoutMs: number): Promise<void> {
     const messages = [{ body: { case: 'leave' as const, value: { reason } } }];
     const options = { headers: this.#credentials.headers(), timeoutMs };
     await this.#client()
@@ -131,10 +131,10 @@ export class Sender {
   }
 
   #heartbeatDue(): boolean {
-    return this.#tokenToShow || this.#unacked >= ACK_EVERY || this.#idleMs() >= 0.9 * this.#limits.heartbeatMs;
+    return this.#tokenPending || this.#unacked >= ACK_EVERY || this.#idleMs() >= 0.9 * this.#limits.heartbeatMs;
   }
 
-  async #nothingToSay(signal: AbortSignal): Promise<void> {
+  async #idle(signal: AbortSignal): Promise<void> {
     const woken = new AbortController();
     const wake = () => woken.abort();
     this.#wake = wake;
@@ -145,11 +145,11 @@ export class Sender {
   }
 }
 
-function isFaultOfMessage(error: SignalError): boolean {
+function isMessageError(error: SignalError): boolean {
   return error.reason !== 'PROXY' && (error.code === Code.InvalidArgument || error.code === Code.OutOfRange);
 }
 
-function isFaultOfSession(error: SignalError): boolean {
+function isSessionError(error: SignalError): boolean {
   const codes = [Code.NotFound, Code.Aborted, Code.FailedPrecondition, Code.Unauthenticated, Code.PermissionDenied];
   return error.reason !== 'PROXY' && error.reason !== '' && codes.includes(error.code);
 }

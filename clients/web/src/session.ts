@@ -9,45 +9,47 @@ import * as pb from './gen/signalbox/v1/signal_pb.js';
 import { Inbox } from './inbox.js';
 import * as model from './model.js';
 import type { JoinOptions, Report, SessionState } from './options.js';
-import type { Outcome, Utterance } from './outbox.js';
-import { sendBeacon, watchPage } from './page.js';
-import { nextStep } from './policy.js';
-import { reach } from './reach.js';
+import type { Outcome, OutgoingMessage } from './outbox.js';
+import { sendLeaveKeepalive, watchPage } from './page.js';
+import { probe } from './probe.js';
+import { nextStep } from './reconnectPolicy.js';
 import { Sender } from './sender.js';
 import { readStream } from './stream.js';
 
-/** How long a stream may take to open, in milliseconds. */
+/** Timeout for opening a stream, in milliseconds. */
 const OPEN_TIMEOUT_MS = 10_000;
-/** The same for the first attempts to resume: a browser may try them on a connection that is dead without knowing. */
+/** Shorter for the first resume attempts, which the browser may send on a connection that is already dead. */
 const RESUME_TIMEOUT_MS = 3_000;
-/** How long after the resume window a resume is still tried: the server's clock started later. */
+/** Resumes are attempted this long after the resume window, because the server detects the loss later. */
 const WINDOW_GRACE_MS = 5_000;
-/** A stream that lived shorter does not start the back-off anew, so that one that breaks at once is not hammered. */
+/**
+ * Only a stream that lived this long resets the backoff, so that one that fails at once does not cause a retry storm.
+ */
 const STABLE_MS = 5_000;
-/** How long `leave` waits for the server. */
+/** How long `leave` waits for the server, in milliseconds. */
 const LEAVE_TIMEOUT_MS = 2_000;
-/** Reasons for which another token may help. */
-const TOKEN_REFUSED = new Set(['TOKEN_INVALID', 'TOKEN_EXPIRED']);
+/** Reasons after which a new token may help. */
+const TOKEN_REJECTED = new Set(['TOKEN_INVALID', 'TOKEN_EXPIRED']);
 
 /**
- * Enters a room. Resolves when the server has welcomed this member; from then on the session keeps itself alive.
+ * Joins a room. Resolves with a session that reconnects without help from the application.
  *
- * Events are held back until the first `on`: register all handlers in one go and none is missed.
+ * Events are held until the first call of `on`. Register all handlers in one task to receive every event.
  *
- * @throws SignalError: `ROOM_FULL`, `INVALID_ROOM_NAME`, `PASSCODE_WRONG`, ... or `NETWORK` and the like after
- * `joinTimeoutMs`.
+ * @throws SignalError with `ROOM_FULL`, `INVALID_ROOM_NAME`, `PASSCODE_WRONG`, ..., or after `joinTimeoutMs` with a
+ * transient reason such as `NETWORK`.
  */
 export function join(room: string, options: JoinOptions = {}): Promise<Session> {
   return new Promise((resolve, reject) => new Session(room, options, resolve, reject));
 }
 
-/** One member's stay in a room, kept through reconnects. Made by `join`. */
+/** This client's membership in a room, across reconnects. Created by `join`. */
 export class Session extends Emitter<SessionEvents> {
-  readonly #clientAt: (url: string) => Client<typeof pb.Signal>;
+  readonly #createClient: (url: string) => Client<typeof pb.Signal>;
   #url: string;
   #client: Client<typeof pb.Signal>;
-  // The newest address that was to be moved to.
-  #goal: string;
+  // The URL of the latest `moveTo`, which cancels earlier ones.
+  #targetUrl: string;
   readonly #credentials: Credentials;
   readonly #join: {
     room: string;
@@ -57,7 +59,7 @@ export class Session extends Emitter<SessionEvents> {
     passcode: string;
   };
   readonly #inbox = new Inbox((name, event) => this.emit(name, event));
-  readonly #unwatch: () => void;
+  readonly #stopWatchingPage: () => void;
   #state: SessionState = 'joining';
   #token = '';
   #me: model.Member | undefined;
@@ -65,42 +67,42 @@ export class Session extends Emitter<SessionEvents> {
   #limits = model.toLimits(undefined);
   #ice: model.IceServerList = { iceServers: [], expiresAt: undefined };
   #sender: Sender | undefined;
-  // One stream and the sends that go with it, and the waiting after it.
-  #link = new AbortController();
-  #nudge = new AbortController();
+  // Abort the current stream with its sends, and the wait before the next one.
+  #streamAbort = new AbortController();
+  #backoffAbort = new AbortController();
   #goAway: pb.GoAway | undefined;
-  // Why a Send ended the stream.
-  #fault: SignalError | undefined;
+  // The error of a Send that ended the stream.
+  #sendError: SignalError | undefined;
   #attempt = 0;
   #openedAt = 0;
   #receivedAt = 0;
   #leaving = false;
-  readonly #opened: (session: Session) => void;
+  readonly #resolveJoin: (session: Session) => void;
 
   /** @internal Use `join`. */
   constructor(
     room: string,
     options: JoinOptions,
-    opened: (session: Session) => void,
-    failed: (error: SignalError) => void,
+    resolve: (session: Session) => void,
+    reject: (error: SignalError) => void,
   ) {
     super();
     const { url = globalThis.location?.origin ?? '', identity = '', displayName = '', passcode = '' } = options;
     const { transport = (baseUrl: string) => createGrpcWebTransport({ baseUrl }) } = options;
-    this.#clientAt = (url) => createClient(pb.Signal, typeof transport === 'function' ? transport(url) : transport);
-    this.#url = this.#goal = withoutSlash(url);
-    this.#client = this.#clientAt(this.#url);
-    this.#credentials = new Credentials(options.token, () => this.#sender?.showToken());
+    this.#createClient = (url) => createClient(pb.Signal, typeof transport === 'function' ? transport(url) : transport);
+    this.#url = this.#targetUrl = stripTrailingSlashes(url);
+    this.#client = this.#createClient(this.#url);
+    this.#credentials = new Credentials(options.token, () => this.#sender?.sendToken());
     this.#join = { room, identity, displayName, passcode, attributes: { ...options.attributes } };
-    this.#opened = opened;
-    this.#unwatch = watchPage({
+    this.#resolveJoin = resolve;
+    this.#stopWatchingPage = watchPage({
       networkChanged: () => this.#reconnect(),
-      shown: () => {
+      becameVisible: () => {
         if (Date.now() - this.#receivedAt > this.#limits.heartbeatMs + 3_000) this.#reconnect();
       },
-      closing: () => {
+      unloading: () => {
         if (this.#token !== '' && this.#state !== 'ended') {
-          sendBeacon(this.#url, this.#token, this.#credentials.headers());
+          sendLeaveKeepalive(this.#url, this.#token, this.#credentials.headers());
         }
       },
     });
@@ -110,63 +112,63 @@ export class Session extends Emitter<SessionEvents> {
     options.signal?.addEventListener('abort', abort);
     if (options.signal?.aborted) abort();
     this.#run(options.joinTimeoutMs ?? 15_000)
-      .then(failed)
+      .then(reject)
       .finally(() => options.signal?.removeEventListener('abort', abort));
   }
 
-  /** Whether the server can be talked to right now. */
+  /** State of the connection to the server. */
   get state(): SessionState {
     return this.#state;
   }
 
-  /** The address of the server that the session is at. */
+  /** The current URL of the server. */
   get url(): string {
     return this.#url;
   }
 
-  /** This member as the others see it. */
+  /** This member, as the other members see it. */
   get me(): model.Member {
     if (!this.#me) throw SignalError.ended();
     return this.#me;
   }
 
-  /** The others, by member_id, in join order. Live: it changes along with the events. */
+  /** The other members, by member_id, in join order. Live: it changes together with the events. */
   get members(): ReadonlyMap<string, model.Member> {
     return this.#inbox.members;
   }
 
-  /** The room. */
+  /** The room as of the join. */
   get room(): model.RoomInfo {
     return this.#room;
   }
 
-  /** For RTCConfiguration.iceServers; the newest that were told. */
+  /** The latest ICE servers, for RTCConfiguration. */
   get iceServers(): RTCIceServer[] {
     return this.#ice.iceServers;
   }
 
-  /** Says an offer. `negotiation` ties its answer and candidates to it. */
+  /** Sends an offer. `negotiation` groups it with its answer and candidates. */
   sendOffer(to: string, sdp: string, negotiation = 0n): Promise<Outcome> {
-    return this.#say({ to, negotiation, body: { case: 'offer', value: { sdp } } });
+    return this.#send({ to, negotiation, body: { case: 'offer', value: { sdp } } });
   }
 
-  /** Says an answer, with the negotiation of its offer. */
+  /** Sends an answer with the negotiation of its offer. */
   sendAnswer(to: string, sdp: string, negotiation = 0n): Promise<Outcome> {
-    return this.#say({ to, negotiation, body: { case: 'answer', value: { sdp } } });
+    return this.#send({ to, negotiation, body: { case: 'answer', value: { sdp } } });
   }
 
-  /** Says a candidate, with the negotiation of the description it belongs to. */
+  /** Sends a candidate with the negotiation of its description. */
   sendCandidate(to: string, candidate: RTCIceCandidateInit, negotiation = 0n): Promise<Outcome> {
-    return this.#say({ to, negotiation, body: { case: 'candidate', value: model.fromCandidate(candidate) } });
+    return this.#send({ to, negotiation, body: { case: 'candidate', value: model.fromCandidate(candidate) } });
   }
 
-  /** Sends application data through the server, to one member or (without `to`) to all others. */
+  /** Sends application data through the server to one member or, without `to`, to all others. */
   sendData(data: { to?: string; topic?: string; text?: string; payload?: Uint8Array<ArrayBuffer> }): Promise<Outcome> {
     const { to = '', topic = '', text = '', payload = new Uint8Array() } = data;
-    return this.#say({ to, body: { case: 'data', value: { topic, text, payload } } });
+    return this.#send({ to, body: { case: 'data', value: { topic, text, payload } } });
   }
 
-  /** Changes what others see of this member; what is not given stays as it is. */
+  /** Changes the name or attributes of this member. Omitted fields stay unchanged. */
   update(change: { displayName?: string; attributes?: Record<string, string> }): Promise<Outcome> {
     const { displayName, attributes } = change;
     if (displayName !== undefined) this.#join.displayName = displayName;
@@ -177,51 +179,53 @@ export class Session extends Emitter<SessionEvents> {
       attributes: attributes ?? {},
       clearAttributes: attributes !== undefined && Object.keys(attributes).length === 0,
     };
-    return this.#say({ body: { case: 'update', value } });
+    return this.#send({ body: { case: 'update', value } });
   }
 
-  /** Tells the server's operators what became of a peer connection. */
+  /** Reports the state of a peer connection to the operators of the server. */
   report(report: Report): Promise<Outcome> {
-    return this.#say({ body: { case: 'report', value: report } });
+    return this.#send({ body: { case: 'report', value: report } });
   }
 
   /**
-   * Goes on at another address of the same server, such as another port of a tunnel. That is tried first: where it cannot
-   * be reached the session stays as it is, and this throws. Then the stream is dropped and the session resumes there,
-   * with what is under way: as after any lost connection each signal arrives once and in order, or both ends are told
-   * (`gone`, where the resume window is over or the server was started anew). Peer connections do not notice.
+   * Moves the session to another URL of the same server, such as another port of a tunnel. The URL is probed first; if
+   * the probe fails, this throws and the session stays unchanged.
    *
-   * A page of another origin may do that only where the server's `--cors-origin` lists it, and the page's own
-   * Content-Security-Policy lets it connect there.
+   * The session then resumes at the new URL with the guarantee of any reconnect: each accepted signal arrives once and
+   * in order, or both ends are notified. The client receives `rejoined` if the resume window is over or the server was
+   * restarted. Peer connections are not affected.
    *
-   * @throws SignalError: `NETWORK`, `TIMEOUT` or `PROXY` where no Signalbox answers, another reason where it refuses,
-   * `ABORTED` when a later call has named another address, `ENDED`.
+   * If the URL has another origin than the page, the server's `--cors-origin` must list the page's origin, and the
+   * page's Content-Security-Policy must allow the connection.
+   *
+   * @throws SignalError with `NETWORK`, `TIMEOUT` or `PROXY` if no Signalbox server answers, another reason if the
+   * server rejects the probe, `ABORTED` if a later call named another URL, or `ENDED`.
    */
   async moveTo(url: string): Promise<void> {
     if (this.#isEnded() || this.#leaving) throw SignalError.ended();
-    const goal = withoutSlash(url);
-    this.#goal = goal;
-    if (goal === this.#url) return;
-    const client = this.#clientAt(goal);
-    await reach(client, this.#token, this.#credentials.headers());
+    const target = stripTrailingSlashes(url);
+    this.#targetUrl = target;
+    if (target === this.#url) return;
+    const client = this.#createClient(target);
+    await probe(client, this.#token, this.#credentials.headers());
     if (this.#isEnded() || this.#leaving) throw SignalError.ended();
-    if (this.#goal !== goal) throw SignalError.aborted();
-    // Another call for the same may have been faster.
-    if (goal === this.#url) return;
-    this.#url = goal;
+    if (this.#targetUrl !== target) throw SignalError.aborted();
+    // A concurrent call with the same URL may have finished first.
+    if (target === this.#url) return;
+    this.#url = target;
     this.#client = client;
     this.#reconnect();
   }
 
-  /** Leaves at once. Resolves when the server knows, or after 2 s. */
+  /** Leaves the room. Resolves when the server has confirmed it, or after 2 s. */
   async leave(reason = ''): Promise<void> {
     if (this.#state === 'ended' || this.#leaving) return;
     this.#leaving = true;
     if (this.#state === 'connected' && this.#sender) {
-      const said = this.#sender.say({ body: { case: 'leave', value: { reason } } });
-      await Promise.race([said, sleep(LEAVE_TIMEOUT_MS)]);
+      const sent = this.#sender.send({ body: { case: 'leave', value: { reason } } });
+      await Promise.race([sent, sleep(LEAVE_TIMEOUT_MS)]);
     } else {
-      await this.#sender?.farewell(reason, LEAVE_TIMEOUT_MS);
+      await this.#sender?.sendLeave(reason, LEAVE_TIMEOUT_MS);
     }
     this.#end('LEFT', undefined);
   }
@@ -230,63 +234,64 @@ export class Session extends Emitter<SessionEvents> {
     name: Name,
     handler: (event: SessionEvents[Name]) => void,
   ): Unsubscribe {
-    // Not at once: the handlers that are registered next must not miss what this one would get.
+    // Deferred, so that handlers registered later in the same task do not miss events.
     queueMicrotask(() => this.#inbox.release());
     return super.on(name, handler);
   }
 
-  #say(utterance: Utterance): Promise<Outcome> {
-    if (this.#sender && this.#state !== 'ended' && !this.#leaving) return this.#sender.say(utterance);
+  #send(message: OutgoingMessage): Promise<Outcome> {
+    if (this.#sender && this.#state !== 'ended' && !this.#leaving) return this.#sender.send(message);
     const reason = this.#state === 'ended' || this.#leaving ? 'ENDED' : 'SESSION_GONE';
-    const failure = { to: utterance.to ?? '', reason, retryAfterMs: undefined };
+    const failure = { to: message.to ?? '', reason, retryAfterMs: undefined };
     return Promise.resolve({ status: 'undelivered', failures: [failure] });
   }
 
-  /** Opens streams until the session ends. Resolves with the error that kept it from ever being opened. */
+  /** Opens streams until the session ends. Resolves with the error that made the join fail. */
   async #run(joinTimeoutMs: number): Promise<SignalError> {
     let lostAt = Date.now();
     let error: SignalError | undefined;
     while (this.#state !== 'ended') {
-      error = await this.#stream();
+      error = await this.#runStream();
       if (this.#isEnded() || this.#leaving) break;
       const now = Date.now();
       if (this.#state === 'connected') {
         lostAt = now;
         if (now - this.#openedAt > STABLE_MS) this.#attempt = 0;
         this.#state = 'suspended';
-        this.emit('suspended', { error });
+        this.#inbox.notify('suspended', { error });
         if (this.#isEnded()) break;
       }
-      const refused = TOKEN_REFUSED.has(this.#goAway?.reason ?? error?.reason ?? '') && this.#credentials.refused();
-      // With another token, whatever else it was that the old one was refused for may go on.
-      const step = nextStep(refused ? undefined : error, this.#goAway, this.#token !== '');
+      const tokenReplaced =
+        TOKEN_REJECTED.has(this.#goAway?.reason ?? error?.reason ?? '') && this.#credentials.rejected();
+      // The rejection of the old token says nothing about the new one.
+      const step = nextStep(tokenReplaced ? undefined : error, this.#goAway, this.#token !== '');
       const waitMs = 'waitMs' in step ? (step.waitMs ?? backoff(this.#attempt)) : 0;
       this.#attempt += 1;
       if (this.#state === 'joining') {
-        error ??= SignalError.network('the stream ended before the server said welcome');
-        if (!refused && (!error.retryable || now + waitMs - lostAt > joinTimeoutMs)) break;
+        error ??= SignalError.network('the stream ended before `welcome`');
+        if (!tokenReplaced && (!error.retryable || now + waitMs - lostAt > joinTimeoutMs)) break;
       } else if (step.to === 'end') {
         this.#end(step.reason, error);
       } else if (step.to === 'rejoin' || now - lostAt > this.#limits.resumeWindowMs + WINDOW_GRACE_MS) {
-        this.#forget();
+        this.#discardSession();
       }
-      await sleep(waitMs, this.#nudge.signal);
+      await sleep(waitMs, this.#backoffAbort.signal);
     }
     if (this.#state === 'joining') this.#end(error?.reason ?? 'ABORTED', error);
     return error ?? SignalError.aborted();
   }
 
-  // Control flow analysis does not know that awaiting and emitting may end the session.
+  // Control flow analysis does not see that awaiting and emitting may end the session.
   #isEnded(): boolean {
     return this.#state === 'ended';
   }
 
-  async #stream(): Promise<SignalError | undefined> {
-    this.#link = new AbortController();
-    this.#nudge = new AbortController();
+  async #runStream(): Promise<SignalError | undefined> {
+    this.#streamAbort = new AbortController();
+    this.#backoffAbort = new AbortController();
     this.#goAway = undefined;
-    this.#fault = undefined;
-    const { signal } = this.#link;
+    this.#sendError = undefined;
+    const { signal } = this.#streamAbort;
     const open = this.#token
       ? { case: 'resume' as const, value: { sessionToken: this.#token, afterSeq: this.#inbox.lastSeq } }
       : { case: 'join' as const, value: this.#join };
@@ -295,35 +300,35 @@ export class Session extends Emitter<SessionEvents> {
       : OPEN_TIMEOUT_MS;
     const silenceMs = () => (this.#state === 'connected' ? 2 * this.#limits.heartbeatMs + 5_000 : openMs);
     try {
-      await this.#credentials.ready();
+      await this.#credentials.ensureToken();
       const headers = this.#credentials.headers();
       await readStream(this.#client, { open }, headers, silenceMs, signal, (message) => this.#receive(message));
-      return this.#fault;
+      return this.#sendError;
     } catch (error) {
-      return this.#fault ?? (signal.aborted ? undefined : SignalError.from(error));
+      return this.#sendError ?? (signal.aborted ? undefined : SignalError.from(error));
     } finally {
-      this.#link.abort();
+      this.#streamAbort.abort();
     }
   }
 
   #receive(message: pb.ServerMessage): void {
     this.#receivedAt = Date.now();
-    this.#sender?.noteReceived();
+    this.#sender?.messageReceived();
     const { body } = message;
     if (body.case === 'welcome') {
-      this.#welcomed(message.seq, body.value);
+      this.#handleWelcome(message.seq, body.value);
     } else if (body.case === 'resumed') {
-      this.#resumed(body.value);
+      this.#handleResumed(body.value);
     } else if (body.case === 'goAway') {
       this.#goAway = body.value;
-      this.#link.abort();
+      this.#streamAbort.abort();
     } else {
       if (body.case === 'iceServers') this.#ice = model.toIceServers(body.value.iceServers, body.value.expiresAt);
-      this.#inbox.accept(message);
+      this.#inbox.receive(message);
     }
   }
 
-  #welcomed(seq: bigint, welcome: pb.Welcome): void {
+  #handleWelcome(seq: bigint, welcome: pb.Welcome): void {
     const previous = this.#me;
     this.#token = welcome.sessionToken;
     this.#me = welcome.you && model.toMember(welcome.you);
@@ -339,15 +344,15 @@ export class Session extends Emitter<SessionEvents> {
       () => this.#inbox.lastSeq,
     );
     this.#connected();
-    if (previous) this.emit('gone', { previousMemberId: previous.memberId, previousMembers });
-    else this.#opened(this);
+    if (previous) this.#inbox.notify('rejoined', { previousMemberId: previous.memberId, previousMembers });
+    else this.#resolveJoin(this);
   }
 
-  #resumed(resumed: pb.Resumed): void {
+  #handleResumed(resumed: pb.Resumed): void {
     this.#ice = model.toIceServers(resumed.iceServers, resumed.iceExpiresAt);
     this.#connected();
-    this.emit('resumed', { replayed: Number(resumed.replayed) });
-    this.emit('iceServers', this.#ice);
+    this.#inbox.notify('resumed', { replayed: Number(resumed.replayed) });
+    this.#inbox.notify('iceServers', this.#ice);
     this.#inbox.resumed(resumed);
   }
 
@@ -355,23 +360,23 @@ export class Session extends Emitter<SessionEvents> {
     this.#state = 'connected';
     this.#credentials.accepted();
     this.#openedAt = Date.now();
-    const link = this.#link;
-    this.#sender?.run(link.signal).catch((error) => {
-      if (link.signal.aborted) return;
-      this.#fault = SignalError.from(error);
-      link.abort();
+    const streamAbort = this.#streamAbort;
+    this.#sender?.run(streamAbort.signal).catch((error) => {
+      if (streamAbort.signal.aborted) return;
+      this.#sendError = SignalError.from(error);
+      streamAbort.abort();
     });
   }
 
-  /** Drops the stream, which may be dead without knowing, and opens another without waiting. */
+  /** Replaces the stream, which may be dead without an error, and skips the backoff. */
   #reconnect(): void {
     if (this.#state === 'joining' || this.#state === 'ended') return;
     this.#attempt = 0;
-    this.#link.abort();
-    this.#nudge.abort();
+    this.#streamAbort.abort();
+    this.#backoffAbort.abort();
   }
 
-  #forget(): void {
+  #discardSession(): void {
     this.#token = '';
     this.#sender?.abandon();
     this.#sender = undefined;
@@ -380,15 +385,15 @@ export class Session extends Emitter<SessionEvents> {
   #end(reason: string, error: SignalError | undefined): void {
     if (this.#state === 'ended') return;
     this.#state = 'ended';
-    this.#unwatch();
+    this.#stopWatchingPage();
     this.#credentials.stop();
-    this.#link.abort();
-    this.#nudge.abort();
-    this.#forget();
-    this.emit('ended', { reason, error });
+    this.#streamAbort.abort();
+    this.#backoffAbort.abort();
+    this.#discardSession();
+    this.#inbox.notify('ended', { reason, error });
   }
 }
 
-function withoutSlash(url: string): string {
+function stripTrailingSlashes(url: string): string {
   return url.replace(/\/+$/, '');
 }

@@ -4,9 +4,8 @@ import { SignalError } from './errors.js';
 import type { ServerMessage, Signal, SubscribeRequestSchema } from './gen/signalbox/v1/signal_pb.js';
 
 /**
- * Reads one Subscribe stream, calling `onMessage` for each message, until the server ends it (returns), it breaks, or
- * nothing came for `silenceMs()` (both throw a SignalError). A connection can look open and deliver nothing for hours;
- * only the server's heartbeats tell.
+ * Reads one Subscribe stream until the server ends it. Throws a SignalError if it fails or is silent for `silenceMs()`:
+ * a dead connection can look open for hours, and only missing heartbeats reveal it.
  */
 export async function readStream(
   client: Client<typeof Signal>,
@@ -33,11 +32,11 @@ export async function readStream(
   try {
     for await (const message of client.subscribe(request, { headers, signal: controller.signal })) {
       onMessage(message);
-      // After, because the first message says how long silence may be.
+      // After the message, because the first one changes `silenceMs()`.
       rearm();
     }
   } catch (error) {
-    throw silent ? SignalError.timeout('the server has been silent for too long') : SignalError.from(error);
+    throw silent ? SignalError.timeout(`no message from the server within ${silenceMs()} ms`) : SignalError.from(error);
   } finally {
     clearTimeout(timer);
     signal.removeEventListener('abort', stop);

@@ -1,4 +1,4 @@
-// Signalbox behind nginx and Caddy, as the files in docs/ set them up, with TLS: pages and a native member.
+// Pages and a native member behind nginx and Caddy with TLS, configured by the files in docs/.
 
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
@@ -15,16 +15,16 @@ const NGINX = '/usr/sbin/nginx';
 const CADDY = '/usr/bin/caddy';
 const GRPCURL = process.env.GRPCURL ?? '/usr/bin/grpcurl';
 const NAME = 'signal.test';
-/** More than a megabyte, which nginx takes for too much unless told otherwise. */
+/** More than 1 MB, the default body limit of nginx. */
 const DATA = { count: 24, bytes: 60_000 };
 
-/** How each is run, with the file of docs/ made to fit this machine. */
+/** How to run each proxy. `adapt` fits its file in docs/ to this machine. */
 const PROXIES = {
   nginx: {
     binary: NGINX,
     flags: [],
     file: 'nginx.conf',
-    own: (text, folder, at) => `
+    adapt: (text, folder, at) => `
       daemon off; master_process off; pid ${folder}/pid; error_log stderr error;
       events { worker_connections 512; }
       http {
@@ -41,7 +41,7 @@ const PROXIES = {
     binary: CADDY,
     flags: '--max-calls-per-second 10000 --call-burst 10000 --max-resets-per-second 1000 --reset-burst 1000'.split(' '),
     file: 'Caddyfile',
-    own: (text, _folder, at) => `
+    adapt: (text, _folder, at) => `
       {
         admin off
         auto_https disable_redirects
@@ -55,7 +55,7 @@ const PROXIES = {
   },
 };
 
-/** A free port; the proxy has it a moment later. */
+/** Finds a free port for the proxy. */
 const freePort = () =>
   new Promise((resolve) => {
     const server = createServer().listen(0, '127.0.0.1', () => {
@@ -64,20 +64,21 @@ const freePort = () =>
     });
   });
 
-/** Starts a proxy in front of the server at that port. */
-async function startBehind(t, { binary, file, own, args }, serverPort) {
+/** Starts a proxy in front of the server at `serverPort`. */
+async function startBehind(t, { binary, file, adapt, args }, serverPort) {
   const folder = mkdtempSync(join(tmpdir(), 'signalbox-behind-'));
   const [certificate, key] = [join(folder, 'certificate.pem'), join(folder, 'key.pem')];
-  const made = ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2'];
-  const named = ['-subj', `/CN=${NAME}`, '-addext', `subjectAltName=DNS:${NAME}`, '-keyout', key, '-out', certificate];
-  execFileSync('openssl', [...made, ...named], { stdio: 'pipe' });
+  const request = ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2'];
+  const subject = ['-subj', `/CN=${NAME}`, '-addext', `subjectAltName=DNS:${NAME}`];
+  const files = ['-keyout', key, '-out', certificate];
+  execFileSync('openssl', [...request, ...subject, ...files], { stdio: 'pipe' });
   const port = await freePort();
   const text = readFileSync(join(ROOT, 'docs', file), 'utf8');
   const path = join(folder, file);
-  const fitted = own(text, folder, { port, certificate, key });
+  const adapted = adapt(text, folder, { port, certificate, key });
   writeFileSync(
     path,
-    fitted.replaceAll('signal.example.org', NAME).replaceAll('127.0.0.1:50051', `127.0.0.1:${serverPort}`),
+    adapted.replaceAll('signal.example.org', NAME).replaceAll('127.0.0.1:50051', `127.0.0.1:${serverPort}`),
   );
   const child = spawn(binary, args(path, folder), {
     stdio: ['ignore', 'inherit', 'inherit'],
@@ -100,7 +101,7 @@ async function startBehind(t, { binary, file, own, args }, serverPort) {
   return { url: `https://${NAME}:${port}`, port, certificate };
 }
 
-/** A native member. */
+/** Starts a native member with grpcurl. */
 function startNative(t, { port, certificate }) {
   const child = spawn(
     GRPCURL,
@@ -112,17 +113,17 @@ function startNative(t, { port, certificate }) {
     { stdio: ['pipe', 'pipe', 'inherit'] },
   );
   t.after(() => child.kill('SIGKILL'));
-  let heard = '';
+  let output = '';
   child.stdout.on('data', (data) => {
-    heard += data;
+    output += data;
   });
-  return { say: (message) => child.stdin.write(`${JSON.stringify(message)}\n`), heard: () => heard };
+  return { send: (message) => child.stdin.write(`${JSON.stringify(message)}\n`), output: () => output };
 }
 
 for (const [name, proxy] of Object.entries(PROXIES)) {
   const skip = missing(proxy.binary, GRPCURL);
 
-  test(`behind ${name}: a call of pages, a native member, and a stream of more than a megabyte`, {
+  test(`pages and a native member signal behind ${name}, with more than 1 MB on one stream`, {
     skip,
   }, async (t) => {
     const server = await startServer(t, { args: ['--allow-anonymous', '--public-name', `${NAME}:*`, ...proxy.flags] });
@@ -136,32 +137,32 @@ for (const [name, proxy] of Object.entries(PROXIES)) {
     await chatReaches(ann, [ben], `behind ${name}`);
     assert.ok(await ann.evaluate(() => isSecureContext));
 
-    const got = await ann.evaluateHandle(() => {
-      const got = { bytes: 0, count: 0, left: null };
+    const counts = await ann.evaluateHandle(() => {
+      const counts = { bytes: 0, count: 0, left: null };
       const { session } = window.signalboxDemo;
       session.on('data', ({ payload }) => {
-        got.bytes += payload.length;
-        got.count += 1;
+        counts.bytes += payload.length;
+        counts.count += 1;
       });
       session.on('memberLeft', ({ reason }) => {
-        got.left = reason;
+        counts.left = reason;
       });
-      return got;
+      return counts;
     });
     const native = startNative(t, front);
-    native.say({ join: { room: 'behind', display_name: 'Native' } });
-    await until('the welcome', () => native.heard().includes('"welcome"'));
+    native.send({ join: { room: 'behind', display_name: 'Native' } });
+    await until('the welcome', () => native.output().includes('"welcome"'));
     const payload = Buffer.alloc(DATA.bytes, 7).toString('base64');
     for (let count = 1; count <= DATA.count; count += 1) {
-      native.say({
+      native.send({
         to: await ann.evaluate(() => window.signalboxDemo.session.me.memberId),
         data: { topic: 't', payload },
       });
-      await until(`data ${count}`, () => got.evaluate((got, count) => got.count === count, count));
+      await until(`data ${count}`, () => counts.evaluate((counts, count) => counts.count === count, count));
     }
-    native.say({ leave: {} });
-    await until('the member to leave', () => got.evaluate((got) => got.left));
-    const { bytes, count, left } = await got.jsonValue();
+    native.send({ leave: {} });
+    await until('the member to leave', () => counts.evaluate((counts) => counts.left));
+    const { bytes, count, left } = await counts.jsonValue();
     assert.deepEqual([bytes, count, left], [DATA.bytes * DATA.count, DATA.count, 'LEFT']);
     assert.deepEqual([...ann.errors, ...ben.errors], []);
   });

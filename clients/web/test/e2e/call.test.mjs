@@ -16,17 +16,17 @@ import {
 } from './harness.mjs';
 
 const skip = missing();
-/** Longer than pictures may be missing. */
+/** Longer than the limit for a video stall, so that a stall would be noticed. */
 const DOWN_MS = 4_000;
 
-test('two browsers: video, chat both ways, and a closed tab is seen at once', { skip }, async (t) => {
+test('two browsers exchange video and chat, and a closed tab leaves at once', { skip }, async (t) => {
   const server = await startServer(t);
   const [ann, ben] = await Promise.all([openPage(t), openPage(t)]);
   await joinRoom(ann, server.url, 'two', 'Ann');
   await joinRoom(ben, server.url, 'two', 'Ben');
   const started = Date.now();
   await Promise.all([allConnected(ann, 1), allConnected(ben, 1)]);
-  t.diagnostic(`connected ${Date.now() - started} ms after the second had joined`);
+  t.diagnostic(`connected ${Date.now() - started} ms after the second join`);
   await Promise.all([videoFlows(ann), videoFlows(ben)]);
   const path = await ann.getByTestId('member-tile').getAttribute('data-path');
   assert.match(path, /^(host|prflx)\/(host|prflx) (udp|tcp)$/);
@@ -39,11 +39,11 @@ test('two browsers: video, chat both ways, and a closed tab is seen at once', { 
   await ann.getByTestId('chat-log').getByText('Ben left').waitFor();
   assert.equal(await ann.getByTestId('member-tile').count(), 0);
   const took = Date.now() - closed;
-  t.diagnostic(`closed tab seen after ${took} ms`);
+  t.diagnostic(`closed tab left after ${took} ms`);
   assert.ok(took < 1_500, `took ${took} ms`);
 });
 
-test('three browsers make a mesh; leaving takes one out of it', { skip }, async (t) => {
+test('three browsers form a mesh, and a leaving member is removed', { skip }, async (t) => {
   const server = await startServer(t);
   const pages = await Promise.all(['a', 'b', 'c'].map(() => openPage(t)));
   for (const [index, page] of pages.entries()) await joinRoom(page, server.url, 'three', `Member ${index}`);
@@ -59,20 +59,22 @@ test('three browsers make a mesh; leaving takes one out of it', { skip }, async 
   );
 });
 
-test('a cut connection: suspended, resumed, nobody leaves, media goes on', { skip }, async (t) => {
+test('interrupted connection suspends and resumes the member without a leave, and media continues', {
+  skip,
+}, async (t) => {
   const server = await startServer(t);
   const proxy = await startProxy(t, server.port);
   const [ann, ben] = await Promise.all([openPage(t), openPage(t)]);
   await joinRoom(ann, server.url, 'cut', 'Ann');
   await joinRoom(ben, proxy.url, 'cut', 'Ben');
   await Promise.all([allConnected(ann, 1), allConnected(ben, 1)]);
-  const told = await ann.evaluateHandle(() => {
-    const told = [];
+  const events = await ann.evaluateHandle(() => {
+    const events = [];
     const { session } = window.signalboxDemo;
-    session.on('memberUpdated', (member) => told.push(member.state));
-    session.on('memberLeft', () => told.push('left'));
-    session.on('memberJoined', () => told.push('joined'));
-    return told;
+    session.on('memberUpdated', (member) => events.push(member.state));
+    session.on('memberLeft', () => events.push('left'));
+    session.on('memberJoined', () => events.push('joined'));
+    return events;
   });
   for (const round of [1, 2]) {
     proxy.cut();
@@ -81,16 +83,16 @@ test('a cut connection: suspended, resumed, nobody leaves, media goes on', { ski
     assert.equal(await ben.getByTestId('session-state').getAttribute('data-state'), 'suspended');
     await Promise.all([videoFlows(ann), videoFlows(ben)]);
     proxy.restore();
-    await ben.getByTestId('banner').getByText('Connected again.').waitFor();
+    await ben.getByTestId('banner').getByText('Reconnected.').waitFor();
     await allConnected(ann, 1);
     await Promise.all([videoFlows(ann), videoFlows(ben)]);
     await chatReaches(ben, [ann], `back again, round ${round}`);
   }
-  assert.deepEqual(await told.jsonValue(), ['suspended', 'connected', 'suspended', 'connected']);
+  assert.deepEqual(await events.jsonValue(), ['suspended', 'connected', 'suspended', 'connected']);
   assert.deepEqual([...ann.errors, ...ben.errors], []);
 });
 
-test('a server that dies and comes back: members meet again, media has never stopped', { skip }, async (t) => {
+test('members rejoin after a server crash, and media continues throughout', { skip }, async (t) => {
   const server = await startServer(t);
   const [ann, ben] = await Promise.all([openPage(t), openPage(t)]);
   await joinRoom(ann, server.url, 'restart', 'Ann');
@@ -118,17 +120,17 @@ test('a server that dies and comes back: members meet again, media has never sto
       return { memberId: session.me.memberId, same: peer.connection === window.before, state: session.state };
     });
     assert.notEqual(memberId, before[index]);
-    assert.ok(same, 'the RTCPeerConnection is the one of before');
+    assert.ok(same, 'the RTCPeerConnection is kept');
     assert.equal(state, 'connected');
   }
   await Promise.all([videoFlows(ann), videoFlows(ben)]);
   for (const end of endWatch) {
     const { watchedMs, stalledMs } = await end();
-    t.diagnostic(`video watched for ${watchedMs} ms, longest time without a frame ${stalledMs} ms`);
+    t.diagnostic(`video watched for ${watchedMs} ms, longest stall ${stalledMs} ms`);
     assert.ok(watchedMs > DOWN_MS && stalledMs < 2_000, `no frame for ${stalledMs} of ${watchedMs} ms`);
   }
   await chatReaches(ann, [ben], 'still here');
-  // Negotiating works under the new member_ids, too.
+  // Negotiation works with the new member_ids.
   const ufrag = (page, side) =>
     page.evaluate((side) => {
       const { connection } = [...window.signalboxDemo.mesh.peers.values()][0];
@@ -136,7 +138,7 @@ test('a server that dies and comes back: members meet again, media has never sto
     }, side);
   const old = await ufrag(ann, 'localDescription');
   await ann.evaluate(() => [...window.signalboxDemo.mesh.peers.values()][0].connection.restartIce());
-  await until('the new description at the other end', async () => {
+  await until('the new description at the remote peer', async () => {
     const now = await ufrag(ann, 'localDescription');
     return now !== old && (await ufrag(ben, 'remoteDescription')) === now;
   });
@@ -144,7 +146,7 @@ test('a server that dies and comes back: members meet again, media has never sto
   assert.deepEqual([...ann.errors, ...ben.errors], []);
 });
 
-test('both sides renegotiate at the same time, again and again', { skip }, async (t) => {
+test('simultaneous renegotiations converge', { skip }, async (t) => {
   const server = await startServer(t);
   const [ann, ben] = await Promise.all([openPage(t), openPage(t)]);
   await joinRoom(ann, server.url, 'glare', 'Ann');
@@ -161,9 +163,9 @@ test('both sides renegotiate at the same time, again and again', { skip }, async
     });
   const warnings = [ann, ben].map((page) =>
     page.evaluateHandle(() => {
-      const told = [];
-      window.signalboxDemo.mesh.on('warning', ({ error }) => told.push(String(error)));
-      return told;
+      const errors = [];
+      window.signalboxDemo.mesh.on('warning', ({ error }) => errors.push(String(error)));
+      return errors;
     }),
   );
   await Promise.all([renegotiate(ann), renegotiate(ben)]);
@@ -175,9 +177,9 @@ test('both sides renegotiate at the same time, again and again', { skip }, async
     });
   await until('both to agree', async () => {
     const [a, b] = [await state(ann), await state(ben)];
-    // To the two lines of the call each side has added four.
+    // Two m-lines of the call, and four added by each peer.
     return a === b && a === 'stable connected 10';
   });
   await Promise.all([videoFlows(ann), videoFlows(ben)]);
-  for (const told of await Promise.all(warnings)) assert.deepEqual(await told.jsonValue(), []);
+  for (const errors of await Promise.all(warnings)) assert.deepEqual(await errors.jsonValue(), []);
 });

@@ -1,4 +1,4 @@
-// Both members' connections to the server are cut at once: while they exchange candidates, and during the call.
+// Both members lose their connections to the server: once while they exchange candidates, and once during the call.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -17,29 +17,29 @@ import {
 } from './harness.mjs';
 
 const skip = missing();
-/** How long a cut lasts, in milliseconds. */
+/** Duration of an interruption, in milliseconds. */
 const CUT_MS = 5_000;
-/** Video that stands still for so long has stopped; less is a busy machine. */
+/** A shorter stall may come from a busy machine. */
 const STALL_MS = 2_000;
 
 /**
- * To run in a page: notes which candidates are said and which arrive, and keeps those back that could connect the
- * call (all but TCP ones, by which browsers do not reach each other) until `sayMore` lets them go.
+ * Runs in the page. Records sent and received candidates, and holds those that could connect the call until `sendHeld`.
+ * TCP candidates are not held, since they cannot connect two browsers.
  */
 function tapCandidates() {
-  const tap = { said: [], arrived: [], described: 0, held: [], holding: true };
+  const tap = { sent: [], received: [], described: 0, held: [], holding: true };
   window.tap = tap;
   const property = Object.getOwnPropertyDescriptor(RTCPeerConnection.prototype, 'onicecandidate');
   Object.defineProperty(RTCPeerConnection.prototype, 'onicecandidate', {
     ...property,
     set(handler) {
       property.set.call(this, (event) => {
-        const say = () => {
-          if (event.candidate?.candidate) tap.said.push(event.candidate.candidate);
+        const send = () => {
+          if (event.candidate?.candidate) tap.sent.push(event.candidate.candidate);
           handler.call(this, event);
         };
-        if (tap.holding && event.candidate?.protocol !== 'tcp') tap.held.push(say);
-        else say();
+        if (tap.holding && event.candidate?.protocol !== 'tcp') tap.held.push(send);
+        else send();
       });
     },
   });
@@ -49,46 +49,46 @@ function tapCandidates() {
     return setRemoteDescription.call(this, description);
   };
   RTCPeerConnection.prototype.addIceCandidate = function (init) {
-    if (init.candidate) tap.arrived.push(init.candidate);
+    if (init.candidate) tap.received.push(init.candidate);
     return addIceCandidate.call(this, init);
   };
-  window.sayMore = (count) => {
-    for (const say of tap.held.splice(0, count)) say();
+  window.sendHeld = (count) => {
+    for (const send of tap.held.splice(0, count)) send();
     tap.holding = count !== Infinity;
   };
 }
 
-/** How far a page's call has come. */
+/** Progress of a page's call. */
 function progress(page) {
   return page.evaluate(() => {
     const { session, mesh } = window.signalboxDemo;
     const [{ connection }] = mesh.peers.values();
-    const { said, arrived, described, held } = window.tap;
+    const { sent, received, described, held } = window.tap;
     return {
       session: session.state,
       connection: connection.connectionState,
       negotiated: connection.signalingState === 'stable' && connection.remoteDescription !== null,
       described,
-      said: [...said],
-      arrived: [...arrived],
+      sent: [...sent],
+      received: [...received],
       held: held.length,
     };
   });
 }
 
-/** Everything that a page is told from now on about its own connection and about who comes and goes. */
+/** Records further session and roster events of a page. */
 function record(page) {
   return page.evaluateHandle(() => {
-    const told = [];
+    const events = [];
     const { session } = window.signalboxDemo;
-    for (const name of ['suspended', 'resumed', 'gone', 'ended', 'memberJoined', 'memberLeft']) {
-      session.on(name, () => told.push(name));
+    for (const name of ['suspended', 'resumed', 'rejoined', 'ended', 'memberJoined', 'memberLeft']) {
+      session.on(name, () => events.push(name));
     }
-    return told;
+    return events;
   });
 }
 
-test('both connections are cut for 5 s amid the candidates, and again during the call', { skip }, async (t) => {
+test('no candidate is lost when both connections are interrupted, and media continues', { skip }, async (t) => {
   const server = await startServer(t);
   const proxies = [await startProxy(t, server.port), await startProxy(t, server.port)];
   const pages = await Promise.all([openPage(t), openPage(t)]);
@@ -97,51 +97,53 @@ test('both connections are cut for 5 s amid the candidates, and again during the
   await joinRoom(pages[0], proxies[0].url, 'cut', 'Ann');
   await joinRoom(pages[1], proxies[1].url, 'cut', 'Ben');
   await pages[0].getByTestId('member-tile').waitFor();
-  const told = await both(record);
-  const toldNow = () => Promise.all(told.map((handle) => handle.jsonValue()));
+  const events = await both(record);
+  const currentEvents = () => Promise.all(events.map((handle) => handle.jsonValue()));
   const suspended = () => both((page) => page.getByTestId('banner').getByText('is lost').waitFor());
 
-  // The descriptions and the first candidates have passed, both ways; those that matter are still to come.
-  const exchanging = ({ negotiated, said, arrived, held }) =>
-    negotiated && said.length > 0 && arrived.length > 0 && held > 1;
+  // Descriptions and the first candidates are exchanged, while the connecting ones are held.
+  const exchanging = ({ negotiated, sent, received, held }) =>
+    negotiated && sent.length > 0 && received.length > 0 && held > 1;
   await until('the first candidates', async () => (await both(progress)).every(exchanging));
-  // With nothing in flight, the next thing said goes out at once.
+  // With nothing in flight, the next message is sent at once.
   await both((page) => page.evaluate(() => window.signalboxDemo.session.sendData({ text: 'barrier' })));
-  // Some more are under way when the connections break,
+  // Some candidates are in flight when the connections break.
   const swallowed = proxies.map((proxy) => proxy.swallow());
-  await both((page) => page.evaluate(() => window.sayMore(1)));
+  await both((page) => page.evaluate(() => window.sendHeld(1)));
   await Promise.all(swallowed);
   for (const proxy of proxies) proxy.cut();
-  const cut = await both(progress);
-  // and the rest is said while there is no connection.
-  await both((page) => page.evaluate(() => window.sayMore(Infinity)));
+  const beforeCut = await both(progress);
+  // The others are sent while disconnected.
+  await both((page) => page.evaluate(() => window.sendHeld(Infinity)));
   await suspended();
   await sleep(CUT_MS);
-  const apart = await both(progress);
+  const disconnected = await both(progress);
   for (const proxy of proxies) proxy.restore();
-  for (const [index, { connection, arrived, described }] of cut.entries()) {
+  for (const [index, { connection, received, described }] of beforeCut.entries()) {
     assert.notEqual(connection, 'connected');
     assert.equal(described, 0, 'all candidates trickle');
-    assert.ok(arrived.length > 0, 'candidates have arrived before the cut');
-    assert.deepEqual([apart[index].session, apart[index].connection], ['suspended', connection]);
-    assert.deepEqual(apart[index].arrived, arrived, 'nothing arrives while the connections are cut');
+    assert.ok(received.length > 0, 'candidates arrived before the interruption');
+    assert.deepEqual([disconnected[index].session, disconnected[index].connection], ['suspended', connection]);
+    assert.deepEqual(disconnected[index].received, received, 'no candidate arrives while disconnected');
   }
   await both((page) => allConnected(page, 1));
   await both((page) => videoFlows(page));
-  // Each candidate of before, amid and after the cut has arrived once, in the order in which it was said.
+  // Each candidate arrived once, in the order in which it was sent.
   const everything = ([ann, ben]) =>
-    ann.arrived.length === ben.said.length && ben.arrived.length === ann.said.length && ann.held + ben.held === 0;
+    ann.received.length === ben.sent.length && ben.received.length === ann.sent.length && ann.held + ben.held === 0;
   await until('all candidates', async () => everything(await both(progress)));
   const [ann, ben] = await both(progress);
-  assert.deepEqual(ann.arrived, ben.said);
-  assert.deepEqual(ben.arrived, ann.said);
-  for (const [index, { arrived }] of [ann, ben].entries()) {
-    t.diagnostic(`${cut[index].arrived.length} candidates arrived before the cut, ${arrived.length} in all`);
-    assert.ok(arrived.length > cut[index].arrived.length, 'candidates have arrived after the cut');
+  assert.deepEqual(ann.received, ben.sent);
+  assert.deepEqual(ben.received, ann.sent);
+  for (const [index, { received }] of [ann, ben].entries()) {
+    t.diagnostic(
+      `${beforeCut[index].received.length} candidates arrived before the interruption, ${received.length} in all`,
+    );
+    assert.ok(received.length > beforeCut[index].received.length, 'candidates arrived after the interruption');
   }
-  assert.deepEqual(await toldNow(), Array(2).fill(['suspended', 'resumed']));
+  assert.deepEqual(await currentEvents(), Array(2).fill(['suspended', 'resumed']));
 
-  // And again, in the middle of the call.
+  // The second interruption, during the call.
   const endWatch = await both(watchVideo);
   for (const proxy of proxies) proxy.cut();
   await suspended();
@@ -151,17 +153,17 @@ test('both connections are cut for 5 s amid the candidates, and again during the
     ['suspended', 'suspended'],
   );
   for (const proxy of proxies) proxy.restore();
-  await both((page) => page.getByTestId('banner').getByText('Connected again.').waitFor());
+  await both((page) => page.getByTestId('banner').getByText('Reconnected.').waitFor());
   await both((page) => allConnected(page, 1));
   for (const end of endWatch) {
     const { watchedMs, stalledMs } = await end();
-    t.diagnostic(`video watched for ${watchedMs} ms, longest time without a frame ${stalledMs} ms`);
+    t.diagnostic(`video watched for ${watchedMs} ms, longest stall ${stalledMs} ms`);
     assert.ok(watchedMs >= CUT_MS && stalledMs < STALL_MS, `no frame for ${stalledMs} of ${watchedMs} ms`);
   }
   await chatReaches(pages[0], [pages[1]], 'still here');
-  // Barrier: a later entry of each log, after which nothing of before can come.
+  // Barrier: no earlier event can follow a later entry of the log.
   await both((page, index) => page.evaluate((text) => window.signalboxDemo.session.sendData({ text }), `${index}`));
-  assert.deepEqual(await toldNow(), Array(2).fill(['suspended', 'resumed', 'suspended', 'resumed']));
+  assert.deepEqual(await currentEvents(), Array(2).fill(['suspended', 'resumed', 'suspended', 'resumed']));
   assert.deepEqual(
     pages.flatMap((page) => page.errors),
     [],

@@ -15,7 +15,7 @@ import {
 
 const skip = missing();
 
-test('an insecure origin: says why there is no camera, and the rest works', { skip }, async (t) => {
+test('page on an insecure origin explains the missing camera and works without it', { skip }, async (t) => {
   const server = await startServer(t, { args: ['--allow-anonymous', '--public-name', 'share.test:*'] });
   const args = ['--host-resolver-rules=MAP share.test 127.0.0.1'];
   const [ann, ben] = await Promise.all([openPage(t), openPage(t, { args })]);
@@ -27,14 +27,14 @@ test('an insecure origin: says why there is no camera, and the rest works', { sk
   await Promise.all([allConnected(ann, 1), allConnected(ben, 1)]);
   await chatReaches(ann, [ben], 'hello from Ann');
   await chatReaches(ben, [ann], 'hello from Ben');
-  // It sends nothing and still sees the other.
+  // A member without media still receives video.
   await videoFlows(ben);
   await ben.getByTestId('copy-link').click();
   assert.match(await ben.getByTestId('link-field').inputValue(), /^http:\/\/share\.test:\d+\/\?room=insecure$/);
   assert.deepEqual([...ann.errors, ...ben.errors], []);
 });
 
-test('camera and microphone denied, or only one of them there', { skip }, async (t) => {
+test('page works without camera, or without camera and microphone', { skip }, async (t) => {
   const server = await startServer(t);
   const [denied, blind] = await Promise.all([openPage(t), openPage(t)]);
   await denied.addInitScript(() => {
@@ -60,17 +60,17 @@ test('camera and microphone denied, or only one of them there', { skip }, async 
   assert.deepEqual([...denied.errors, ...blind.errors], []);
 });
 
-test('two members without any media have a data channel', { skip }, async (t) => {
+test('two members without media connect with a data channel', { skip }, async (t) => {
   const server = await startServer(t, { args: ['--allow-anonymous', '--public-name', 'share.test:*'] });
   const args = ['--host-resolver-rules=MAP share.test 127.0.0.1'];
   const pages = await Promise.all([openPage(t, { args }), openPage(t, { args })]);
-  for (const page of pages) await joinRoom(page, `http://share.test:${server.port}`, 'plain', 'Somebody');
+  for (const page of pages) await joinRoom(page, `http://share.test:${server.port}`, 'plain', 'Guest');
   await Promise.all(pages.map((page) => allConnected(page, 1)));
-  await chatReaches(pages[0], [pages[1]], 'to and');
-  await chatReaches(pages[1], [pages[0]], 'fro');
+  await chatReaches(pages[0], [pages[1]], 'ping');
+  await chatReaches(pages[1], [pages[0]], 'pong');
 });
 
-test('a full room, and a name that is none', { skip }, async (t) => {
+test('full room and invalid room name are explained', { skip }, async (t) => {
   const server = await startServer(t, { args: ['--max-members', '1'] });
   const [ann, ben] = await Promise.all([openPage(t), openPage(t)]);
   await joinRoom(ann, server.url, 'small', 'Ann');
@@ -80,14 +80,14 @@ test('a full room, and a name that is none', { skip }, async (t) => {
   await ben.getByTestId('join-error').getByText('This room is full').waitFor();
   await ben.getByTestId('room-input').fill('not a room!');
   await ben.getByTestId('join-button').click();
-  await ben.getByTestId('join-error').getByText('This is not a room name').waitFor();
+  await ben.getByTestId('join-error').getByText('Invalid room name').waitFor();
   await ben.getByTestId('room-input').fill('another');
   await ben.getByTestId('join-button').click();
   await ben.getByTestId('local-tile').waitFor();
   assert.equal(new URL(ben.url()).search, '?room=another');
 });
 
-test('a reload joins again; back leaves', { skip }, async (t) => {
+test('reload joins again, and Back leaves', { skip }, async (t) => {
   const server = await startServer(t);
   const page = await openPage(t);
   await page.goto(server.url);
@@ -103,7 +103,7 @@ test('a reload joins again; back leaves', { skip }, async (t) => {
   assert.equal(await page.evaluate(() => window.signalboxDemo), undefined);
 });
 
-test('mute and camera off are seen by the others', { skip }, async (t) => {
+test('mute and camera off are shown to the other members', { skip }, async (t) => {
   const server = await startServer(t);
   const [ann, ben] = await Promise.all([openPage(t), openPage(t)]);
   await joinRoom(ann, server.url, 'mute', 'Ann');
@@ -112,13 +112,16 @@ test('mute and camera off are seen by the others', { skip }, async (t) => {
   await ben.getByTestId('mic-button').click();
   await ben.getByTestId('camera-button').click();
   const classes = () => ann.getByTestId('member-tile').getAttribute('class');
-  await until('both to be shown', async () => /no-video/.test(await classes()) && /no-audio/.test(await classes()));
+  await until(
+    'both to be shown as off',
+    async () => /no-video/.test(await classes()) && /no-audio/.test(await classes()),
+  );
   await ben.getByTestId('camera-button').click();
-  await until('the camera to be shown', async () => !/no-video/.test(await classes()));
+  await until('the camera to be shown as on', async () => !/no-video/.test(await classes()));
   assert.match(await classes(), /no-audio/);
 });
 
-test('a network that went silent: noticed by itself, and at once when the browser is back online', {
+test('silent connection is replaced after a timeout, or at once on the online event', {
   skip,
 }, async (t) => {
   const server = await startServer(t, { args: ['--heartbeat', '1s'] });
@@ -127,39 +130,39 @@ test('a network that went silent: noticed by itself, and at once when the browse
   await joinRoom(ann, server.url, 'silent', 'Ann');
   await joinRoom(ben, proxy.url, 'silent', 'Ben');
   await allConnected(ann, 1);
-  const told = await ben.evaluateHandle(() => {
-    const told = [];
+  const events = await ben.evaluateHandle(() => {
+    const events = [];
     const { session } = window.signalboxDemo;
-    for (const name of ['suspended', 'resumed', 'gone', 'ended']) session.on(name, () => told.push(name));
-    return told;
+    for (const name of ['suspended', 'resumed', 'rejoined', 'ended']) session.on(name, () => events.push(name));
+    return events;
   });
-  // Longer than the server allows a silent client: the heartbeats of both sides keep the session.
+  // Longer than the server's silence timeout: heartbeats in both directions keep the session alive.
   const quietUntil = Date.now() + 9_000;
   await until('nine quiet seconds', () => Date.now() > quietUntil);
-  assert.deepEqual(await told.jsonValue(), []);
+  assert.deepEqual(await events.jsonValue(), []);
 
   proxy.freeze();
   const frozen = Date.now();
-  await until('the resume', async () => (await told.jsonValue()).at(-1) === 'resumed', 20_000);
+  await until('the resume', async () => (await events.jsonValue()).at(-1) === 'resumed', 20_000);
   t.diagnostic(`silence noticed and resumed after ${Date.now() - frozen} ms`);
   assert.ok(Date.now() - frozen > 5_000);
 
   proxy.freeze();
   const again = Date.now();
   await ben.evaluate(() => window.dispatchEvent(new Event('online')));
-  await until('the resume', async () => (await told.jsonValue()).length === 4);
+  await until('the resume', async () => (await events.jsonValue()).length === 4);
   t.diagnostic(`resumed ${Date.now() - again} ms after "online"`);
   assert.ok(Date.now() - again < 5_000);
-  assert.deepEqual(await told.jsonValue(), ['suspended', 'resumed', 'suspended', 'resumed']);
+  assert.deepEqual(await events.jsonValue(), ['suspended', 'resumed', 'suspended', 'resumed']);
   await allConnected(ann, 1);
   await chatReaches(ben, [ann], 'still here');
 });
 
-test('a connection that fails is restored by an ICE restart', { skip }, async (t) => {
+test('failed peer connection is restored by an ICE restart', { skip }, async (t) => {
   const server = await startServer(t);
   const pages = await Promise.all([openPage(t), openPage(t)]);
   for (const page of pages) {
-    // The candidates of the other lead nowhere.
+    // Remote candidates are replaced by unreachable ones.
     await page.addInitScript(() => {
       window.unreachable = true;
       const { addIceCandidate } = RTCPeerConnection.prototype;
@@ -174,7 +177,7 @@ test('a connection that fails is restored by an ICE restart', { skip }, async (t
   await joinRoom(pages[0], server.url, 'failing', 'Ann');
   await joinRoom(pages[1], server.url, 'failing', 'Ben');
   const started = Date.now();
-  // It does not last: ICE is restarted at once.
+  // The state is recorded, because `failed` is brief: ICE restarts at once.
   for (const page of pages) {
     await page.evaluate(() => {
       window.signalboxDemo.mesh.on('peerChanged', ({ state }) => {

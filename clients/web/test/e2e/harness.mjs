@@ -1,4 +1,4 @@
-// The real parts: the server's binary, and Chromium or Firefox, one process per page.
+// Starts the real server and browsers, one browser process per page.
 
 import { spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -15,7 +15,7 @@ export const SERVER = process.env.SIGNALBOX_BIN ?? resolve(ROOT, '../../target/r
 const CHROMIUM = process.env.CHROMIUM_BIN ?? '/usr/bin/chromium';
 export const FIREFOX = process.env.FIREFOX_BIN ?? '/usr/bin/firefox-esr';
 
-/** Why the tests cannot run here, or false. Where tests must run (CI is set) that is an error. */
+/** Why the tests must be skipped, or false. Throws in CI, where they must run. */
 export function missing(...more) {
   const absent = [SERVER, CHROMIUM, ...more].filter((path) => !existsSync(path));
   if (absent.length === 0) return false;
@@ -24,23 +24,23 @@ export function missing(...more) {
   return reason;
 }
 
-/** Polls until `check` gives something truthy, and returns it. */
+/** Polls until `check` returns a truthy value, and returns it. */
 export async function until(what, check, timeoutMs = 15_000) {
   const deadline = Date.now() + timeoutMs;
   for (;;) {
     const result = await check();
     if (result) return result;
-    if (Date.now() > deadline) throw new Error(`waited ${timeoutMs} ms in vain for: ${what}`);
+    if (Date.now() > deadline) throw new Error(`timed out after ${timeoutMs} ms waiting for ${what}`);
     await sleep(25);
   }
 }
 
-/** Starts a server. `t` is the test it belongs to, which stops it. */
+/** Starts a server that stops at the end of the test `t`. */
 export async function startServer(t, { args = [], port = 0, store } = {}) {
   const folder = mkdtempSync(join(tmpdir(), 'signalbox-e2e-'));
   const readyFile = join(folder, 'ready');
   const options = ['--listen', `127.0.0.1:${port}`, '--ready-file', readyFile, '--store', `redb:${store ?? folder}`];
-  // Reached through proxies, too.
+  // Proxies listen on other ports.
   options.push('--public-name', '127.0.0.1:*');
   const child = spawn(SERVER, ['serve', ...options, '--web-dir', join(ROOT, 'dist'), ...args], {
     stdio: ['ignore', 'ignore', 'inherit'],
@@ -64,7 +64,7 @@ export async function startServer(t, { args = [], port = 0, store } = {}) {
   return { url, port: Number(new URL(url).port), stop };
 }
 
-/** Starts a Chromium of its own and opens an empty page in it. */
+/** Starts a separate Chromium and opens an empty page in it. */
 export async function openPage(t, { args = [], viewport, colorScheme } = {}) {
   const browser = await chromium.launch({
     executablePath: CHROMIUM,
@@ -81,7 +81,7 @@ export async function openPage(t, { args = [], viewport, colorScheme } = {}) {
   page.errors = [];
   page.on('pageerror', (error) => page.errors.push(error.message));
   page.on('console', (message) => {
-    // Requests that fail are errors, too, and many a test is about them; what the page's policy forbids is a fault.
+    // Failed requests are logged as errors too, and are expected by many tests. Policy violations never are.
     if (message.type() === 'error' && /Content Security Policy/.test(message.text())) page.errors.push(message.text());
     if (process.env.DEBUG_PAGE) console.log(`[page] ${message.text()}`);
   });
@@ -89,8 +89,8 @@ export async function openPage(t, { args = [], viewport, colorScheme } = {}) {
 }
 
 /**
- * The same with Firefox, which Playwright cannot drive as Debian builds it. Of this page only what both drivers have
- * works: `goto`, `evaluate`, `waitForSelector`, `$$eval`, `locator(..).fill` and `.click`, `close`, and what is below.
+ * Opens a page in Firefox with Puppeteer, because Playwright cannot drive Debian's build. Use only methods that both
+ * drivers have: `goto`, `evaluate`, `waitForSelector`, `$$eval`, `locator(..).fill` and `.click`, `close`.
  */
 export async function openFirefox(t) {
   const browser = await puppeteer.launch({
@@ -101,7 +101,7 @@ export async function openFirefox(t) {
       'media.navigator.streams.fake': true,
       'media.navigator.permission.disabled': true,
       'media.peerconnection.ice.loopback': true,
-      // Without these it gathers no candidates on a machine that has no default route.
+      // Without these, Firefox gathers no candidates on a machine without a default route.
       'permissions.default.camera': 1,
       'permissions.default.microphone': 1,
     },
@@ -120,7 +120,7 @@ export async function openFirefox(t) {
 
 const at = (testId) => `[data-testid="${testId}"]`;
 
-/** Joins a room the way a person does. Resolves in the room. */
+/** Joins a room through the form. */
 export async function joinRoom(page, url, room, name) {
   await page.goto(`${url}/?room=${room}`);
   await page.locator(at('name-input')).fill(name);
@@ -136,12 +136,12 @@ export async function allConnected(page, count) {
   });
 }
 
-/** data-state of every member's tile. */
+/** The data-state of each member's tile. */
 export function tileStates(page) {
   return page.$$eval(at('member-tile'), (tiles) => tiles.map((tile) => tile.dataset.state));
 }
 
-/** How many video frames were decoded from each member, in the order of the tiles. */
+/** Number of decoded video frames of each member, in the order of the tiles. */
 export function framesDecoded(page) {
   return page.evaluate(async () => {
     const counts = [];
@@ -153,7 +153,7 @@ export function framesDecoded(page) {
   });
 }
 
-/** Waits until video from every member has gone on for `more` frames. */
+/** Waits until `more` video frames of each member are decoded. */
 export async function videoFlows(page, more = 5) {
   const before = await framesDecoded(page);
   await until('video frames', async () => {
@@ -163,24 +163,24 @@ export async function videoFlows(page, more = 5) {
 }
 
 /**
- * Looks at the video of the one other member from now on, ten times a second, on the connection that there is now. The
- * function that it returns ends that and tells how long it went on and how long at most no frame came, in milliseconds.
+ * Checks the video of the only other member ten times a second, on its current connection. Returns a function that
+ * stops and returns the time watched and the longest time without a frame, in milliseconds.
  */
 export async function watchVideo(page) {
   await page.evaluate(() => {
     const [{ connection }] = window.signalboxDemo.mesh.peers.values();
     const watch = { frames: -1, since: performance.now(), began: performance.now(), longest: 0 };
-    const look = async () => {
+    const check = async () => {
       const stats = [...(await connection.getStats()).values()];
       const frames = stats.find((stat) => stat.type === 'inbound-rtp' && stat.kind === 'video')?.framesDecoded ?? 0;
       const now = performance.now();
       watch.longest = Math.max(watch.longest, now - watch.since);
       if (frames > watch.frames) Object.assign(watch, { frames, since: now });
     };
-    const timer = setInterval(look, 100);
+    const timer = setInterval(check, 100);
     window.endVideoWatch = async () => {
       clearInterval(timer);
-      await look();
+      await check();
       const { began, longest } = watch;
       return { watchedMs: Math.round(performance.now() - began), stalledMs: Math.round(longest) };
     };
@@ -188,15 +188,15 @@ export async function watchVideo(page) {
   return () => page.evaluate(() => window.endVideoWatch());
 }
 
-/** Sends a line and waits until the others have it. */
+/** Sends a chat message and waits until the other pages show it. */
 export async function chatReaches(from, others, text) {
-  // A connection may be there before its data channel is open.
+  // A peer may be connected before its data channel is open.
   const isOpen = () => from.evaluate(() => window.signalboxDemo.mesh.broadcast(new ArrayBuffer(0)).length === 0);
   await until('open data channels', isOpen);
   await from.locator(at('chat-input')).fill(text);
   await from.locator(at('chat-send')).click();
   for (const page of others) {
-    const lines = () => page.$$eval(`${at('chat-log')} .what`, (lines) => lines.map((line) => line.textContent));
-    await until(`the line "${text}"`, async () => (await lines()).includes(text));
+    const lines = () => page.$$eval(`${at('chat-log')} .text`, (lines) => lines.map((line) => line.textContent));
+    await until(`the message "${text}"`, async () => (await lines()).includes(text));
   }
 }

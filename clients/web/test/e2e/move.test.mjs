@@ -1,4 +1,4 @@
-// A session moves to another port only where both its page and the server there are set so.
+// A session moves to another port only if the policies of the page and of the new server allow it.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -17,30 +17,30 @@ const moveTo = (page, url) =>
   );
 const where = (page) => page.evaluate(() => [window.signalboxDemo.session.url, window.signalboxDemo.session.state]);
 
-test('a session moves where every port of its host is listed, and nowhere else', { skip }, async (t) => {
+test('session moves only to a server that lists its origin', { skip }, async (t) => {
   const listed = { args: ['--cors-origin', 'http://127.0.0.1:*'] };
   const closed = await startServer(t);
   const [open, other] = [await startServer(t, listed), await startServer(t, listed)];
   const page = await openPage(t);
 
-  // The page may not connect there, whoever may call.
+  // The page's Content-Security-Policy does not allow the connection.
   await joinRoom(page, closed.url, 'moving', 'Ann');
   assert.equal(await moveTo(page, open.url), 'NETWORK');
   assert.deepEqual(await where(page), [closed.url, 'connected']);
   assert.match(page.errors.join(), /Content Security Policy/);
 
-  // The page may, but not call.
+  // The policy of the page allows it, but the server does not list the origin.
   page.errors.length = 0;
   await joinRoom(page, open.url, 'moving', 'Ann');
   assert.equal(await moveTo(page, closed.url), 'NETWORK');
   assert.deepEqual(await where(page), [open.url, 'connected']);
 
-  // Both may. It is another process here, and so as after a restart: a new session.
+  // Both allow it. The new server is another process, so the client rejoins as after a restart.
   const id = await page.evaluate(() => window.signalboxDemo.session.me.memberId);
   assert.equal(await moveTo(page, other.url), 'moved');
   const memberId = () => page.evaluate(() => window.signalboxDemo.session.me.memberId);
   await until(
-    'a session there',
+    'the new session',
     async () => (await where(page)).join() === `${other.url},connected` && (await memberId()) !== id,
   );
   assert.deepEqual(page.errors, []);

@@ -1,12 +1,12 @@
-// A network that can be cut: a TCP proxy in front of a port of this machine.
+// A TCP proxy in front of a local port that can interrupt connections.
 
 import net from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-/** Starts one. `t` is the test it belongs to, which stops it. */
+/** Starts a proxy that stops at the end of the test `t`. */
 export async function startProxy(t, port) {
   const pairs = new Set();
-  // What becomes of new connections: 'pass', 'swallow' or 'refuse'.
+  // Handling of new connections: 'pass', 'swallow' or 'refuse'.
   let mode = 'pass';
   let swallowed = () => {};
   const listener = net.createServer((client) => {
@@ -24,13 +24,13 @@ export async function startProxy(t, port) {
     client.pipe(server);
     server.pipe(client);
   });
-  const part = ({ client, server }) => {
+  const disconnect = ({ client, server }) => {
     client.unpipe(server);
     server.unpipe(client);
     server.pause();
   };
   const swallow = (pair) => {
-    part(pair);
+    disconnect(pair);
     pair.client.on('data', () => swallowed()).resume();
   };
   const cut = () => {
@@ -46,7 +46,7 @@ export async function startProxy(t, port) {
   });
   return {
     url: `http://127.0.0.1:${listener.address().port}`,
-    /** Breaks all connections, and lets no new one through until `restore`. */
+    /** Closes all connections and refuses new ones until `restore`. */
     cut() {
       mode = 'refuse';
       cut();
@@ -54,30 +54,30 @@ export async function startProxy(t, port) {
     restore() {
       mode = 'pass';
     },
-    /** Breaks all connections; new ones are fine. */
+    /** Closes all connections and accepts new ones. */
     break: cut,
-    /** Leaves connections open and passes nothing on any more, as a network does that just went away. */
+    /** Keeps connections open but forwards nothing, like a lost network. */
     freeze() {
       for (const pair of pairs) {
-        part(pair);
+        disconnect(pair);
         pair.client.pause();
       }
     },
-    /** Holds back what the server sends on the present connections, for this time. Nothing is lost. */
+    /** Delays data from the server on current connections by `ms`, without loss. */
     async stall(ms) {
-      const held = [...pairs];
-      for (const { client, server } of held) server.unpipe(client);
+      const stalled = [...pairs];
+      for (const { client, server } of stalled) server.unpipe(client);
       await sleep(ms);
-      for (const { client, server } of held) if (!client.destroyed) server.pipe(client);
+      for (const { client, server } of stalled) if (!client.destroyed) server.pipe(client);
     },
-    /** From now on what clients say goes nowhere, though they get rid of it. Resolves when that happened to something. */
+    /** Reads and drops all further data from clients. Resolves when some was dropped. */
     swallow() {
       mode = 'swallow';
-      const happened = new Promise((resolve) => {
+      const dropped = new Promise((resolve) => {
         swallowed = resolve;
       });
       for (const pair of pairs) swallow(pair);
-      return happened;
+      return dropped;
     },
   };
 }

@@ -1,5 +1,5 @@
-// What a page of a stranger can do to a server on this machine, in a real browser: nothing. Names are mapped to this
-// machine, which is what DNS rebinding comes to.
+// A malicious page in a real browser cannot reach a server on this machine. Names are mapped to this machine to
+// simulate DNS rebinding.
 
 import assert from 'node:assert/strict';
 import http from 'node:http';
@@ -11,7 +11,7 @@ const skip = missing();
 const NAMES = '--host-resolver-rules=MAP *.test 127.0.0.1';
 const SEND = '/signalbox.v1.Signal/Send';
 
-/** Serves an empty page on a port of its own; returns the port. */
+/** Serves an empty page on another port and returns the port. */
 async function startPages(t) {
   const pages = http.createServer((_, response) => {
     response.setHeader('content-type', 'text/html').setHeader('connection', 'close');
@@ -22,13 +22,13 @@ async function startPages(t) {
   return pages.address().port;
 }
 
-/** Tries to reach a server from a page, and says what came of each way. */
+/** Tries to reach a server from a page in several ways and returns the result of each. */
 function attack(page, url) {
   return page.evaluate(
     async ({ url, send }) => {
-      const outcome = async (what) => {
+      const result = async (request) => {
         try {
-          const response = await what();
+          const response = await request();
           return response.type === 'opaque' ? 'opaque' : response.status;
         } catch (error) {
           return error.name;
@@ -38,17 +38,17 @@ function attack(page, url) {
       const grpc = { method: 'POST', headers: { 'content-type': 'application/grpc-web+proto', 'x-grpc-web': '1' } };
       const room = '/signalbox.v1.Rooms/CreateRoom';
       return {
-        read: await outcome(() => fetch(`${url}/`)),
-        call: await outcome(() => fetch(url + send, { ...grpc, body: frame })),
-        rooms: await outcome(() => fetch(url + room, { ...grpc, body: frame })),
-        simple: await outcome(() => fetch(url + room, { method: 'POST', mode: 'no-cors', body: frame })),
+        read: await result(() => fetch(`${url}/`)),
+        call: await result(() => fetch(url + send, { ...grpc, body: frame })),
+        rooms: await result(() => fetch(url + room, { ...grpc, body: frame })),
+        simple: await result(() => fetch(url + room, { method: 'POST', mode: 'no-cors', body: frame })),
       };
     },
     { url, send: SEND },
   );
 }
 
-/** Has the page post a form to a path, and returns the status of the answer. */
+/** Submits a form from the page to a URL and returns the status of the response. */
 async function postForm(page, url) {
   const [response] = await Promise.all([
     page.waitForResponse((response) => response.url() === url && response.request().method() === 'POST'),
@@ -61,7 +61,7 @@ async function postForm(page, url) {
   return response.status();
 }
 
-/** What Rooms lists, up to the trailers: five zeros are an empty list. */
+/** The response of ListRooms without trailers: five zero bytes are an empty list. */
 async function rooms(url) {
   const headers = { 'content-type': 'application/grpc-web+proto' };
   const list = { method: 'POST', headers, body: new Uint8Array(5) };
@@ -70,7 +70,7 @@ async function rooms(url) {
   return new Uint8Array(await response.arrayBuffer()).subarray(0, 5);
 }
 
-test('a page of another site reaches nothing', { skip }, async (t) => {
+test('page of another site cannot reach the server', { skip }, async (t) => {
   const { url, port } = await startServer(t);
   const other = await startPages(t);
   for (const server of [`http://127.0.0.1:${port}`, `http://localhost:${port}`]) {
@@ -78,34 +78,34 @@ test('a page of another site reaches nothing', { skip }, async (t) => {
     await page.goto(`http://evil.test:${other}/`);
     const { simple, ...rest } = await attack(page, server);
     assert.deepEqual(rest, { read: 'TypeError', call: 'TypeError', rooms: 'TypeError' }, server);
-    // It is sent, since such a request needs no leave, and does nothing, as is seen below.
+    // Browsers send simple requests without a preflight. The server must ignore it, as checked below.
     assert.ok(['opaque', 'TypeError'].includes(simple), simple);
     assert.equal(await postForm(page, `${server}/signalbox.v1.Rooms/CreateRoom`), 415);
   }
-  assert.deepEqual(await rooms(url), new Uint8Array(5), 'no room was made');
+  assert.deepEqual(await rooms(url), new Uint8Array(5), 'no room was created');
 });
 
-test('a page of another server of this machine reaches nothing', { skip }, async (t) => {
+test('page of another local server cannot reach the server', { skip }, async (t) => {
   const { url, port } = await startServer(t);
   const other = await startPages(t);
   const page = await openPage(t);
   await page.goto(`http://localhost:${other}/`);
   const { simple: _, ...rest } = await attack(page, `http://localhost:${port}`);
   assert.deepEqual(rest, { read: 'TypeError', call: 'TypeError', rooms: 'TypeError' });
-  assert.deepEqual(await rooms(url), new Uint8Array(5), 'no room was made');
+  assert.deepEqual(await rooms(url), new Uint8Array(5), 'no room was created');
 });
 
-test('a name that is made to point at this machine reaches nothing', { skip }, async (t) => {
+test('rebound name cannot reach the server', { skip }, async (t) => {
   const { url, port } = await startServer(t);
-  // The stranger's machine has the same port at another address, and is this one from when the page is there.
+  // The attacker's address first serves the page, then forwards to the server at the same port.
   let target = await startPages(t);
-  const machine = net.createServer((client) => {
+  const attacker = net.createServer((client) => {
     const server = net.connect(target, '127.0.0.1');
     for (const socket of [client, server]) socket.on('error', () => client.destroy() && server.destroy());
     client.pipe(server).pipe(client);
   });
-  await new Promise((done) => machine.listen(port, '127.0.0.2', done));
-  t.after(() => machine.close());
+  await new Promise((done) => attacker.listen(port, '127.0.0.2', done));
+  t.after(() => attacker.close());
   const page = await openPage(t, { args: ['--host-resolver-rules=MAP evil.test 127.0.0.2'] });
   const rebound = `http://evil.test:${port}`;
   await page.goto(`${rebound}/`);
@@ -113,10 +113,10 @@ test('a name that is made to point at this machine reaches nothing', { skip }, a
   target = port;
   assert.deepEqual(await attack(page, rebound), { read: 421, call: 421, rooms: 421, simple: 421 });
   assert.equal(await postForm(page, `${rebound}/signalbox.v1.Rooms/CreateRoom`), 421);
-  assert.deepEqual(await rooms(url), new Uint8Array(5), 'no room was made');
+  assert.deepEqual(await rooms(url), new Uint8Array(5), 'no room was created');
 });
 
-test('a page of a listed origin may call', { skip }, async (t) => {
+test('page of a listed origin can call', { skip }, async (t) => {
   const other = await startPages(t);
   const { port } = await startServer(t, { args: ['--cors-origin', `http://app.test:${other}`] });
   const page = await openPage(t, { args: [NAMES] });
@@ -125,12 +125,12 @@ test('a page of a listed origin may call', { skip }, async (t) => {
   assert.deepEqual({ call, rooms, read }, { call: 200, rooms: 200, read: 'TypeError' });
 });
 
-test('a server is reached by its public name', { skip }, async (t) => {
+test('server is reachable by its public name', { skip }, async (t) => {
   const { port } = await startServer(t, { args: ['--allow-anonymous', '--public-name', 'signal.test'] });
   const page = await openPage(t, { args: [NAMES] });
   const response = await page.goto(`http://signal.test:${port}/`);
   assert.equal(response.status(), 200);
   const { call, rooms } = await attack(page, `http://signal.test:${port}`);
-  // Rooms has another port, which it says in its way.
+  // Rooms is not served on this listener, which it reports as a gRPC status with HTTP 200.
   assert.deepEqual({ call, rooms }, { call: 200, rooms: 200 });
 });

@@ -1,4 +1,4 @@
-// Calls in a relay_only room: through a TURN server (coturn), and without any other address being told.
+// Calls in a relay_only room use a TURN server (coturn), and members receive no other address.
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
@@ -22,7 +22,7 @@ import {
 const TURN = process.env.TURNSERVER_BIN ?? '/usr/bin/turnserver';
 const SECRET = 'secret-of-the-test';
 
-/** Starts a TURN server on the loopback interface; resolves to its URL. */
+/** Starts a TURN server on the loopback interface and returns its URL. */
 async function startTurn(t) {
   const port = await new Promise((found) => {
     const probe = createServer().listen(0, '127.0.0.1', () => {
@@ -54,7 +54,7 @@ async function startTurn(t) {
     process.off('exit', kill);
     rmSync(folder, { recursive: true, force: true });
   });
-  // It listens on TCP and UDP.
+  // It listens on TCP as well as UDP.
   await until('the TURN server to listen', () => {
     if (child.exitCode !== null) throw new Error(`the TURN server exited with ${child.exitCode}`);
     return new Promise((is) => {
@@ -65,7 +65,7 @@ async function startTurn(t) {
   return `turn:127.0.0.1:${port}?transport=udp`;
 }
 
-/** Makes a relay_only room: CreateRoomRequest { room: { name, relay_only: true } } over gRPC-Web. */
+/** Creates a relay_only room: CreateRoomRequest { room: { name, relay_only: true } } over gRPC-Web. */
 async function createRelayOnly(url, name) {
   const room = Buffer.concat([Buffer.from([0x0a, name.length]), Buffer.from(name), Buffer.from([0x60, 1])]);
   const message = Buffer.concat([Buffer.from([0x0a, room.length]), room]);
@@ -76,21 +76,21 @@ async function createRelayOnly(url, name) {
   assert.match(answer, /grpc-status: ?0/);
 }
 
-/** Notes everything that a page hears of others. To be run in the page before it joins. */
-function listen() {
-  window.heard = [];
+/** Records all remote candidates and descriptions. Runs in the page before it joins. */
+function recordRemote() {
+  window.remote = [];
   const { addIceCandidate, setRemoteDescription } = RTCPeerConnection.prototype;
   RTCPeerConnection.prototype.addIceCandidate = function (init) {
-    window.heard.push(init?.candidate ?? '');
+    window.remote.push(init?.candidate ?? '');
     return addIceCandidate.call(this, init);
   };
   RTCPeerConnection.prototype.setRemoteDescription = function (description) {
-    window.heard.push(description.sdp);
+    window.remote.push(description.sdp);
     return setRemoteDescription.call(this, description);
   };
 }
 
-/** Makes every connection of a page gather all candidates, whatever it is told. */
+/** Makes every connection of a page gather all candidates, regardless of its configuration. */
 function gatherAll() {
   window.RTCPeerConnection = class extends RTCPeerConnection {
     constructor(configuration) {
@@ -99,28 +99,28 @@ function gatherAll() {
   };
 }
 
-/** Types of the candidates of the pair in use. */
-function pairInUse(page) {
+/** Candidate types of the selected pair. */
+function selectedPair(page) {
   return page.evaluate(async () => {
     const [{ connection }] = window.signalboxDemo.mesh.peers.values();
     const stats = await connection.getStats();
     const { selectedCandidatePairId } = [...stats.values()].find(({ type }) => type === 'transport') ?? {};
-    const chosen = [...stats.values()].find(({ type, selected }) => type === 'candidate-pair' && selected);
-    const pair = stats.get(selectedCandidatePairId) ?? chosen;
+    const selected = [...stats.values()].find((stat) => stat.type === 'candidate-pair' && stat.selected);
+    const pair = stats.get(selectedCandidatePairId) ?? selected;
     return [stats.get(pair.localCandidateId).candidateType, stats.get(pair.remoteCandidateId).candidateType];
   });
 }
 
-/** What a page heard: candidates, in lines of SDP or trickled, and SDP. */
-async function checkHeard(page, who) {
-  const heard = await page.evaluate(() => window.heard);
-  const lines = heard.flatMap((text) => text.split('\r\n'));
+/** Checks that all remote candidates and descriptions of a page contain relay addresses only. */
+async function checkRemote(page, name) {
+  const remote = await page.evaluate(() => window.remote);
+  const lines = remote.flatMap((text) => text.split('\r\n'));
   const candidates = lines.map((line) => line.replace(/^a=/, '')).filter((line) => line.startsWith('candidate:'));
-  assert.ok(candidates.length > 0, `${who} heard no candidate`);
-  for (const candidate of candidates) assert.match(candidate, / typ relay raddr (0\.0\.0\.0|::) rport 9( |$)/, who);
-  assert.ok(lines.filter((line) => line.startsWith('m=')).length > 0, `${who} heard no SDP`);
+  assert.ok(candidates.length > 0, `${name} received no candidate`);
+  for (const candidate of candidates) assert.match(candidate, / typ relay raddr (0\.0\.0\.0|::) rport 9( |$)/, name);
+  assert.ok(lines.filter((line) => line.startsWith('m=')).length > 0, `${name} received no SDP`);
   for (const line of lines.filter((line) => /^([co]=|a=rtcp:)/.test(line)))
-    assert.match(line, /[ =]IN IP4 0\.0\.0\.0$/, who);
+    assert.match(line, /[ =]IN IP4 0\.0\.0\.0$/, name);
 }
 
 async function call(t, names, pages) {
@@ -135,33 +135,33 @@ async function call(t, names, pages) {
   return [ann, ben];
 }
 
-test('two browsers meet at the relay', { skip: missing(TURN) }, async (t) => {
+test('two browsers connect through the relay', { skip: missing(TURN) }, async (t) => {
   const pages = await Promise.all([openPage(t), openPage(t)]);
-  for (const page of pages) await page.addInitScript(listen);
+  for (const page of pages) await page.addInitScript(recordRemote);
   const [ann, ben] = await call(t, ['Ann', 'Ben'], pages);
-  assert.deepEqual(await pairInUse(ann), ['relay', 'relay']);
-  assert.deepEqual(await pairInUse(ben), ['relay', 'relay']);
-  await checkHeard(ann, 'Ann');
-  await checkHeard(ben, 'Ben');
+  assert.deepEqual(await selectedPair(ann), ['relay', 'relay']);
+  assert.deepEqual(await selectedPair(ben), ['relay', 'relay']);
+  await checkRemote(ann, 'Ann');
+  await checkRemote(ben, 'Ben');
   assert.deepEqual([...ann.errors, ...ben.errors], []);
 });
 
-test('a browser that gathers all its addresses tells none of them', { skip: missing(TURN) }, async (t) => {
+test('addresses of a browser that gathers all candidates are not forwarded', { skip: missing(TURN) }, async (t) => {
   const pages = await Promise.all([openPage(t), openPage(t)]);
   await pages[0].addInitScript(gatherAll);
-  for (const page of pages) await page.addInitScript(listen);
+  for (const page of pages) await page.addInitScript(recordRemote);
   const [ann, ben] = await call(t, ['Ann', 'Ben'], pages);
-  await checkHeard(ann, 'Ann');
-  await checkHeard(ben, 'Ben');
-  assert.equal((await pairInUse(ben))[0], 'relay');
+  await checkRemote(ann, 'Ann');
+  await checkRemote(ben, 'Ben');
+  assert.equal((await selectedPair(ben))[0], 'relay');
 });
 
-test('Chromium and Firefox meet at the relay', { skip: missing(TURN, FIREFOX) }, async (t) => {
+test('Chromium and Firefox connect through the relay', { skip: missing(TURN, FIREFOX) }, async (t) => {
   const pages = await Promise.all([openPage(t), openFirefox(t)]);
-  await pages[0].addInitScript(listen);
-  await pages[1].evaluateOnNewDocument(listen);
+  await pages[0].addInitScript(recordRemote);
+  await pages[1].evaluateOnNewDocument(recordRemote);
   const [ann, fox] = await call(t, ['Ann', 'Fox'], pages);
-  assert.deepEqual(await pairInUse(ann), ['relay', 'relay']);
-  await checkHeard(ann, 'Ann');
-  await checkHeard(fox, 'Fox');
+  assert.deepEqual(await selectedPair(ann), ['relay', 'relay']);
+  await checkRemote(ann, 'Ann');
+  await checkRemote(fox, 'Fox');
 });

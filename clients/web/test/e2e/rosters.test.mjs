@@ -1,5 +1,5 @@
-// Random schedules of joins, leaves and bursts around one session whose connections break and stall: at the end its
-// roster names exactly the members who are still there. In Node, with the library as it is published.
+// Random schedules of joins, leaves and bursts around one session whose connections break and stall. At the end its
+// roster contains exactly the remaining members. Runs in Node with the built library.
 // ROSTER_SEEDS=100 runs fewer schedules, ROSTER_SEED=7 replays one.
 
 import { test } from 'node:test';
@@ -8,11 +8,11 @@ import { join } from '../../dist/lib/index.js';
 import { missing, startProxy, startServer, until } from './harness.mjs';
 
 const skip = missing();
-const AT_ONCE = 100;
+const CONCURRENCY = 100;
 const SETTLE_MS = 20_000;
 const WINDOW = '3s';
 
-test('rosters agree after random schedules with stalled connections', { skip }, async (t) => {
+test('rosters converge after random schedules with stalled connections', { skip }, async (t) => {
   const limits = ['--resume-window', WINDOW, '--max-signals-per-second', '100000', '--signal-burst', '100000'];
   const server = await startServer(t, { args: [...limits, '--max-message-bytes', '131072'] });
   const { ROSTER_SEED, ROSTER_SEEDS = '1000' } = process.env;
@@ -22,7 +22,7 @@ test('rosters agree after random schedules with stalled connections', { skip }, 
   const worker = async () => {
     while (next < end) await schedule(server, next++);
   };
-  await Promise.all(Array.from({ length: AT_ONCE }, worker));
+  await Promise.all(Array.from({ length: CONCURRENCY }, worker));
 });
 
 async function schedule(server, seed) {
@@ -32,43 +32,43 @@ async function schedule(server, seed) {
   const cleanups = [];
   const proxy = await startProxy({ after: (cleanup) => cleanups.push(cleanup) }, server.port);
   const observer = await join(room, { url: proxy.url });
-  // The roster as an application builds it from the events, in addition to the library's own.
-  const heard = new Set(observer.members.keys());
-  observer.on('memberJoined', (member) => heard.add(member.memberId));
-  observer.on('memberLeft', ({ member }) => heard.delete(member.memberId));
-  observer.on('gone', () => {
-    heard.clear();
-    for (const id of observer.members.keys()) heard.add(id);
+  // The roster that an application builds from events, in addition to that of the library.
+  const fromEvents = new Set(observer.members.keys());
+  observer.on('memberJoined', (member) => fromEvents.add(member.memberId));
+  observer.on('memberLeft', ({ member }) => fromEvents.delete(member.memberId));
+  observer.on('rejoined', () => {
+    fromEvents.clear();
+    for (const id of observer.members.keys()) fromEvents.add(id);
   });
   const talker = await join(room, { url: server.url });
   const visitors = [];
   try {
     for (let step = between(8, 20); step > 0; step--) {
-      const act = between(0, 12);
-      if (act < 3) visitors.push(await join(room, { url: server.url }));
-      else if (act < 6 && visitors.length > 0) await visitors.splice(between(0, visitors.length), 1)[0].leave();
-      else if (act < 8) proxy.break();
-      else if (act < 10) await proxy.stall(between(10, 150));
+      const action = between(0, 12);
+      if (action < 3) visitors.push(await join(room, { url: server.url }));
+      else if (action < 6 && visitors.length > 0) await visitors.splice(between(0, visitors.length), 1)[0].leave();
+      else if (action < 8) proxy.break();
+      else if (action < 10) await proxy.stall(between(10, 150));
       else {
         const { memberId } = observer.me;
         for (let count = between(4, 16); count > 0; count--) {
           talker.sendData({ to: memberId, text: 'x'.repeat(16 * 1024) });
         }
       }
-      // The pace of the schedule.
+      // Pace of the schedule, not synchronisation.
       await sleep(between(0, 60));
     }
-    // The last to join, and so the last of which the observer learns.
+    // Joins last, so the observer knows all earlier changes once it knows this member.
     const witness = await join(room, { url: server.url });
     visitors.push(witness);
-    const there = [talker, ...visitors].map((session) => session.me.memberId).sort();
-    const same = (ids) => JSON.stringify([...ids].sort()) === JSON.stringify(there);
+    const expected = [talker, ...visitors].map((session) => session.me.memberId).sort();
+    const same = (ids) => JSON.stringify([...ids].sort()) === JSON.stringify(expected);
     await until(
-      `schedule ${seed}: the members ${there} to be known, and no others`,
-      () => same(observer.members.keys()) && same(heard),
+      `schedule ${seed}: the roster to equal ${expected}`,
+      () => same(observer.members.keys()) && same(fromEvents),
       SETTLE_MS,
     ).catch((error) => {
-      throw new Error(`${error.message}; known ${[...observer.members.keys()]}, by events ${[...heard]}`);
+      throw new Error(`${error.message}; roster ${[...observer.members.keys()]}, from events ${[...fromEvents]}`);
     });
   } finally {
     await Promise.allSettled([observer, talker, ...visitors].map((session) => session.leave()));
@@ -76,7 +76,7 @@ async function schedule(server, seed) {
   }
 }
 
-/** Random numbers in [0, 1) that are the same for the same seed (mulberry32). */
+/** Seeded random numbers in [0, 1) (mulberry32). */
 function generator(seed) {
   let state = seed * 2654435761;
   return () => {

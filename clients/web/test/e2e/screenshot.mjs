@@ -5,7 +5,7 @@ import { allConnected, chatReaches, joinRoom, missing, openPage, startServer, vi
 const out = process.argv[2] ?? new URL('../../../../docs/demo.png', import.meta.url).pathname;
 const viewport = { width: Number(process.env.WIDTH ?? 1280), height: Number(process.env.HEIGHT ?? 800) };
 
-/** A drawn person in place of Chromium's green test picture. */
+/** Replaces Chromium's green test pattern by a drawn person. */
 function drawCamera([background, edge, shirt]) {
   const canvas = document.createElement('canvas');
   canvas.width = 1280;

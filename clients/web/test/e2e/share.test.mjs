@@ -1,4 +1,4 @@
-// scripts/share.sh through a real bore server: the machine is reached under a public name that is made up.
+// scripts/share.sh with a real bore server and a fictitious public name.
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
@@ -18,12 +18,12 @@ const skip = missing(BORE, GRPCURL, join(ROOT, 'target/release/signalbox-tunnel'
 
 const NAME = 'share.test';
 const CHROMIUM_ARGS = [`--host-resolver-rules=MAP ${NAME} 127.0.0.1`, '--ignore-certificate-errors'];
-/** How soon a share must be there, of a tree that is built. */
+/** Time limit for a share to start, with everything built. */
 const READY_MS = 20_000;
-/** How soon it must be back after the cause of an outage is gone. */
+/** Time limit for a share to recover after an outage. */
 const BACK_MS = 20_000;
 
-/** Starts a program; `waitFor` gives the first line that has a text, after the one that was last waited for. */
+/** Starts a program. `waitFor` returns the next output line that contains a text. */
 function start(t, command, args, env = {}) {
   const child = spawn(command, args, {
     cwd: ROOT,
@@ -46,7 +46,7 @@ function start(t, command, args, env = {}) {
       `"${text}" from ${command}`,
       () => {
         const found = lines.findIndex((line, index) => index >= read && line.includes(text));
-        if (found < 0 && child.exitCode !== null) throw new Error(`${command} has ended:\n${lines.join('\n')}`);
+        if (found < 0 && child.exitCode !== null) throw new Error(`${command} has exited:\n${lines.join('\n')}`);
         return found >= 0 && found + 1;
       },
       timeoutMs,
@@ -64,7 +64,7 @@ async function startBore(t) {
   return bore;
 }
 
-/** Shares, and takes the link that visitors get. */
+/** Starts a share and reads the visitors' link. */
 async function startShare(t, flags = []) {
   const data = mkdtempSync(join(tmpdir(), 'signalbox-share-test-'));
   t.after(() => rmSync(data, { recursive: true, force: true }));
@@ -88,12 +88,12 @@ async function enterHere(page, name) {
   await page.getByTestId('local-tile').waitFor();
 }
 
-/** The same past Chromium's warning of the certificate, as a person gets there. */
-async function enterNonetheless(page, url, name) {
+/** Joins after dismissing Chromium's certificate warning. */
+async function enterPastWarning(page, url, name) {
   await assert.rejects(page.goto(url.href), /ERR_CERT_AUTHORITY_INVALID/);
   await until('the page behind the warning', async () => {
     if ((await page.getByTestId('name-input').count()) > 0) return true;
-    // Does what "Advanced" and the link below it do.
+    // Typing this has the same effect as "Advanced" and the link below it.
     await page.keyboard.type('thisisunsafe');
     return false;
   });
@@ -102,7 +102,7 @@ async function enterNonetheless(page, url, name) {
 
 const memberId = (page) => page.evaluate(() => window.signalboxDemo.session.me.memberId);
 
-/** Whether a change that one makes reaches the other through the server. */
+/** Waits until an attribute change of one page reaches the other through the server. */
 async function signalingReaches(from, to, value) {
   await from.evaluate((value) => window.signalboxDemo.session.update({ attributes: { probe: value } }), value);
   const seen = () =>
@@ -110,9 +110,9 @@ async function signalingReaches(from, to, value) {
   await until(`the attribute ${value}`, async () => (await seen()).includes(value));
 }
 
-test('a call through the tunnel, which outlives the tunnel server', { skip }, async (t) => {
+test('call through the tunnel survives outages of the tunnel server', { skip }, async (t) => {
   const bore = await startBore(t);
-  // A slow machine may take longer for all this than a session waits by default.
+  // On a slow machine the outages may exceed the default resume window.
   const share = await startShare(t, ['--', '--resume-window', '2m']);
   const pages = [await openPage(t, { args: CHROMIUM_ARGS }), await openPage(t, { args: CHROMIUM_ARGS })];
   const [ann, ben] = pages;
@@ -127,14 +127,14 @@ test('a call through the tunnel, which outlives the tunnel server', { skip }, as
   ]);
   assert.deepEqual([protocol, secure, host], ['h2', true, NAME]);
 
-  // A third member, by hand.
+  // A third member with grpcurl.
   const exchange = ['-d', '@', `127.0.0.1:${share.url.port}`, 'signalbox.v1.Signal/Exchange'];
   const files = ['-import-path', 'proto', '-proto', 'signalbox/v1/signal.proto'];
   const name = ['-authority', share.url.host, '-H', `authorization: Bearer ${share.token}`];
   const third = start(t, GRPCURL, ['-insecure', ...files, ...name, ...exchange]);
   third.child.stdin.write(`${JSON.stringify({ join: { room: share.room, displayName: 'Cid' } })}\n`);
   await third.waitFor('"welcome"');
-  // Both were there first, and so both offer.
+  // Both joined earlier, so both offer.
   await third.waitFor('"offer"');
   await third.waitFor('"offer"');
   await until('three members', () => ann.evaluate(() => window.signalboxDemo.session.members.size === 2));
@@ -143,33 +143,36 @@ test('a call through the tunnel, which outlives the tunnel server', { skip }, as
   assert.equal(await third.exited, 0);
   await allConnected(ann, 1);
 
-  // The tunnel server dies, and then it freezes: pictures go on, sessions come back.
+  // The tunnel server crashes, then freezes. Video continues and sessions resume.
   const ids = await Promise.all(pages.map(memberId));
   const watches = await Promise.all(pages.map(watchVideo));
   bore.child.kill('SIGKILL');
   await share.waitFor('lost  ', 10_000);
-  await until('a page to notice', async () => (await ann.getByTestId('session-state').textContent()) !== 'Connected');
+  await until(
+    'the page to detect the outage',
+    async () => (await ann.getByTestId('session-state').textContent()) !== 'Connected',
+  );
   const another = await startBore(t);
   await share.waitFor('back  ', BACK_MS);
-  await signalingReaches(ann, ben, 'after the death');
+  await signalingReaches(ann, ben, 'after the crash');
   another.child.kill('SIGSTOP');
   await share.waitFor('lost  ', 10_000);
   another.child.kill('SIGCONT');
   await share.waitFor('back  ', BACK_MS);
-  await signalingReaches(ben, ann, 'after the frost');
+  await signalingReaches(ben, ann, 'after the freeze');
   assert.deepEqual(await Promise.all(pages.map(memberId)), ids);
   for (const end of watches) {
     const { stalledMs, watchedMs } = await end();
-    assert.ok(stalledMs < 2_000, `no picture for ${stalledMs} of ${watchedMs} ms`);
+    assert.ok(stalledMs < 2_000, `no frame for ${stalledMs} of ${watchedMs} ms`);
   }
   await chatReaches(ann, [ben], 'still here');
 
-  // Whoever stops it tells the visitors.
+  // Stopping the share notifies the visitors.
   share.child.kill('SIGINT');
   assert.equal(await share.exited, 0);
   await Promise.all(pages.map((page) => page.getByText('The room was closed.').waitFor()));
   assert.deepEqual([...ann.errors, ...ben.errors], []);
-  // The tunnel server notices within a second that nobody is left.
+  // The tunnel server closes the port within a second.
   const isRefused = () =>
     new Promise((is) => {
       const socket = connect(Number(share.url.port), '127.0.0.1');
@@ -182,7 +185,7 @@ test('a call through the tunnel, which outlives the tunnel server', { skip }, as
   await until('the port to be closed', isRefused);
 });
 
-test('over plain http there are data channels only, and the page says so', { skip }, async (t) => {
+test('share over plain http has data channels only, which the page explains', { skip }, async (t) => {
   await startBore(t);
   const share = await startShare(t, ['--http']);
   const pages = [await openPage(t, { args: CHROMIUM_ARGS }), await openPage(t, { args: CHROMIUM_ARGS })];
@@ -194,12 +197,12 @@ test('over plain http there are data channels only, and the page says so', { ski
   await stranger.goto(`${share.url.origin}/?room=${share.room}`);
   await stranger.getByTestId('name-input').fill('Eve');
   await stranger.getByTestId('join-button').click();
-  await stranger.getByText('has a token').waitFor();
+  await stranger.getByText('requires a link with a valid token').waitFor();
   await Promise.all(pages.map((page) => allConnected(page, 1)));
   await chatReaches(pages[0], [pages[1]], 'hello through the tunnel');
 });
 
-/** Marks the connections that there are now, or tells the marks of those that there are. */
+/** Returns the marks of a page's peer connections, after setting `mark` if given. */
 function connections(page, mark) {
   return page.evaluate((mark) => {
     const all = [...window.signalboxDemo.mesh.peers.values()].map((peer) => peer.connection);
@@ -208,46 +211,46 @@ function connections(page, mark) {
   }, mark);
 }
 
-/** Has a page keep what it is told through the server. */
-function hear(page) {
+/** Records the data that a page receives through the server. */
+function recordData(page) {
   return page.evaluate(() => {
-    window.heard = [];
+    window.received = [];
     const { session } = window.signalboxDemo;
-    session.on('data', ({ topic, text }) => topic === 'probe' && window.heard.push(text));
+    session.on('data', ({ topic, text }) => topic === 'probe' && window.received.push(text));
   });
 }
 
-/** Says something to all others through the server, and does not wait for what becomes of it. */
-function say(page, texts) {
+/** Sends texts to all other members through the server, without waiting for the outcomes. */
+function send(page, texts) {
   return page.evaluate((texts) => {
     const { session } = window.signalboxDemo;
-    window.said = [...(window.said ?? []), ...texts.map((text) => session.sendData({ topic: 'probe', text }))];
+    window.outcomes = [...(window.outcomes ?? []), ...texts.map((text) => session.sendData({ topic: 'probe', text }))];
   }, texts);
 }
 
-const heard = (page) => page.evaluate(() => window.heard);
-/** What became of what a page said, as far as it was not accepted. */
-const outcomes = (page) =>
-  page.evaluate(async () => (await Promise.all(window.said)).filter(({ status }) => status !== 'accepted'));
+const received = (page) => page.evaluate(() => window.received);
+/** The outcomes of a page's messages that were not accepted. */
+const failedOutcomes = (page) =>
+  page.evaluate(async () => (await Promise.all(window.outcomes)).filter(({ status }) => status !== 'accepted'));
 const where = (page) => page.evaluate(() => [window.signalboxDemo.session.url, window.signalboxDemo.session.state]);
 
-test('where the public port is taken, visitors in a call go on at another', { skip }, async (t) => {
+test('visitors in a call move to another port when the public one is taken', { skip }, async (t) => {
   const bore = await startBore(t);
-  // As above.
+  // On a slow machine the outage may exceed the default resume window.
   const share = await startShare(t, ['--', '--resume-window', '2m']);
   const own = await share.linkFrom('You open');
-  // Ann shares, and is on this machine. Ben has seen the warning of the certificate, once. Dan's browser gets to no other
-  // port of the tunnel server than the first.
+  // Ann is the host. Ben dismissed the certificate warning once. Dan's browser can only reach the first port of the
+  // tunnel server.
   const only = `--host-resolver-rules=MAP ${share.url.host} 127.0.0.1:${share.url.port}, MAP ${NAME} ~NOTFOUND`;
   const pages = [];
-  for (const [name, url, args, come] of [
+  for (const [name, url, args, enterPage] of [
     ['Ann', own, CHROMIUM_ARGS, enter],
-    ['Ben', share.url, CHROMIUM_ARGS.slice(0, 1), enterNonetheless],
+    ['Ben', share.url, CHROMIUM_ARGS.slice(0, 1), enterPastWarning],
     ['Cid', share.url, CHROMIUM_ARGS, enter],
     ['Dan', share.url, [only, CHROMIUM_ARGS[1]], enter],
   ]) {
     const page = await openPage(t, { args });
-    await come(page, url, name);
+    await enterPage(page, url, name);
     pages.push(page);
   }
   const [ann, ben, cid, dan] = pages;
@@ -255,59 +258,59 @@ test('where the public port is taken, visitors in a call go on at another', { sk
   await Promise.all(pages.map((page) => videoFlows(page)));
   const ids = await Promise.all(pages.map(memberId));
   for (const page of pages) await connections(page, 'before');
-  await Promise.all([ben, cid].map(hear));
-  await say(ben, ['1', '2']);
+  await Promise.all([ben, cid].map(recordData));
+  await send(ben, ['1', '2']);
 
   bore.child.kill('SIGKILL');
   await share.waitFor('lost  ', 10_000);
-  const squatter = createServer((socket) => socket.destroy()).listen(Number(share.url.port), '127.0.0.1');
-  await once(squatter, 'listening');
-  t.after(() => squatter.close());
-  await until('the page to notice', async () => (await where(ben))[1] === 'suspended');
-  await say(ben, ['3', '4']);
+  const occupant = createServer((socket) => socket.destroy()).listen(Number(share.url.port), '127.0.0.1');
+  await once(occupant, 'listening');
+  t.after(() => occupant.close());
+  await until('the page to detect the outage', async () => (await where(ben))[1] === 'suspended');
+  await send(ben, ['3', '4']);
   await startBore(t);
 
-  // The server cannot reach the visitors, but the page of the one who shares can.
+  // The server cannot reach the visitors, but the host's page can.
   const moved = await share.linkFrom('Visitors open', BACK_MS + 10_000);
   assert.notEqual(moved.port, share.url.port);
   const isThere = async (page) => (await where(page)).join() === `${moved.origin},connected`;
   for (const page of [ben, cid]) await until('a session at the new address', () => isThere(page));
-  await say(ben, ['5']);
-  await say(cid, ['6']);
-  await until('what was said', async () => (await heard(cid)).includes('5') && (await heard(ben)).includes('6'));
-  assert.deepEqual([await heard(cid), await heard(ben)], [['1', '2', '3', '4', '5'], ['6']]);
-  assert.deepEqual([await outcomes(ben), await outcomes(cid)], [[], []]);
-  await signalingReaches(ann, ben, 'from the one who shares');
-  // The same sessions, pages and connections.
+  await send(ben, ['5']);
+  await send(cid, ['6']);
+  await until('the data', async () => (await received(cid)).includes('5') && (await received(ben)).includes('6'));
+  assert.deepEqual([await received(cid), await received(ben)], [['1', '2', '3', '4', '5'], ['6']]);
+  assert.deepEqual([await failedOutcomes(ben), await failedOutcomes(cid)], [[], []]);
+  await signalingReaches(ann, ben, 'from the host');
+  // Sessions, pages and peer connections are the same.
   assert.deepEqual((await Promise.all([ben, cid].map(memberId))).join(), ids.slice(1, 3).join());
-  const looksRight = async (page) => {
+  const checkMovedPage = async (page) => {
     assert.deepEqual(await connections(page), ['before', 'before', 'before']);
     assert.equal(await page.evaluate(() => location.host), share.url.host);
     await videoFlows(page);
     const link = page.getByTestId('banner').getByRole('link');
     await link.waitFor();
     assert.equal(await link.getAttribute('href'), moved.href);
-    assert.match(await page.getByTestId('banner').textContent(), /goes on there\. Do not reload this page/);
-    // Copied links have no token.
+    assert.match(await page.getByTestId('banner').textContent(), /continues there\. Do not reload this page/);
+    // Copied links contain no token.
     await page.evaluate(() => (navigator.clipboard.writeText = () => Promise.reject(new Error('not in this test'))));
     await page.getByTestId('copy-link').click();
     assert.equal(await page.getByTestId('link-field').inputValue(), `${moved.origin}/?room=${share.room}`);
   };
-  await Promise.all([ben, cid].map(looksRight));
+  await Promise.all([ben, cid].map(checkMovedPage));
   await chatReaches(ben, [cid, ann], 'still here');
   assert.deepEqual([...ben.errors, ...cid.errors], []);
 
-  // Who cannot get there is shown the way, and what flows goes on.
+  // A page that cannot reach the new address shows the link, and its media continues.
   const link = dan.getByTestId('banner').getByRole('link');
   await link.waitFor();
   assert.equal(await link.getAttribute('href'), moved.href);
-  assert.match(await dan.getByTestId('banner').textContent(), /connections between members go on here/);
+  assert.match(await dan.getByTestId('banner').textContent(), /Connections to other members continue/);
   assert.equal((await where(dan))[0], share.url.origin);
   assert.deepEqual(await connections(dan), ['before', 'before', 'before']);
   await videoFlows(dan);
   await dan.close();
 
-  // By the new link others come as they did by the old one.
+  // New visitors join with the new link.
   const eve = await openPage(t, { args: CHROMIUM_ARGS });
   await enter(eve, moved, 'Eve');
   const connectedTo = (page, name) =>
@@ -315,12 +318,12 @@ test('where the public port is taken, visitors in a call go on at another', { sk
   await Promise.all([ben, cid].map((page) => connectedTo(page, 'Eve').waitFor()));
   await Promise.all(['Ann', 'Ben', 'Cid'].map((name) => connectedTo(eve, name).waitFor()));
 
-  // A page that is closed says so at the new address.
+  // A closed page sends its leave to the new address.
   await ben.goto('about:blank');
   await until('the leave', async () => (await eve.getByTestId('chat-log').textContent()).includes('Ben left'), 5_000);
 });
 
-/** The processes that one has started, and those that they have. */
+/** All descendants of a process. */
 function descendants(pid) {
   const tasks = readdirSync(`/proc/${pid}/task`);
   const lists = tasks.map((task) => readFileSync(`/proc/${pid}/task/${task}/children`, 'utf8'));
@@ -328,7 +331,7 @@ function descendants(pid) {
   return children.flatMap((child) => [child, ...descendants(child)]);
 }
 
-test('visitors keep their connections when the server dies and is started again', { skip }, async (t) => {
+test('visitors keep their peer connections when the server crashes and restarts', { skip }, async (t) => {
   await startBore(t);
   const share = await startShare(t);
   const pages = [];
@@ -340,11 +343,11 @@ test('visitors keep their connections when the server dies and is started again'
   await Promise.all(pages.map((page) => allConnected(page, 2)));
   const ids = await Promise.all(pages.map(memberId));
   for (const page of pages) await connections(page, 'before');
-  // The guard's child.
+  // The last descendant is the server, which the guard process started.
   process.kill(descendants(share.child.pid).at(-1), 'SIGKILL');
   await share.waitFor('starting it again');
-  const areNew = async () => (await Promise.all(pages.map(memberId))).every((id) => !ids.includes(id));
-  await until('new sessions', areNew, BACK_MS);
+  const haveRejoined = async () => (await Promise.all(pages.map(memberId))).every((id) => !ids.includes(id));
+  await until('new sessions', haveRejoined, BACK_MS);
   await Promise.all(pages.map((page) => allConnected(page, 2)));
   for (const page of pages) assert.deepEqual(await connections(page), ['before', 'before']);
   await Promise.all(pages.map((page) => videoFlows(page)));

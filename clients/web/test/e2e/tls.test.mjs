@@ -1,14 +1,14 @@
-// Over TLS browsers speak HTTP/2: pages are secure, and there may be more of them than HTTP/1.1 has connections.
+// With TLS browsers use HTTP/2: pages are secure contexts, and their number is not limited by HTTP/1.1 connections.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { allConnected, chatReaches, joinRoom, missing, openPage, startServer } from './harness.mjs';
 
 const skip = missing();
-/** Browsers have six connections to a server over HTTP/1.1, and each page holds one. */
+/** More than the six HTTP/1.1 connections that browsers open to a server, of which each page holds one. */
 const PAGES = 7;
 
-test('a call, and more pages than HTTP/1.1 allows', { skip }, async (t) => {
+test('browser opens more pages than HTTP/1.1 would allow', { skip }, async (t) => {
   const { url } = await startServer(t, { args: ['--tls-self-signed'] });
   const args = ['--ignore-certificate-errors'];
   const first = await openPage(t, { args });
@@ -19,10 +19,10 @@ test('a call, and more pages than HTTP/1.1 allows', { skip }, async (t) => {
   for (let index = 1; index < PAGES; index += 1) {
     const page = await first.context().newPage();
     await page.goto(`${url}/?room=room-${index}`);
-    // The page knows the name by now, and joins by itself.
+    // The page joins without the form, because it remembers the name.
     await page.getByTestId('local-tile').waitFor();
   }
-  await chatReaches(first, [other], 'past the sixth page');
+  await chatReaches(first, [other], 'with seven pages open');
   const [protocol, secure] = await first.evaluate(() => [
     performance.getEntriesByType('navigation')[0].nextHopProtocol,
     isSecureContext,

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { backoff, sleep } from '../../src/backoff.js';
 
-test('grows quadratically from 0 and stops growing at 7 s', () => {
+test('delay grows quadratically from 0 to 7 s', () => {
   const middle = () => 0.5;
   assert.deepEqual(
     [0, 1, 2, 3, 4, 5, 6, 1000].map((attempt) => backoff(attempt, middle)),
@@ -10,7 +10,7 @@ test('grows quadratically from 0 and stops growing at 7 s', () => {
   );
 });
 
-test('is spread, but not by more than 15 %', () => {
+test('jitter stays within 15 %', () => {
   assert.equal(
     backoff(5, () => 0),
     5950,
@@ -21,7 +21,7 @@ test('is spread, but not by more than 15 %', () => {
   );
 });
 
-test('sleep ends with its time, and at once when aborted before or meanwhile', async () => {
+test('sleep resolves after its duration, or at once when aborted', async () => {
   const started = Date.now();
   await sleep(30);
   assert.ok(Date.now() - started >= 28);

@@ -1,6 +1,6 @@
 import { mock } from 'node:test';
 
-/** Lets what is pending happen, and then time pass, bit by bit, on the clock of `mock.timers`. */
+/** Runs pending tasks, then advances the clock of `mock.timers` in small steps. */
 export async function pass(ms = 0): Promise<void> {
   const step = 50;
   for (let passed = 0; ; passed += step) {

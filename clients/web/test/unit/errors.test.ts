@@ -4,7 +4,7 @@ import { Code, ConnectError } from '@connectrpc/connect';
 import { SignalError } from '../../src/errors.js';
 import { bytesField, message, serverError } from './server.js';
 
-test('reads reason, metadata, retry delay and field violations of what the server sends', () => {
+test('server error provides reason, metadata, retry delay and field violations', () => {
   const error = serverError(Code.InvalidArgument, 'INVALID_MESSAGE', { expected_seq: '7' });
   const violation = message(bytesField(1, 'join.room'), bytesField(2, 'too long'));
   const retry = message(bytesField(1, new Uint8Array([0x08, 0x02, 0x10, 0x80, 0xca, 0xb5, 0xee, 0x01])));
@@ -19,17 +19,17 @@ test('reads reason, metadata, retry delay and field violations of what the serve
   assert.equal(read.retryable, false);
 });
 
-test('a detail of another domain, or that cannot be read, is passed over', () => {
+test('details of another domain and malformed details are ignored', () => {
   const error = serverError(Code.Internal, 'X', {}, 'example.org');
   error.details.push({ type: 'google.rpc.RetryInfo', value: new Uint8Array([0x0a, 0xff]) });
   assert.equal(SignalError.from(error).reason, '');
 });
 
-test('tells network, time-out, abort and what stands in between apart', () => {
+test('network errors, timeouts, aborts and proxy responses have distinct reasons', () => {
   const network = SignalError.from(new TypeError('Failed to fetch'));
   assert.deepEqual([network.reason, network.code, network.retryable], ['NETWORK', Code.Unavailable, true]);
-  const late = SignalError.from(new ConnectError('the operation timed out', Code.DeadlineExceeded));
-  assert.deepEqual([late.reason, late.retryable], ['TIMEOUT', true]);
+  const timeout = SignalError.from(new ConnectError('the operation timed out', Code.DeadlineExceeded));
+  assert.deepEqual([timeout.reason, timeout.retryable], ['TIMEOUT', true]);
   const aborted = SignalError.from(new DOMException('aborted', 'AbortError'));
   assert.deepEqual([aborted.reason, aborted.retryable], ['ABORTED', false]);
   const proxy = SignalError.from(new ConnectError('HTTP 404', Code.Unimplemented));

@@ -6,45 +6,45 @@ import { SignalError } from '../../src/errors.js';
 import type { SendResponse } from '../../src/gen/signalbox/v1/signal_pb.js';
 import { join, type Session } from '../../src/session.js';
 import { pass } from './clock.js';
-import { accept, FakeServer, resumed, serverError, welcome } from './server.js';
+import { accepted, FakeServer, resumed, serverError, welcome } from './server.js';
 
-const HERE = 'https://share.test:20100';
-const THERE = 'https://share.test:20101';
+const OLD_URL = 'https://share.test:20100';
+const NEW_URL = 'https://share.test:20101';
 
-/** Two ways to a server, and what the session told. */
-interface Scene {
+/** A session, the servers at its two URLs and its events. */
+interface Fixture {
   readonly session: Session;
-  readonly here: FakeServer;
-  readonly there: FakeServer;
-  readonly told: string[];
-  /** What a browser's `fetch` to the other address comes to, in place of a server in memory. */
-  readonly over: { fetch: typeof fetch | undefined };
+  readonly oldServer: FakeServer;
+  readonly newServer: FakeServer;
+  readonly events: string[];
+  /** Replaces the in-memory server at the other URL by gRPC-Web over this `fetch`, if set. */
+  readonly override: { fetch: typeof fetch | undefined };
 }
 
-/** A test with a session in a room, and a clock that only `pass` moves. */
-function test(name: string, body: (scene: Scene) => Promise<void>): void {
+/** A test with a joined session and a fake clock that `pass` advances. */
+function test(name: string, body: (fixture: Fixture) => Promise<void>): void {
   nodeTest(name, async () => {
     mock.timers.enable({ apis: ['setTimeout', 'Date'] });
     try {
-      const [here, there] = [new FakeServer(), new FakeServer()];
-      const over: Scene['over'] = { fetch: undefined };
+      const [oldServer, newServer] = [new FakeServer(), new FakeServer()];
+      const override: Fixture['override'] = { fetch: undefined };
       const transport = (baseUrl: string) => {
-        assert.ok(baseUrl === HERE || baseUrl === THERE, baseUrl);
-        if (baseUrl === HERE) return here.transport;
-        return over.fetch ? createGrpcWebTransport({ baseUrl, fetch: over.fetch }) : there.transport;
+        assert.ok(baseUrl === OLD_URL || baseUrl === NEW_URL, baseUrl);
+        if (baseUrl === OLD_URL) return oldServer.transport;
+        return override.fetch ? createGrpcWebTransport({ baseUrl, fetch: override.fetch }) : newServer.transport;
       };
-      const joining = join('room', { url: `${HERE}/`, transport });
+      const joining = join('room', { url: `${OLD_URL}/`, transport });
       await pass();
-      here.stream.say(welcome('me', ['bob']));
+      oldServer.stream.send(welcome('me', ['bob']));
       const session = await joining;
-      const told: string[] = [];
-      session.on('suspended', () => told.push('suspended'));
-      session.on('resumed', () => told.push('resumed'));
-      session.on('gone', ({ previousMemberId }) => told.push(`gone ${previousMemberId}`));
-      session.on('ended', ({ reason }) => told.push(`ended ${reason}`));
-      session.on('data', ({ text }) => told.push(`data ${text}`));
+      const events: string[] = [];
+      session.on('suspended', () => events.push('suspended'));
+      session.on('resumed', () => events.push('resumed'));
+      session.on('rejoined', ({ previousMemberId }) => events.push(`rejoined ${previousMemberId}`));
+      session.on('ended', ({ reason }) => events.push(`ended ${reason}`));
+      session.on('data', ({ text }) => events.push(`data ${text}`));
       await pass();
-      await body({ session, here, there, told, over });
+      await body({ session, oldServer, newServer, events, override });
     } finally {
       mock.timers.reset();
     }
@@ -65,193 +65,204 @@ const reasonOf = async (promise: Promise<unknown>) => {
   return error instanceof SignalError ? error.reason : error;
 };
 
-test('goes on there, once it is known that the server answers there', async ({ session, here, there, told }) => {
-  here.stream.say(data(12, 'a'));
+test('session moves after the probe has succeeded', async ({ session, oldServer, newServer, events }) => {
+  oldServer.stream.send(data(12, 'a'));
   await pass();
-  const answers: (() => void)[] = [];
-  there.answer = (request) => new Promise<SendResponse>((done) => answers.push(() => done(accept(request))));
-  const moving = session.moveTo(`${THERE}/`);
+  const responses: (() => void)[] = [];
+  newServer.respond = (request) => new Promise<SendResponse>((done) => responses.push(() => done(accepted(request))));
+  const moving = session.moveTo(`${NEW_URL}/`);
   await pass();
-  const [probe] = there.sends;
+  const [probe] = newServer.sends;
   assert.deepEqual(
     [probe?.sessionToken, probe?.messages.map((m) => [m.body.case, m.seq])],
     ['token-of-me', [['heartbeat', 0n]]],
   );
-  assert.deepEqual([session.url, session.state, there.streams.length], [HERE, 'connected', 0], 'not yet');
-  here.stream.say(data(13, 'b'));
+  assert.deepEqual(
+    [session.url, session.state, newServer.streams.length],
+    [OLD_URL, 'connected', 0],
+    'before the probe succeeds',
+  );
+  oldServer.stream.send(data(13, 'b'));
   await pass();
-  there.answer = accept;
-  answers[0]?.();
+  newServer.respond = accepted;
+  responses[0]?.();
   await moving;
   await pass(50);
-  assert.equal(session.url, THERE);
-  assert.ok(here.stream.aborted);
-  const { open } = there.stream.request;
+  assert.equal(session.url, NEW_URL);
+  assert.ok(oldServer.stream.aborted);
+  const { open } = newServer.stream.request;
   assert.ok(open.case === 'resume');
   assert.deepEqual([open.value.sessionToken, open.value.afterSeq], ['token-of-me', 13n]);
-  there.stream.say(resumed(['bob'], 2));
-  // The first is one that this side has, the other one that was said meanwhile.
-  there.stream.say(data(13, 'b'));
-  there.stream.say(data(14, 'c'));
+  newServer.stream.send(resumed(['bob'], 2));
+  // The client has the first message already, while the second was sent during the move.
+  newServer.stream.send(data(13, 'b'));
+  newServer.stream.send(data(14, 'c'));
   await pass();
   assert.equal(session.state, 'connected');
-  assert.deepEqual(told, ['data a', 'data b', 'suspended', 'resumed', 'data c']);
-  assert.equal(here.streams.length, 1);
+  assert.deepEqual(events, ['data a', 'data b', 'suspended', 'resumed', 'data c']);
+  assert.equal(oldServer.streams.length, 1);
 });
 
-test('what was not settled is said again there, with its number, and nothing more goes to the old address', async ({
+test('pending messages are resent to the new URL with their numbers, and nothing to the old one', async ({
   session,
-  here,
-  there,
+  oldServer,
+  newServer,
 }) => {
-  here.answer = () => new Promise(() => {});
-  const first = session.sendData({ text: 'under way' });
+  oldServer.respond = () => new Promise(() => {});
+  const first = session.sendData({ text: 'in flight' });
   await pass();
-  const second = session.sendData({ text: 'waiting' });
-  await session.moveTo(THERE);
+  const second = session.sendData({ text: 'pending' });
+  await session.moveTo(NEW_URL);
   await pass(50);
-  const third = session.sendData({ text: 'said meanwhile' });
+  const third = session.sendData({ text: 'sent during the move' });
   await pass();
-  assert.equal(here.abortedSends, 1);
-  assert.deepEqual(there.numbered, [], 'not before the session has resumed');
-  there.stream.say(resumed(['bob']));
+  assert.equal(oldServer.abortedSends, 1);
+  assert.deepEqual(newServer.numberedSeqs, [], 'nothing is sent before the session has resumed');
+  newServer.stream.send(resumed(['bob']));
   await pass();
   assert.deepEqual(await Promise.all([first, second, third]), Array(3).fill({ status: 'accepted' }));
-  assert.deepEqual(there.numbered, [1, 2, 3]);
-  assert.deepEqual(here.numbered, [1]);
+  assert.deepEqual(newServer.numberedSeqs, [1, 2, 3]);
+  assert.deepEqual(oldServer.numberedSeqs, [1]);
 });
 
-test('a session that is suspended resumes there at once, whatever its schedule says', async ({
-  session,
-  here,
-  there,
-  told,
-}) => {
-  here.opening = (stream) => stream.fail();
-  here.stream.fail();
+test('suspended session resumes at the new URL without backoff', async ({ session, oldServer, newServer, events }) => {
+  oldServer.onOpen = (stream) => stream.fail();
+  oldServer.stream.fail();
   await pass(5_000);
-  const before = here.streams.length;
-  await session.moveTo(THERE);
+  const before = oldServer.streams.length;
+  await session.moveTo(NEW_URL);
   await pass();
-  assert.equal(there.stream.request.open.case, 'resume');
-  there.stream.say(resumed(['bob']));
+  assert.equal(newServer.stream.request.open.case, 'resume');
+  newServer.stream.send(resumed(['bob']));
   await pass(60_000 - 50);
-  assert.deepEqual([session.me.memberId, here.streams.length], ['me', before]);
-  assert.deepEqual(told.slice(0, 2), ['suspended', 'resumed']);
+  assert.deepEqual([session.me.memberId, oldServer.streams.length], ['me', before]);
+  assert.deepEqual(events.slice(0, 2), ['suspended', 'resumed']);
 });
 
-test('a server that does not know the session any more: joins anew there', async ({ session, here, there, told }) => {
-  const gone = () => serverError(Code.NotFound, 'SESSION_GONE');
-  here.answer = () => new Promise(() => {});
-  there.answer = () => {
-    throw gone();
+test('session rejoins at the new URL when the server does not know it', async ({
+  session,
+  oldServer,
+  newServer,
+  events,
+}) => {
+  const sessionGone = () => serverError(Code.NotFound, 'SESSION_GONE');
+  oldServer.respond = () => new Promise(() => {});
+  newServer.respond = () => {
+    throw sessionGone();
   };
-  there.opening = (stream) => {
-    if (stream.request.open.case === 'resume') stream.fail(gone());
-    else stream.say(welcome('me-again', ['bob'], 3n));
+  newServer.onOpen = (stream) => {
+    if (stream.request.open.case === 'resume') stream.fail(sessionGone());
+    else stream.send(welcome('me-again', ['bob'], 3n));
   };
   const lost = session.sendData({ text: 'x' });
   await pass();
-  await session.moveTo(THERE);
+  await session.moveTo(NEW_URL);
   await pass(100);
-  assert.deepEqual(told, ['suspended', 'gone me']);
+  assert.deepEqual(events, ['suspended', 'rejoined me']);
   assert.deepEqual(await lost, { status: 'unknown' });
-  there.answer = accept;
+  newServer.respond = accepted;
   assert.deepEqual(await session.sendData({ text: 'y' }), { status: 'accepted' });
 });
 
-test('after the resume window, too', async ({ session, here, there, told }) => {
-  here.opening = (stream) => stream.fail();
-  here.stream.fail();
+test('session rejoins at the new URL after the resume window', async ({ session, oldServer, newServer, events }) => {
+  oldServer.onOpen = (stream) => stream.fail();
+  oldServer.stream.fail();
   await pass(60_000);
-  assert.equal(here.stream.request.open.case, 'join');
-  there.answer = () => {
+  assert.equal(oldServer.stream.request.open.case, 'join');
+  newServer.respond = () => {
     throw serverError(Code.NotFound, 'SESSION_GONE');
   };
-  there.opening = (stream) => stream.say(welcome('me-again', ['bob'], 3n));
-  await session.moveTo(THERE);
+  newServer.onOpen = (stream) => stream.send(welcome('me-again', ['bob'], 3n));
+  await session.moveTo(NEW_URL);
   await pass(50);
-  assert.equal(there.stream.request.open.case, 'join');
-  assert.deepEqual(told, ['suspended', 'gone me']);
+  assert.equal(newServer.stream.request.open.case, 'join');
+  assert.deepEqual(events, ['suspended', 'rejoined me']);
 });
 
-test('where it cannot be reached the session stays as it is', async ({ session, here, there, told, over }) => {
-  const ways: [() => Promise<Response>, string, number][] = [
+test('failed probe leaves the session unchanged', async ({ session, oldServer, newServer, events, override }) => {
+  const failures: [() => Promise<Response>, string, number][] = [
     [() => Promise.reject(new TypeError('Failed to fetch')), 'NETWORK', 3],
     [async () => new Response('Bad Gateway', { status: 502 }), 'PROXY', 3],
-    [async () => new Response('pages of this origin may not call', { status: 403 }), 'PROXY', 1],
+    [async () => new Response('origin not allowed', { status: 403 }), 'PROXY', 1],
   ];
-  for (const [answer, reason, calls] of ways) {
+  for (const [respond, reason, calls] of failures) {
     let count = 0;
-    over.fetch = () => {
+    override.fetch = () => {
       count += 1;
-      return answer();
+      return respond();
     };
-    const moving = reasonOf(session.moveTo(THERE));
+    const moving = reasonOf(session.moveTo(NEW_URL));
     await pass(3_000);
     assert.deepEqual([await moving, count], [reason, calls]);
   }
-  over.fetch = undefined;
-  there.answer = () => {
+  override.fetch = undefined;
+  newServer.respond = () => {
     throw serverError(Code.Unauthenticated, 'TOKEN_INVALID');
   };
-  assert.equal(await reasonOf(session.moveTo(THERE)), 'TOKEN_INVALID');
-  assert.deepEqual([session.url, session.state, here.streams.length, there.streams.length], [HERE, 'connected', 1, 0]);
-  here.stream.say(data(12, 'still here'));
+  assert.equal(await reasonOf(session.moveTo(NEW_URL)), 'TOKEN_INVALID');
+  assert.deepEqual(
+    [session.url, session.state, oldServer.streams.length, newServer.streams.length],
+    [OLD_URL, 'connected', 1, 0],
+  );
+  oldServer.stream.send(data(12, 'still here'));
   assert.deepEqual(await session.sendData({ text: 'x' }), { status: 'accepted' });
-  assert.deepEqual([told, here.numbered], [['data still here'], [1]]);
+  assert.deepEqual([events, oldServer.numberedSeqs], [['data still here'], [1]]);
 });
 
-test('nor where nobody answers in time', async ({ session, there }) => {
-  there.answer = () => new Promise(() => {});
-  const moving = reasonOf(session.moveTo(THERE));
+test('probe without a response times out', async ({ session, newServer }) => {
+  newServer.respond = () => new Promise(() => {});
+  const moving = reasonOf(session.moveTo(NEW_URL));
   await pass(15_000);
   assert.equal(await moving, 'TIMEOUT');
-  assert.equal(session.url, HERE);
+  assert.equal(session.url, OLD_URL);
 });
 
-test('one lost attempt does not count', async ({ session, there }) => {
+test('probe retries after a lost attempt', async ({ session, newServer }) => {
   let attempts = 0;
-  there.answer = (request) => {
+  newServer.respond = (request) => {
     attempts += 1;
     if (attempts === 1) throw noConnection();
-    return accept(request);
+    return accepted(request);
   };
-  const moving = session.moveTo(THERE);
+  const moving = session.moveTo(NEW_URL);
   await pass(500);
   await moving;
-  assert.equal(session.url, THERE);
+  assert.equal(session.url, NEW_URL);
 });
 
-test('to where it is, nothing happens; and the newest goal holds', async ({ session, here, there }) => {
-  await session.moveTo(`${HERE}/`);
+test('move to the current URL does nothing, and a later move cancels an earlier one', async ({
+  session,
+  oldServer,
+  newServer,
+}) => {
+  await session.moveTo(`${OLD_URL}/`);
   await pass(50);
-  assert.deepEqual([here.streams.length, here.sends.length, there.sends.length], [1, 0, 0]);
-  const answers: (() => void)[] = [];
-  there.answer = (request) => new Promise<SendResponse>((done) => answers.push(() => done(accept(request))));
-  const moving = reasonOf(session.moveTo(THERE));
+  assert.deepEqual([oldServer.streams.length, oldServer.sends.length, newServer.sends.length], [1, 0, 0]);
+  const responses: (() => void)[] = [];
+  newServer.respond = (request) => new Promise<SendResponse>((done) => responses.push(() => done(accepted(request))));
+  const moving = reasonOf(session.moveTo(NEW_URL));
   await pass();
-  await session.moveTo(HERE);
-  answers[0]?.();
+  await session.moveTo(OLD_URL);
+  responses[0]?.();
   assert.equal(await moving, 'ABORTED');
-  assert.deepEqual([session.url, there.streams.length], [HERE, 0]);
+  assert.deepEqual([session.url, newServer.streams.length], [OLD_URL, 0]);
 });
 
-test('asked twice it moves once', async ({ session, there, told }) => {
-  await Promise.all([session.moveTo(THERE), session.moveTo(THERE)]);
+test('two moves to the same URL move the session once', async ({ session, newServer, events }) => {
+  await Promise.all([session.moveTo(NEW_URL), session.moveTo(NEW_URL)]);
   await pass(50);
-  assert.deepEqual([session.url, there.streams.length], [THERE, 1]);
-  assert.deepEqual(told, ['suspended']);
+  assert.deepEqual([session.url, newServer.streams.length], [NEW_URL, 1]);
+  assert.deepEqual(events, ['suspended']);
 });
 
-test('a session that has ended does not move', async ({ session, there }) => {
-  let answer = () => {};
-  there.answer = (request) => new Promise<SendResponse>((done) => (answer = () => done(accept(request))));
-  const moving = reasonOf(session.moveTo(THERE));
+test('ended session does not move', async ({ session, newServer }) => {
+  let respond = () => {};
+  newServer.respond = (request) => new Promise<SendResponse>((done) => (respond = () => done(accepted(request))));
+  const moving = reasonOf(session.moveTo(NEW_URL));
   await pass();
   await session.leave();
-  answer();
+  respond();
   assert.equal(await moving, 'ENDED');
-  assert.equal(await reasonOf(session.moveTo(THERE)), 'ENDED');
-  assert.deepEqual([session.url, there.sends.length, there.streams.length], [HERE, 1, 0]);
+  assert.equal(await reasonOf(session.moveTo(NEW_URL)), 'ENDED');
+  assert.deepEqual([session.url, newServer.sends.length, newServer.streams.length], [OLD_URL, 1, 0]);
 });

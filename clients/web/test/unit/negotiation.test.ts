@@ -2,54 +2,54 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Negotiation } from '../../src/negotiation.js';
 
-test('numbers rise and name one offer only, whoever makes it', () => {
+test('numbers increase and are unique across both peers', () => {
   const first = new Negotiation();
   const second = new Negotiation();
-  const numbers = [first.begin(false), second.begin(true)];
+  const numbers = [first.start(false), second.start(true)];
   first.ignoreOffer(numbers[1] ?? 0n);
   second.acceptOffer(numbers[0] ?? 0n);
-  numbers.push(second.begin(true), first.begin(false), first.begin(false), second.begin(true));
+  numbers.push(second.start(true), first.start(false), first.start(false), second.start(true));
   assert.equal(new Set(numbers).size, numbers.length);
   assert.deepEqual(numbers.slice(0, 2), [1n, 2n]);
   assert.ok((numbers[2] ?? 0n) > 2n);
 });
 
-test('an offer wins over an offer of before: its answer counts, that of the other does not', () => {
+test('accepted remote offer withdraws the local one', () => {
   const negotiation = new Negotiation();
-  const withdrawn = negotiation.begin(true);
-  assert.ok(negotiation.isAwaited(withdrawn));
+  const withdrawn = negotiation.start(true);
+  assert.ok(negotiation.isExpectedAnswer(withdrawn));
   negotiation.acceptOffer(7n);
-  assert.equal(negotiation.isAwaited(withdrawn), false);
+  assert.equal(negotiation.isExpectedAnswer(withdrawn), false);
   assert.equal(negotiation.local, 7n);
-  const next = negotiation.begin(true);
+  const next = negotiation.start(true);
   assert.equal(next, 8n);
-  assert.equal(negotiation.isAwaited(7n), false);
-  assert.ok(negotiation.isAwaited(8n));
-  assert.ok(negotiation.isAwaited(0n), 'a peer that does not use numbers');
+  assert.equal(negotiation.isExpectedAnswer(7n), false);
+  assert.ok(negotiation.isExpectedAnswer(8n));
+  assert.ok(negotiation.isExpectedAnswer(0n), 'a peer that does not use numbers');
 });
 
-test('candidates: those in force apply, early ones wait, late ones and those of an ignored offer are dropped', () => {
+test('candidates are applied, queued or dropped by their negotiation number', () => {
   const negotiation = new Negotiation();
-  assert.equal(negotiation.fateOf(2n), 'queue');
+  assert.equal(negotiation.classifyCandidate(2n), 'queue');
   negotiation.acceptOffer(2n);
-  assert.equal(negotiation.fateOf(2n), 'apply');
-  assert.equal(negotiation.fateOf(0n), 'apply');
-  assert.equal(negotiation.fateOf(4n), 'queue');
+  assert.equal(negotiation.classifyCandidate(2n), 'apply');
+  assert.equal(negotiation.classifyCandidate(0n), 'apply');
+  assert.equal(negotiation.classifyCandidate(4n), 'queue');
   negotiation.acceptOffer(4n);
-  assert.equal(negotiation.fateOf(2n), 'drop');
-  const own = negotiation.begin(false);
+  assert.equal(negotiation.classifyCandidate(2n), 'drop');
+  const own = negotiation.start(false);
   negotiation.ignoreOffer(6n);
-  assert.equal(negotiation.fateOf(6n), 'drop');
-  assert.equal(negotiation.fateOf(own), 'queue');
+  assert.equal(negotiation.classifyCandidate(6n), 'drop');
+  assert.equal(negotiation.classifyCandidate(own), 'queue');
   negotiation.acceptAnswer();
-  assert.equal(negotiation.fateOf(own), 'apply');
-  assert.equal(negotiation.fateOf(4n), 'drop');
+  assert.equal(negotiation.classifyCandidate(own), 'apply');
+  assert.equal(negotiation.classifyCandidate(4n), 'drop');
 });
 
-test('the other side may begin anew with small numbers', () => {
+test('remote peer may restart with lower numbers', () => {
   const negotiation = new Negotiation();
   negotiation.acceptOffer(41n);
   negotiation.acceptOffer(1n);
-  assert.equal(negotiation.fateOf(1n), 'apply');
-  assert.ok(negotiation.begin(false) > 41n);
+  assert.equal(negotiation.classifyCandidate(1n), 'apply');
+  assert.ok(negotiation.start(false) > 41n);
 });

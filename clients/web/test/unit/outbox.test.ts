@@ -10,12 +10,12 @@ const seqs = (batch: readonly ClientMessage[]) => batch.map((message) => Number(
 const response = (ack: number, undelivered: { clientSeq: bigint; to?: string; reason: string }[] = []) =>
   create(SendResponseSchema, { ack: BigInt(ack), undelivered });
 
-/** What a promise has come to, or 'pending'. */
+/** The outcome if the promise is settled, else 'pending'. */
 function peek(promise: Promise<Outcome>): Promise<Outcome | 'pending'> {
   return Promise.race([promise, new Promise<'pending'>((resolve) => setTimeout(resolve, 1, 'pending'))]);
 }
 
-test('numbers from 1 without gaps and repeats what is not settled', () => {
+test('messages are numbered from 1 without gaps and resent until settled', () => {
   const outbox = new Outbox(limits);
   void outbox.push(text('a'));
   void outbox.push(text('b'));
@@ -27,7 +27,7 @@ test('numbers from 1 without gaps and repeats what is not settled', () => {
   assert.equal(outbox.size, 1);
 });
 
-test('settles accepted and undelivered apart, and nothing above the ack', async () => {
+test('ack settles accepted and undelivered messages up to its number', async () => {
   const outbox = new Outbox(limits);
   const outcomes = ['a', 'b', 'c'].map((value) => outbox.push(text(value)));
   const undelivered = [{ clientSeq: 2n, to: 'bob', reason: 'RATE_LIMITED', retryAfter: { seconds: 1n, nanos: 5e8 } }];
@@ -40,7 +40,7 @@ test('settles accepted and undelivered apart, and nothing above the ack', async 
   assert.equal(await peek(outcomes[2] as Promise<Outcome>), 'pending');
 });
 
-test('data for all tells each member that did not get it', async () => {
+test('broadcast outcome lists each member that it was not delivered to', async () => {
   const outbox = new Outbox(limits);
   const outcome = outbox.push(text('hello', ''));
   const failed = ['bob', 'eve'].map((to) => ({ clientSeq: 1n, to, reason: 'MAILBOX_FULL' }));
@@ -53,7 +53,7 @@ test('data for all tells each member that did not get it', async () => {
   );
 });
 
-test('a late acknowledgement settles nothing twice', async () => {
+test('repeated ack does not settle a message twice', async () => {
   const outbox = new Outbox(limits);
   const first = outbox.push(text('a'));
   outbox.settle(response(1));
@@ -62,7 +62,7 @@ test('a late acknowledgement settles nothing twice', async () => {
   assert.deepEqual(seqs(outbox.batch()), []);
 });
 
-test('a batch keeps to 1,024 messages with the acknowledgement, and to max_unacked', () => {
+test('batch holds at most 1,024 messages with the ack, and at most max_unacked', () => {
   const outbox = new Outbox(limits);
   for (let i = 0; i < 1_100; i += 1) void outbox.push(text('x'));
   assert.equal(outbox.batch().length, 1_023);
@@ -71,7 +71,7 @@ test('a batch keeps to 1,024 messages with the acknowledgement, and to max_unack
   assert.equal(small.batch().length, 7);
 });
 
-test('a batch stays below four times the message limit in bytes', () => {
+test('batch stays below four times the message size limit', () => {
   const outbox = new Outbox({ ...limits, maxMessageBytes: 1_000 });
   for (let i = 0; i < 50; i += 1) void outbox.push(text('x'.repeat(900)));
   const messages = outbox.batch();
@@ -79,7 +79,7 @@ test('a batch stays below four times the message limit in bytes', () => {
   assert.ok(toBinary(SendRequestSchema, create(SendRequestSchema, { messages })).length < 4_000);
 });
 
-test('a message that is too large takes no number', async () => {
+test('message over the size limit gets no number', async () => {
   const outbox = new Outbox({ ...limits, maxMessageBytes: 100 });
   const outcome = await outbox.push(text('x'.repeat(100)));
   assert.ok(outcome.status === 'undelivered' && outcome.failures[0].reason === 'TOO_LARGE');
@@ -87,7 +87,7 @@ test('a message that is too large takes no number', async () => {
   assert.deepEqual(seqs(outbox.batch()), [1]);
 });
 
-test('refuses what comes on top when 4,096 messages or 8 MiB wait', async () => {
+test('message is rejected when 4,096 messages or 8 MiB are pending', async () => {
   const outbox = new Outbox(limits);
   for (let i = 0; i < 4_096; i += 1) void outbox.push(text('x'));
   const outcome = await outbox.push(text('x'));
@@ -103,17 +103,17 @@ test('refuses what comes on top when 4,096 messages or 8 MiB wait', async () => 
   assert.equal(await peek(large.push(text('x'.repeat(100_000)))), 'pending');
 });
 
-test('finds the one message that the server objects to and keeps the numbers whole', async () => {
+test('rejected message is isolated and leaves no gap in the numbers', async () => {
   const outbox = new Outbox(limits);
   const outcomes = ['a', 'bad', 'c'].map((value) => outbox.push(text(value)));
   const handled: number[] = [];
-  // A server that handles up to the message with number 2, and refuses that unless it is a heartbeat.
+  // The simulated server rejects message 2 unless it is a heartbeat, and handles the messages before it.
   for (let round = 0; round < 10 && outbox.size > 0; round += 1) {
     const batch = outbox.batch();
     const fault = batch.findIndex((message) => message.seq === 2n && message.body.case !== 'heartbeat');
     for (const message of batch.slice(0, fault < 0 ? undefined : fault)) handled.push(Number(message.seq));
     if (fault < 0) outbox.settle(response(Math.max(...handled)));
-    else outbox.refuse(batch, 'INVALID_MESSAGE');
+    else outbox.reject(batch, 'INVALID_MESSAGE');
   }
   assert.equal(outbox.size, 0);
   assert.deepEqual([...new Set(handled)], [1, 2, 3]);
@@ -123,7 +123,7 @@ test('finds the one message that the server objects to and keeps the numbers who
   assert.equal(c?.status, 'accepted');
 });
 
-test('abandon tells unknown', async () => {
+test('abandoned messages are unknown', async () => {
   const outbox = new Outbox(limits);
   const outcome = outbox.push(text('a'));
   outbox.abandon();

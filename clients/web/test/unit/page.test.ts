@@ -11,25 +11,25 @@ interface Request {
   readonly init: RequestInit & { body: Uint8Array };
 }
 
-/** As much of a page as a session looks at. */
+/** The parts of a page that a session uses. */
 class FakePage {
   readonly window = new EventTarget();
   readonly document = Object.assign(new EventTarget(), { visibilityState: 'visible' });
   readonly connection = Object.assign(new EventTarget(), { type: 'wifi' });
-  /** What is fetched by hand. */
+  /** Requests through the global `fetch`. */
   readonly requests: Request[] = [];
 
   constructor() {
     const fetch = async (url: string, init: Request['init']) => {
       this.requests.push({ url, init });
-      throw new TypeError('the page has gone');
+      throw new TypeError('the page is unloaded');
     };
     this.#globals({ window: this.window, document: this.document, fetch });
     Object.defineProperty(globalThis, 'navigator', { value: { connection: this.connection }, configurable: true });
   }
 
-  /** A page comes and goes, for good or (`persisted`) into the browser's cache. */
-  turn(type: 'pageshow' | 'pagehide', persisted: boolean): void {
+  /** Shows or hides the page. `persisted`: from or into the back-forward cache. */
+  transition(type: 'pageshow' | 'pagehide', persisted: boolean): void {
     this.window.dispatchEvent(Object.assign(new Event(type), { persisted }));
   }
 
@@ -63,33 +63,33 @@ function test(name: string, body: (page: FakePage, server: FakeServer) => Promis
 async function joined(server: FakeServer): Promise<Session> {
   const joining = join('room', { transport: server.transport, url: 'https://signal.test/' });
   await pass();
-  server.stream.say(welcome('me'));
+  server.stream.send(welcome('me'));
   return await joining;
 }
 
-/** Lets the connection be lost and a resume fail, and waits until the next is 4 s away. */
+/** Fails the stream and resumes until the next attempt is 4 s away. */
 async function loseConnection(server: FakeServer): Promise<void> {
-  server.opening = (stream) => stream.fail();
+  server.onOpen = (stream) => stream.fail();
   server.stream.fail();
   await pass(5_000);
-  server.opening = undefined;
+  server.onOpen = undefined;
 }
 
-test('back online: resumes at once, whatever the schedule says', async (page, server) => {
+test('online event skips the backoff', async (page, server) => {
   const session = await joined(server);
   await loseConnection(server);
   const before = server.streams.length;
   await pass(500);
-  assert.equal(server.streams.length, before, 'it waits');
+  assert.equal(server.streams.length, before, 'the client backs off');
   page.window.dispatchEvent(new Event('online'));
   await pass();
   assert.equal(server.streams.length, before + 1);
-  server.stream.say(resumed([]));
+  server.stream.send(resumed([]));
   await pass();
   assert.equal(session.state, 'connected');
 });
 
-test('back online: a connection that looks fine is not trusted', async (page, server) => {
+test('online event replaces a stream that looks alive', async (page, server) => {
   const session = await joined(server);
   page.window.dispatchEvent(new Event('online'));
   await pass(50);
@@ -98,19 +98,19 @@ test('back online: a connection that looks fine is not trusted', async (page, se
   assert.equal(session.state, 'suspended');
 });
 
-test('a page from the back-forward cache resumes at once; a page that was just loaded does not', async (page, server) => {
+test('page from the back-forward cache resumes, and a new page does not', async (page, server) => {
   await joined(server);
-  page.turn('pageshow', false);
+  page.transition('pageshow', false);
   await pass(50);
   assert.equal(server.streams.length, 1);
-  page.turn('pagehide', true);
-  assert.deepEqual(page.requests, [], 'it may come back');
-  page.turn('pageshow', true);
+  page.transition('pagehide', true);
+  assert.deepEqual(page.requests, [], 'the page may be restored');
+  page.transition('pageshow', true);
   await pass(50);
   assert.equal(server.stream.request.open.case, 'resume');
 });
 
-test('another kind of network: resumes at once; another speed means nothing', async (page, server) => {
+test('change of the network type resumes, and a change of speed does not', async (page, server) => {
   await joined(server);
   page.connection.dispatchEvent(new Event('change'));
   await pass(50);
@@ -121,7 +121,7 @@ test('another kind of network: resumes at once; another speed means nothing', as
   assert.equal(server.stream.request.open.case, 'resume');
 });
 
-test('in front again: resumes if a heartbeat is overdue', async (page, server) => {
+test('visible page resumes if a heartbeat is overdue', async (page, server) => {
   await joined(server);
   const shown = async () => {
     page.document.dispatchEvent(new Event('visibilitychange'));
@@ -138,42 +138,42 @@ test('in front again: resumes if a heartbeat is overdue', async (page, server) =
   assert.equal(server.stream.request.open.case, 'resume');
 });
 
-test('a page that goes away says leave in a request that outlives it', async (page, server) => {
+test('unloading page sends leave in a keepalive request', async (page, server) => {
   await joined(server);
-  page.turn('pagehide', false);
+  page.transition('pagehide', false);
   const [request, ...more] = page.requests;
   assert.equal(more.length, 0);
   assert.equal(request?.url, 'https://signal.test/signalbox.v1.Signal/Send');
   assert.deepEqual([request.init.method, request.init.keepalive], ['POST', true]);
   assert.equal(new Headers(request.init.headers).get('content-type'), 'application/grpc-web+proto');
-  // One message, uncompressed, of the length that it says.
+  // One uncompressed gRPC-Web frame with the length of its message.
   const { body } = request.init;
   assert.deepEqual([...body.subarray(0, 4)], [0, 0, 0, 0]);
   assert.equal(body[4], body.length - 5);
-  const said = fromBinary(SendRequestSchema, body.subarray(5));
-  assert.equal(said.sessionToken, 'token-of-me');
+  const decoded = fromBinary(SendRequestSchema, body.subarray(5));
+  assert.equal(decoded.sessionToken, 'token-of-me');
   assert.deepEqual(
-    said.messages.map(({ body, seq }) => [body.case, seq]),
+    decoded.messages.map(({ body, seq }) => [body.case, seq]),
     [['leave', 0n]],
   );
 });
 
-test('a session that has moved says it at its new address', async (page, server) => {
+test('moved session sends leave to its new URL', async (page, server) => {
   const session = await joined(server);
   await session.moveTo('https://signal.test:8443');
   await pass(50);
-  page.turn('pagehide', false);
+  page.transition('pagehide', false);
   const urls = page.requests.map(({ url }) => url);
   assert.deepEqual(urls, ['https://signal.test:8443/signalbox.v1.Signal/Send']);
 });
 
-test('says leave while suspended, too, and not once it has left', async (page, server) => {
+test('unloading page sends leave while suspended, but not after leaving', async (page, server) => {
   const session = await joined(server);
   await loseConnection(server);
-  page.turn('pagehide', false);
+  page.transition('pagehide', false);
   assert.equal(page.requests.length, 1);
   await session.leave();
-  page.turn('pagehide', false);
+  page.transition('pagehide', false);
   page.window.dispatchEvent(new Event('online'));
   await pass(60_000);
   assert.equal(page.requests.length, 1);

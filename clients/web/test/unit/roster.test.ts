@@ -8,7 +8,7 @@ function member(memberId: string, change: Partial<Member> = {}): Member {
   return { memberId, joinedAt: undefined, ...base, ...change };
 }
 
-test('applies everything once, however often it comes', () => {
+test('operations are idempotent', () => {
   const roster = new Roster();
   assert.equal(roster.put(member('a')), 'joined');
   assert.equal(roster.put(member('a')), 'unchanged');
@@ -23,7 +23,7 @@ test('applies everything once, however often it comes', () => {
   assert.equal(roster.members.size, 0);
 });
 
-test('who is missing in a snapshot stays until the replay has told, or is over', () => {
+test('member missing from a snapshot stays until the replay removes it or ends', () => {
   const roster = new Roster();
   roster.reset([member('a'), member('b'), member('c')]);
   roster.markStale([member('b')]);
@@ -37,7 +37,7 @@ test('who is missing in a snapshot stays until the replay has told, or is over',
   assert.deepEqual(roster.sweep(), []);
 });
 
-test('a reset forgets everything of before', () => {
+test('reset clears members and marks', () => {
   const roster = new Roster();
   roster.reset([member('a')]);
   roster.markStale([]);

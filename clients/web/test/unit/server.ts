@@ -1,4 +1,4 @@
-// A server in memory: what the session sees of the network, under the test's control.
+// An in-memory server whose streams and responses the test controls.
 
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { Code, ConnectError, createRouterTransport, type Transport } from '@connectrpc/connect';
@@ -12,14 +12,14 @@ import {
   type SubscribeRequest,
 } from '../../src/gen/signalbox/v1/signal_pb.js';
 
-type Say = MessageInitShape<typeof ServerMessageSchema>;
+type ServerMessageInit = MessageInitShape<typeof ServerMessageSchema>;
 
 /** One Subscribe call. */
 export class FakeStream {
   readonly request: SubscribeRequest;
-  /** Whether the client has gone. */
+  /** Whether the client has aborted the stream. */
   aborted = false;
-  #queue: (ServerMessage | ConnectError | 'end')[] = [];
+  #queue: (ServerMessage | ConnectError)[] = [];
   #wake: () => void = () => {};
 
   constructor(request: SubscribeRequest, signal: AbortSignal) {
@@ -30,7 +30,7 @@ export class FakeStream {
     });
   }
 
-  say(message: Say): void {
+  send(message: ServerMessageInit): void {
     this.#put(create(ServerMessageSchema, message));
   }
 
@@ -38,88 +38,83 @@ export class FakeStream {
     this.#put(error);
   }
 
-  end(): void {
-    this.#put('end');
-  }
-
   async *read(): AsyncGenerator<ServerMessage> {
     while (!this.aborted) {
       const next = this.#queue.shift();
-      if (next === 'end') return;
       if (next instanceof ConnectError) throw next;
       if (next) yield next;
       else await new Promise<void>((resolve) => (this.#wake = resolve));
     }
   }
 
-  #put(item: ServerMessage | ConnectError | 'end'): void {
+  #put(item: ServerMessage | ConnectError): void {
     this.#queue.push(item);
     this.#wake();
   }
 }
 
-/** The Signal service. Every call is kept, for the test to look at. */
+/** The Signal service. Records every call. */
 export class FakeServer {
   readonly streams: FakeStream[] = [];
   readonly sends: SendRequest[] = [];
-  /** What each call had as its authorization, in order. */
+  /** The authorization header of each call, in order. */
   readonly authorizations: (string | null)[] = [];
-  /** How many Sends the client did not wait for. */
+  /** Number of Sends that the client aborted. */
   abortedSends = 0;
   readonly transport: Transport;
-  /** Answers a Send; by default everything is accepted. */
-  answer: (request: SendRequest) => SendResponse | Promise<SendResponse> = (request) => accept(request);
-  /** How the next streams begin; by default they wait for the test. */
-  opening: ((stream: FakeStream) => void) | undefined;
+  /** Responds to a Send; by default all messages are accepted. */
+  respond: (request: SendRequest) => SendResponse | Promise<SendResponse> = (request) => accepted(request);
+  /** Called with each new stream. */
+  onOpen: ((stream: FakeStream) => void) | undefined;
 
   constructor() {
     const open = (request: SubscribeRequest, signal: AbortSignal) => this.#open(request, signal);
-    const note = (header: Headers) => this.authorizations.push(header.get('authorization'));
+    const recordHeader = (header: Headers) => this.authorizations.push(header.get('authorization'));
     this.transport = createRouterTransport(({ rpc }) => {
       rpc(Signal.method.subscribe, (request, { signal, requestHeader }) => {
-        note(requestHeader);
+        recordHeader(requestHeader);
         return open(request, signal).read();
       });
       rpc(Signal.method.send, (request, { signal, requestHeader }) => {
-        note(requestHeader);
+        recordHeader(requestHeader);
         this.sends.push(request);
         signal.addEventListener('abort', () => {
           this.abortedSends += 1;
         });
-        return this.answer(request);
+        return this.respond(request);
       });
     });
   }
 
-  /** The newest stream. */
+  /** The latest stream. */
   get stream(): FakeStream {
     const stream = this.streams.at(-1);
     if (!stream) throw new Error('no stream was opened');
     return stream;
   }
 
-  /** What was said with a number, in all Sends, in order. */
-  get numbered(): number[] {
+  /** The sequence numbers of all numbered messages, in order. */
+  get numberedSeqs(): number[] {
     return this.sends.flatMap((send) => send.messages.map(({ seq }) => Number(seq)).filter(Boolean));
   }
 
   #open(request: SubscribeRequest, signal: AbortSignal): FakeStream {
     const stream = new FakeStream(request, signal);
     this.streams.push(stream);
-    this.opening?.(stream);
+    this.onOpen?.(stream);
     return stream;
   }
 }
 
-/** Handled and delivered. */
-export function accept(request: SendRequest): SendResponse {
+/** Acknowledges all messages of a request. */
+export function accepted(request: SendRequest): SendResponse {
   let ack = 0n;
   for (const { seq } of request.messages) if (seq > ack) ack = seq;
   return create(SendResponseSchema, { ack });
 }
 
-/** A welcome with 15 s of heartbeat and 30 s of resume window. */
-export function welcome(memberId: string, others: string[] = [], seq = 10n): Say {
+/** A welcome with a heartbeat interval of 15 s and a resume window of 30 s. */
+export function welcome(memberId: string, others: string[] = [], seq = 10n): ServerMessageInit {
   const member = (id: string, joinOrder: number) => ({ memberId: id, displayName: id, joinOrder: BigInt(joinOrder) });
   return {
     seq,
@@ -141,13 +136,13 @@ export function welcome(memberId: string, others: string[] = [], seq = 10n): Say
   };
 }
 
-/** A resumed that goes on where the welcome stood. */
-export function resumed(members: string[], replayed = 0): Say {
+/** A resumed after the sequence number of the welcome. */
+export function resumed(members: string[], replayed = 0): ServerMessageInit {
   const present = members.map((memberId, index) => ({ memberId, displayName: memberId, joinOrder: BigInt(index + 1) }));
   return { seq: 10n, ack: 99n, body: { case: 'resumed', value: { replayed: BigInt(replayed), members: present } } };
 }
 
-/** An error as it comes from the server, with google.rpc.ErrorInfo. */
+/** An error of the server, with google.rpc.ErrorInfo. */
 export function serverError(code: Code, reason: string, metadata: Record<string, string> = {}, domain = 'signalbox') {
   const entries = Object.entries(metadata).map(([key, value]) =>
     bytesField(3, message(bytesField(1, key), bytesField(2, value))),
@@ -163,12 +158,12 @@ export function retryInfo(seconds: number) {
   return { type: 'google.rpc.RetryInfo', value: bytesField(1, new Uint8Array([0x08, seconds])) };
 }
 
-/** An encoded message of encoded fields. */
+/** Concatenates encoded fields to an encoded message. */
 export function message(...fields: Uint8Array[]): Uint8Array {
   return new Uint8Array(Buffer.concat(fields));
 }
 
-/** An encoded field of at most 127 bytes. */
+/** Encodes a field of at most 127 bytes. */
 export function bytesField(number: number, value: string | Uint8Array): Uint8Array {
   const bytes = typeof value === 'string' ? new TextEncoder().encode(value) : value;
   return new Uint8Array([(number << 3) | 2, bytes.length, ...bytes]);

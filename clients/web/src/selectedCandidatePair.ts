@@ -1,14 +1,14 @@
-/** The way that media and data take between two members. */
+/** The network path of media and data between two members, from the selected candidate pair. */
 export interface Path {
   /** `host`: a local address; `srflx`, `prflx`: through a NAT; `relay`: through a TURN server. */
   readonly local: RTCIceCandidateType;
   readonly remote: RTCIceCandidateType;
-  /** `udp`, `tcp` or `tls`; for a relay: between this side and the TURN server. */
+  /** `udp`, `tcp` or `tls`. For a local `relay` candidate: the transport to the TURN server. */
   readonly protocol: string;
 }
 
 interface PairStats extends RTCIceCandidatePairStats {
-  /** Firefox, which has no selectedCandidatePairId in older versions. */
+  /** Firefox only. Older versions have no selectedCandidatePairId. */
   selected?: boolean;
 }
 
@@ -18,13 +18,13 @@ interface CandidateStats extends RTCStats {
   relayProtocol?: string;
 }
 
-/** The selected candidate pair of a connection, once there is one. */
-export async function selectedPath(connection: RTCPeerConnection): Promise<Path | undefined> {
-  return readPath(await connection.getStats());
+/** The selected candidate pair of a connection, if there is one. */
+export async function selectedCandidatePair(connection: RTCPeerConnection): Promise<Path | undefined> {
+  return readSelectedCandidatePair(await connection.getStats());
 }
 
-/** @internal The same, of a report. */
-export function readPath(report: ReadonlyMap<string, unknown>): Path | undefined {
+/** @internal Exported for tests. */
+export function readSelectedCandidatePair(report: ReadonlyMap<string, unknown>): Path | undefined {
   const stats = [...report.values()] as RTCStats[];
   const transport = stats.find((stat): stat is RTCTransportStats => stat.type === 'transport');
   const pairs = stats.filter((stat): stat is PairStats => stat.type === 'candidate-pair');

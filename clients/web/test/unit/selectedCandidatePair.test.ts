@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { readPath } from '../../src/path.js';
+import { readSelectedCandidatePair } from '../../src/selectedCandidatePair.js';
 
 const local = { id: 'L', type: 'local-candidate', candidateType: 'relay', protocol: 'udp', relayProtocol: 'tls' };
 const host = { id: 'H', type: 'local-candidate', candidateType: 'host', protocol: 'tcp' };
@@ -10,20 +10,20 @@ const pair = (id: string, localCandidateId: string, more = {}) => {
 };
 const report = (...stats: { id: string }[]) => new Map<string, unknown>(stats.map((stat) => [stat.id, stat]));
 
-test('Chromium: the transport names the pair', () => {
+test('transport stats name the pair (Chromium)', () => {
   const transport = { id: 'T', type: 'transport', selectedCandidatePairId: 'P2' };
   const stats = report(local, host, remote, pair('P1', 'H', { nominated: true, state: 'succeeded' }), pair('P2', 'L'));
   stats.set('T', transport);
-  assert.deepEqual(readPath(stats), { local: 'relay', remote: 'srflx', protocol: 'tls' });
+  assert.deepEqual(readSelectedCandidatePair(stats), { local: 'relay', remote: 'srflx', protocol: 'tls' });
 });
 
-test('Firefox: the pair says that it is selected; others: it is nominated and succeeded', () => {
+test('pair stats mark the pair as selected (Firefox) or nominated', () => {
   const selected = report(local, host, remote, pair('P1', 'L'), pair('P2', 'H', { selected: true }));
-  assert.deepEqual(readPath(selected), { local: 'host', remote: 'srflx', protocol: 'tcp' });
+  assert.deepEqual(readSelectedCandidatePair(selected), { local: 'host', remote: 'srflx', protocol: 'tcp' });
   const nominated = pair('P2', 'H', { nominated: true, state: 'succeeded' });
-  assert.equal(readPath(report(local, host, remote, pair('P1', 'L'), nominated))?.local, 'host');
+  assert.equal(readSelectedCandidatePair(report(local, host, remote, pair('P1', 'L'), nominated))?.local, 'host');
 });
 
-test('nothing while there is no pair', () => {
-  assert.equal(readPath(report(local, remote, pair('P1', 'L'))), undefined);
+test('result is undefined without a selected pair', () => {
+  assert.equal(readSelectedCandidatePair(report(local, remote, pair('P1', 'L'))), undefined);
 });

@@ -4,12 +4,12 @@ import { create } from '@bufbuild/protobuf';
 import { Code, ConnectError } from '@connectrpc/connect';
 import { SignalError } from '../../src/errors.js';
 import { Action, GoAwaySchema } from '../../src/gen/signalbox/v1/signal_pb.js';
-import { nextStep } from '../../src/policy.js';
+import { nextStep } from '../../src/reconnectPolicy.js';
 import { serverError } from './server.js';
 
 const error = (code: Code, reason: string) => SignalError.from(serverError(code, reason));
 
-test('a go_away is obeyed, whatever its reason and whatever the error', () => {
+test('action of go_away overrides reason and error', () => {
   const goAway = (action: Action) =>
     create(GoAwaySchema, { reason: 'NEW_REASON', action, retryAfter: { seconds: 2n, nanos: 0 } });
   const other = error(Code.NotFound, 'SESSION_GONE');
@@ -18,11 +18,12 @@ test('a go_away is obeyed, whatever its reason and whatever the error', () => {
   assert.deepEqual(nextStep(other, goAway(Action.RESUME), true), { to: 'resume', waitMs: 2_000 });
 });
 
-test('without one, the reason decides', () => {
+test('reason decides without a go_away', () => {
   const to = (code: Code, reason: string) => nextStep(error(code, reason), undefined, true).to;
   for (const reason of ['REPLACED', 'REMOVED', 'ROOM_CLOSED', 'FENCED']) assert.equal(to(Code.Aborted, reason), 'end');
   assert.equal(to(Code.NotFound, 'SESSION_GONE'), 'rejoin');
   assert.equal(to(Code.ResourceExhausted, 'SLOW_CONSUMER'), 'rejoin');
+  assert.equal(to(Code.FailedPrecondition, 'SEQ_GAP'), 'rejoin');
   assert.equal(to(Code.Unavailable, 'HEARTBEAT_TIMEOUT'), 'resume');
   assert.equal(to(Code.Unavailable, 'DRAINING'), 'resume');
   assert.equal(to(Code.ResourceExhausted, 'RATE_LIMITED'), 'resume');
@@ -32,7 +33,7 @@ test('without one, the reason decides', () => {
   assert.equal(nextStep(error(Code.InvalidArgument, 'INVALID_MESSAGE'), undefined, false).to, 'end');
 });
 
-test('what does not come from the server does not end a session', () => {
+test('errors that do not come from the server lead to a resume', () => {
   const causes = [
     undefined,
     new TypeError('Failed to fetch'),

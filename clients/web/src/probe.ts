@@ -3,17 +3,16 @@ import { backoff, sleep } from './backoff.js';
 import { SignalError } from './errors.js';
 import type { Signal } from './gen/signalbox/v1/signal_pb.js';
 
-/** How long the server may take to answer, in milliseconds. */
+/** Timeout of one attempt, in milliseconds. */
 const TIMEOUT_MS = 4_000;
-/** How often it is tried: one attempt may be lost on a bad network. */
+/** More than one, because a bad network may lose an attempt. */
 const ATTEMPTS = 3;
 
 /**
- * Asks whether the server of a session answers there: with a heartbeat that has no number, which changes nothing. One that
- * does not know the session, say because it was started anew, answers, too. Throws a SignalError if nobody does, or
- * somebody who does not want this member.
+ * Checks that a Signalbox server answers, with an unnumbered heartbeat, which changes nothing. A server that does not
+ * know the session, for example after a restart, counts as answering. Throws a SignalError otherwise.
  */
-export async function reach(
+export async function probe(
   client: Client<typeof Signal>,
   sessionToken: string,
   headers: Record<string, string>,
