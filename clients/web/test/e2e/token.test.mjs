@@ -95,16 +95,16 @@ test('the demo page takes the token from the link and does not show it', { skip 
   assert.deepEqual([...pages[0].errors, ...pages[1].errors, ...stranger.errors], []);
 });
 
-test('what the README shows for back ends makes tokens that let in', { skip: missing(PYTHON_JWT) }, async (t) => {
+test('tokens made as documented for application servers are accepted', { skip: missing(PYTHON_JWT) }, async (t) => {
   // Below this package, so that Node finds its libraries.
   const folder = mkdtempSync(path(import.meta.dirname, '../../dist/tokens-'));
   t.after(() => rmSync(folder, { recursive: true, force: true }));
   const run = (command, args) => execFileSync(command, args, { cwd: folder, encoding: 'utf8', env: ENV }).trim();
   run(SERVER, ['keygen', 'jwt.key']);
   const { url } = await startServer(t, { args: ['--auth', 'jwt', '--jwt-key', path(folder, 'jwt.key.pub')] });
-  const readme = readFileSync(path(import.meta.dirname, '../../../../README.md'), 'utf8');
+  const page = readFileSync(path(import.meta.dirname, '../../../../docs/authentication.md'), 'utf8');
   const shown = (language, library) =>
-    [...readme.matchAll(/^```(\w+)\n(.*?)^```$/gms)].find(
+    [...page.matchAll(/^```(\w+)\n(.*?)^```$/gms)].find(
       ([, name, text]) => name === language && text.includes(library),
     )[2];
   writeFileSync(path(folder, 'mint.mjs'), shown('js', 'jose'));
