@@ -107,7 +107,7 @@ fn malformed_values_are_refused() {
 }
 
 #[test]
-fn the_readme_has_every_setting_with_its_default_and_help() {
+fn the_documentation_has_every_setting_with_its_default_and_help() {
     use clap::{Arg, CommandFactory};
 
     let command = Cli::command();
@@ -118,9 +118,9 @@ fn the_readme_has_every_setting_with_its_default_and_help() {
         Some(format!("| `--{}` | `{env}` | {} | {help} |\n", arg.get_long()?, default.unwrap_or_default()))
     };
     let table: String = command.get_arguments().filter_map(row).collect();
-    let readme = include_str!("../../../../README.md");
+    let page = include_str!("../../../../docs/configuration.md");
     assert!(table.lines().count() > 20);
-    assert!(readme.contains(&table), "README.md must hold this table:\n{table}");
+    assert!(page.contains(&table), "docs/configuration.md must hold this table:\n{table}");
 }
 
 #[test]

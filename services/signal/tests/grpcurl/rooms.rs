@@ -1,4 +1,4 @@
-//! The README's lines for operators, typed as they stand there.
+//! The commands of docs/rooms.md, run as written.
 
 use std::process::Stdio;
 
@@ -14,12 +14,12 @@ use crate::{
     common::{DEADLINE, TestServer, body, native::Member, say, within},
 };
 
-/// The lines of the README that call a method of Rooms, in their order, for this server.
+/// The commands of docs/rooms.md that call a method of Rooms, in order, for this server.
 fn lines(server: &TestServer) -> Vec<String> {
-    let readme = include_str!("../../../../README.md");
-    let (_, section) = readme.split_once("### Rooms by hand\n").expect("the section is there");
-    let (_, code) = section.split_once("```sh\n").expect("it has lines to type");
-    let (code, _) = code.split_once("```").expect("which end");
+    let page = include_str!("../../../../docs/rooms.md");
+    let (_, section) = page.split_once("## Manage rooms with grpcurl\n").expect("the section exists");
+    let (_, code) = section.split_once("```sh\n").expect("it has a block of commands");
+    let (code, _) = code.split_once("```").expect("the block ends");
     let here = server.addr.to_string();
     code.lines().map(|line| line.replace("127.0.0.1:50051", &here)).collect()
 }
@@ -49,7 +49,7 @@ async fn answer(line: &str) -> Value {
 }
 
 #[tokio::test]
-async fn each_line_of_the_readme_does_what_it_is_there_for() {
+async fn each_documented_command_works() {
     if binary().is_none() {
         return;
     }
