@@ -2,13 +2,10 @@
 
 use std::{sync::Arc, task::Waker, time::Duration};
 
+use signalbox_core::{Error, Policy, Via, WatchNext};
 use signalbox_proto::v1::{
     ClientMessage, ConnectionReport, DuplicateIdentity, LeaveReason, MemberJoined, MemberUpdated,
-    client_message::Body as Said, room_event::Event,
-};
-use signalbox_server::{
-    error::Error,
-    room::{Policy, Seen, Via},
+    client_message::Body as ClientBody, room_event::Event,
 };
 
 use crate::world::World;
@@ -51,7 +48,7 @@ impl World {
             connection_state: "connected".to_owned(),
             ..ConnectionReport::default()
         };
-        let message = ClientMessage { body: Some(Said::Report(report)), ..ClientMessage::default() };
+        let message = ClientMessage { body: Some(ClientBody::Report(report)), ..ClientMessage::default() };
         assert!(self.room.handle(self.now, id, Via::Unary, message).unwrap().undelivered.is_empty());
         if id != peer && self.met.insert([id, peer].into()) {
             self.counts.calls += 1;
@@ -62,8 +59,8 @@ impl World {
     pub(crate) fn see(&mut self) {
         loop {
             let event = match self.room.poll_watch(self.watch, Waker::noop()) {
-                Seen::Event(_, event) => event,
-                Seen::Wait | Seen::End(Error::RoomClosed) => return,
+                WatchNext::Event(_, event) => event,
+                WatchNext::Wait | WatchNext::End(Error::RoomClosed) => return,
                 end => panic!("{end:?}"),
             };
             match event.event.clone().unwrap() {

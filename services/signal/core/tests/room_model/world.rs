@@ -6,16 +6,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use signalbox_proto::v1::{DuplicateIdentity, LeaveReason, Member, MemberState};
-use signalbox_server::{
-    error::Error,
-    limit::Limits,
-    room::{
-        Carrier, End, Newcomer, Next, Permit, Policy, Room, Seen,
-        count::{Counts, REASONS},
-        id::{MemberId, Secret},
-    },
+use signalbox_core::{
+    End, Error, Limits, Newcomer, Next, Permit, Policy, Room, StreamKind, WatchNext,
+    count::{Counts, UNDELIVERED_REASONS},
+    id::{MemberId, Secret},
 };
+use signalbox_proto::v1::{DuplicateIdentity, LeaveReason, Member, MemberState};
 
 use crate::{
     client::Roster,
@@ -129,11 +125,12 @@ impl World {
 
     pub(crate) fn count_waiting(&mut self, index: usize) {
         let session = &self.live[index];
-        self.counts.most_entries = self.counts.most_entries.max((session.inbox.len() - session.cursor) as u64);
+        self.counts.max_waiting_entries =
+            self.counts.max_waiting_entries.max((session.inbox.len() - session.cursor) as u64);
     }
 
-    pub(crate) fn count_refused(&mut self, reason: &str) {
-        self.counts.undelivered[REASONS.iter().position(|known| *known == reason).unwrap()] += 1;
+    pub(crate) fn count_undelivered(&mut self, reason: &str) {
+        self.counts.undelivered[UNDELIVERED_REASONS.iter().position(|known| *known == reason).unwrap()] += 1;
     }
 
     pub(crate) fn end(&mut self, index: usize, reason: LeaveReason, expected: Option<Error>) {
@@ -180,7 +177,7 @@ impl World {
             Op::ForeignResume { who } => {
                 if let Some(index) = self.pick(who) {
                     let (id, wrong) = (self.live[index].id, Secret::new([0; 32]));
-                    let result = self.room.resume(self.now, id, &wrong, 0, Carrier::Exchange);
+                    let result = self.room.resume(self.now, id, &wrong, 0, StreamKind::Exchange);
                     assert_eq!(result.err(), Some(Error::SessionGone));
                 }
             }
@@ -199,7 +196,7 @@ impl World {
                 self.room.close(self.now);
                 self.see();
                 assert!(self.watched.is_empty());
-                assert!(matches!(self.room.poll_watch(self.watch, Waker::noop()), Seen::End(Error::RoomClosed)));
+                assert!(matches!(self.room.poll_watch(self.watch, Waker::noop()), WatchNext::End(Error::RoomClosed)));
                 self.room.unwatch(self.watch);
                 (self.watch, _) = self.room.watch().unwrap();
                 for gone in std::mem::take(&mut self.live) {
@@ -219,14 +216,14 @@ impl World {
         let identity = name(identity);
         let asked = self.policy.passcode_hash.clone();
         let proven = passcode.map_or_else(|| asked.clone(), hash);
-        let to_prove = self.room.passcode_to_prove(proven.as_ref());
+        let to_prove = self.room.required_passcode_hash(proven.as_ref());
         let number = (self.joins + self.texts * 1000 + 1).to_be_bytes();
         let mut bits = [7; 12];
         bits[..8].copy_from_slice(&number);
         let (id, secret) = (MemberId::new(bits), Secret::new([1; 32]));
         let member = Member { identity: identity.clone(), ..Member::default() };
-        let newcomer = Newcomer { id, secret, member, proven: proven.clone(), permit: Permit::default() };
-        let result = self.room.join(self.now, newcomer, Carrier::Exchange);
+        let newcomer = Newcomer { id, secret, member, permit: Permit::default() };
+        let result = self.room.join(self.now, newcomer, proven.as_ref(), StreamKind::Exchange);
 
         let Policy { max_members, locked, duplicate_identity, .. } = self.policy;
         // Any member of that identity: the one with the lowest id is replaced.
@@ -278,12 +275,12 @@ impl World {
         let states = self.live.iter().map(|s| (s.id.to_string(), s.state()));
         assert_eq!(self.watched, states.collect(), "what the watch tells");
         assert_eq!(self.room.member_count(), self.live.len());
-        self.counts.most_bytes = self.room.counts().most_bytes;
+        self.counts.max_waiting_bytes = self.room.counts().max_waiting_bytes;
         assert_eq!(self.room.counts(), &self.counts);
         let ids: BTreeSet<_> = self.room.members().into_iter().map(|m| m.member_id).collect();
         assert_eq!(ids, self.live.iter().map(|s| s.id.to_string()).collect());
         for session in &self.live {
-            let kept = self.room.kept_bytes(session.id).unwrap();
+            let kept = self.room.held_bytes_of(session.id).unwrap();
             assert!(kept <= self.limits.mailbox_bytes + 256 * 1024, "{kept} bytes kept");
         }
     }

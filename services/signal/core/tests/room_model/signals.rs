@@ -2,11 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use signalbox_proto::v1::{ClientMessage, Data, SessionDescription, client_message::Body as Said};
-use signalbox_server::{
-    error::Error,
-    room::{Via, id::MemberId},
-};
+use signalbox_core::{Error, Via, id::MemberId};
+use signalbox_proto::v1::{ClientMessage, Data, SessionDescription, client_message::Body as ClientBody};
 
 use crate::{
     model::News,
@@ -35,7 +32,7 @@ impl World {
         };
         self.texts += 1;
         let text = format!("signal {}", self.texts);
-        let offer = Said::Offer(SessionDescription { sdp: text.clone() });
+        let offer = ClientBody::Offer(SessionDescription { sdp: text.clone() });
         let message = ClientMessage { seq, to: to_text, body: Some(offer), ..ClientMessage::default() };
         let result = self.room.handle(self.now, sender, Via::Unary, message);
 
@@ -71,7 +68,7 @@ impl World {
             }
         };
         assert_eq!(reasons, expected);
-        expected.iter().for_each(|reason| self.count_refused(reason));
+        expected.iter().for_each(|reason| self.count_undelivered(reason));
         self.live[from].settle(seq, !expected.is_empty(), outcome.ack);
     }
 
@@ -80,7 +77,7 @@ impl World {
         let (sender, seq) = (self.live[from].id, self.live[from].handled + 1);
         self.texts += 1;
         let text = format!("data {}", self.texts);
-        let data = Said::Data(Data { text: text.clone(), ..Data::default() });
+        let data = ClientBody::Data(Data { text: text.clone(), ..Data::default() });
         let message = ClientMessage { seq, body: Some(data), ..ClientMessage::default() };
         let outcome = self.room.handle(self.now, sender, Via::Unary, message).unwrap();
 
@@ -97,7 +94,7 @@ impl World {
         }
         let refused: BTreeSet<_> = outcome.undelivered.iter().map(|u| u.to.clone()).collect();
         assert_eq!(refused, full.iter().map(|i| self.live[*i].id.to_string()).collect());
-        full.iter().for_each(|_| self.count_refused("MAILBOX_FULL"));
+        full.iter().for_each(|_| self.count_undelivered("MAILBOX_FULL"));
         self.live[from].settle(seq, !full.is_empty(), outcome.ack);
     }
 

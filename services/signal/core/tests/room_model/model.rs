@@ -5,8 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use signalbox_core::id::{MemberId, Secret};
 use signalbox_proto::v1::{LeaveReason, Member, MemberState, ServerMessage, server_message::Body};
-use signalbox_server::room::id::{MemberId, Secret};
 
 use crate::client::{Client, Roster};
 

@@ -4,12 +4,9 @@ use std::{task::Waker, time::Duration};
 
 use bytes::BytesMut;
 use prost::{Message, encoding};
+use signalbox_core::{End, Error, Frame, Next, StreamKind, Via};
 use signalbox_proto::v1::{
-    ClientMessage, Leave, LeaveReason, MemberState, ServerMessage, client_message::Body as Said,
-};
-use signalbox_server::{
-    error::Error,
-    room::{Carrier, End, Frame, Next, Via},
+    ClientMessage, Leave, LeaveReason, MemberState, ServerMessage, client_message::Body as ClientBody,
 };
 
 use crate::{
@@ -71,7 +68,7 @@ impl World {
         let session = &mut self.live[index];
         let after = if ahead { head + 1 } else { session.last_seq.saturating_sub(back) };
         let (id, old) = (session.id, session.generation);
-        let result = self.room.resume(now, id, &session.secret, after, Carrier::Exchange);
+        let result = self.room.resume(now, id, &session.secret, after, StreamKind::Exchange);
         if ahead {
             assert!(matches!(result, Err(Error::InvalidMessage { .. })));
             return;
@@ -110,7 +107,7 @@ impl World {
 
     pub(crate) fn leave(&mut self, who: usize) {
         let Some(index) = self.pick(who) else { return };
-        let leave = ClientMessage { body: Some(Said::Leave(Leave::default())), ..ClientMessage::default() };
+        let leave = ClientMessage { body: Some(ClientBody::Leave(Leave::default())), ..ClientMessage::default() };
         let outcome = self.room.handle(self.now, self.live[index].id, Via::Unary, leave).unwrap();
         assert!(outcome.left);
         self.end(index, LeaveReason::Left, None);

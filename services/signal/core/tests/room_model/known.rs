@@ -2,15 +2,12 @@
 
 use std::{task::Waker, time::Instant};
 
-use signalbox_proto::v1::{
-    ClientMessage, Data, LeaveReason, Member, MemberState, client_message::Body as Sent, server_message::Body,
+use signalbox_core::{
+    Limits, Newcomer, Next, Permit, Policy, Room, StreamKind, Via,
+    id::{MemberId, Secret},
 };
-use signalbox_server::{
-    limit::Limits,
-    room::{
-        Carrier, Newcomer, Next, Permit, Policy, Room, Via,
-        id::{MemberId, Secret},
-    },
+use signalbox_proto::v1::{
+    ClientMessage, Data, LeaveReason, Member, MemberState, client_message::Body as ClientBody, server_message::Body,
 };
 
 use crate::{
@@ -100,10 +97,9 @@ fn a_snapshot_is_as_new_as_the_replay_that_it_counts() {
             id: MemberId::new(bits),
             secret: Secret::new([1; 32]),
             member: Member::default(),
-            proven: None,
             permit: Permit::default(),
         };
-        room.join(now, newcomer, Carrier::Subscribe).unwrap();
+        room.join(now, newcomer, None, StreamKind::Subscribe).unwrap();
         MemberId::new(bits)
     };
     let drain = |room: &mut Room, id, generation| {
@@ -123,7 +119,7 @@ fn a_snapshot_is_as_new_as_the_replay_that_it_counts() {
     let after = 12;
     room.stream_lost(now, observer, 1);
     // A sender may know of everything before its signal, so a later update of the observer does not replace the first.
-    let data = Sent::Data(Data { text: "known".to_owned(), ..Data::default() });
+    let data = ClientBody::Data(Data { text: "known".to_owned(), ..Data::default() });
     let message = ClientMessage { to: observer.to_string(), body: Some(data), ..ClientMessage::default() };
     assert!(room.handle(now, slow, Via::Unary, message).unwrap().undelivered.is_empty());
     // The slow member reads nothing: ten joins and an update wait for it, and as many joins as fit.
@@ -132,7 +128,7 @@ fn a_snapshot_is_as_new_as_the_replay_that_it_counts() {
     }
     assert!(room.member(slow).is_some(), "nothing was too much yet");
 
-    let opened = room.resume(now, observer, &secret, after, Carrier::Subscribe).unwrap();
+    let opened = room.resume(now, observer, &secret, after, StreamKind::Subscribe).unwrap();
     assert!(room.member(slow).is_none(), "the announcement did not fit");
     assert!(opened.members.iter().all(|member| member.member_id != slow.to_string()), "the snapshot");
     let entries = drain(&mut room, observer, opened.generation);
