@@ -167,7 +167,7 @@ impl Driver {
                     self.credentials.accepted();
                     self.session += 1;
                     *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(welcome.clone());
-                    drop(self.events.send(Event::Gone(Box::new(welcome))).await);
+                    drop(self.events.send(Event::Rejoined(Box::new(welcome))).await);
                     return Ok(stream);
                 }
                 Ok(_) => return Err(Error::Protocol("the first message after a join was not welcome")),

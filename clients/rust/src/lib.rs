@@ -23,7 +23,7 @@
 //!
 //! A session goes on when its connection is lost: the client resumes it by itself, sends again what was not
 //! acknowledged, and drops what it has already seen. The application is told three things about the connection:
-//! [`Event::Suspended`], [`Event::Resumed`], and [`Event::Gone`] when the session could not be continued and the client
+//! [`Event::Suspended`], [`Event::Resumed`], and [`Event::Rejoined`] when the session could not be continued and the client
 //! joined again as a new one, after which the application renegotiates.
 
 mod backoff;

@@ -30,8 +30,8 @@ pub enum Event {
     Suspended,
     /// The session goes on; nothing was lost. The others, as they are now.
     Resumed(Vec<Member>),
-    /// The session could not be continued. The client joined again: this is the new session. Renegotiate.
-    Gone(Box<Welcome>),
+    /// The session could not be resumed, so the client joined again. This is its new session: renegotiate.
+    Rejoined(Box<Welcome>),
     /// The session ended for good; no event follows.
     Ended(Error),
 }
@@ -154,7 +154,7 @@ pub struct Session {
 
 impl Session {
     /// What the server said when the session was opened: who this is, who else is there, ICE servers, limits. After
-    /// [`Event::Gone`] it is the new session's.
+    /// [`Event::Rejoined`] it is the new session's.
     pub fn welcome(&self) -> Arc<Welcome> {
         self.welcome.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
@@ -168,7 +168,7 @@ impl Session {
     /// server (SLOW_CONSUMER), and what it sends waits.
     pub async fn next(&mut self) -> Option<Event> {
         let event = self.events.recv().await;
-        if let Some(Event::Gone(_)) = event {
+        if let Some(Event::Rejoined(_)) = event {
             self.sender.session.fetch_add(1, Ordering::AcqRel);
         }
         event

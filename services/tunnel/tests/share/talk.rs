@@ -57,7 +57,7 @@ impl Talk {
                         other => panic!("{other:?}"),
                     },
                     Event::Resumed(_) => heard.resumed += 1,
-                    Event::Gone(_) | Event::Ended(_) => heard.gone += 1,
+                    Event::Rejoined(_) | Event::Ended(_) => heard.gone += 1,
                     _ => {}
                 });
             }
