@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Puts this machine on the public internet: builds what is missing, starts the server and a tunnel to it, and prints a
-# link with which anybody, anywhere, can join a fresh room. Ctrl-C ends it all.
+# Publishes a room of this machine on the internet: builds what is missing, starts the server and a tunnel to it, and
+# prints a link for visitors. Ctrl-C stops everything.
 #
 #   scripts/share.sh                    through bore.pub, a public tunnel server
-#   scripts/share.sh --to HOST          through another; its secret, if it has one, is taken from BORE_SECRET
-#   scripts/share.sh --serve-tunnel     runs a tunnel server, on a machine of your own that others can reach
+#   scripts/share.sh --to HOST          through another tunnel server; BORE_SECRET holds its secret, if it has one
+#   scripts/share.sh --serve-tunnel     runs a tunnel server, on a machine with a public address
 #
-# --help after any of these lists further flags.
+# Add --help to list all flags.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -14,7 +14,7 @@ set -euo pipefail
 if [ "${1:-}" = --serve-tunnel ]; then
     shift
     need cargo "Install Rust from https://rustup.rs and open a new terminal."
-    step "Building the tunnel's program"
+    step "Building the tunnel program"
     build_tunnel
     exec "$TUNNEL" serve "$@"
 fi
@@ -22,11 +22,11 @@ fi
 need_build_tools
 step "Building the demo page"
 build_web
-step "Building the server and the tunnel's program (the first time takes a few minutes)"
+step "Building the server and the tunnel program (the first build takes a few minutes)"
 build_server
 build_tunnel
 
 step "Sharing"
 cd "$ROOT"
-# It takes the place of this script, and ends the server whatever becomes of it.
+# exec, so that signals reach the program, which stops the server when it exits.
 exec "$TUNNEL" share "$@"

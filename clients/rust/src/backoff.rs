@@ -1,28 +1,28 @@
-//! When to try again.
+//! Delays between reconnection attempts.
 
 use std::time::Duration;
 
-/// Waits between attempts; the last goes on.
-const WAITS: [u64; 6] = [0, 300, 1200, 2700, 4800, 7000];
-/// Each wait may be longer by up to this part of it, so that clients of one server do not return together.
+/// Delay before each attempt, in milliseconds, as in LiveKit's client. The last one repeats.
+const DELAYS_MS: [u64; 6] = [0, 300, 1200, 2700, 4800, 7000];
+/// Each delay grows by up to this fraction, so that the clients of one server do not reconnect together.
 const JITTER: f64 = 0.25;
 
-/// Counts attempts, and says how long to wait before each.
+/// Counts attempts and gives the delay before each.
 #[derive(Debug, Default)]
 pub(crate) struct Backoff {
     attempts: usize,
 }
 
 impl Backoff {
-    /// The wait before the next attempt; `random` is from 0 to 1.
+    /// The delay before the next attempt. `random` is between 0 and 1.
     pub(crate) fn next(&mut self, random: f64) -> Duration {
-        let wait = WAITS[self.attempts.min(WAITS.len() - 1)];
+        let delay = DELAYS_MS[self.attempts.min(DELAYS_MS.len() - 1)];
         self.attempts += 1;
-        Duration::from_millis(wait).mul_f64(1.0 + JITTER * random)
+        Duration::from_millis(delay).mul_f64(1.0 + JITTER * random)
     }
 }
 
-/// A random number from 0 to 1.
+/// A random number between 0 and 1.
 pub(crate) fn system_random() -> f64 {
     f64::from(getrandom::u32().unwrap_or(u32::MAX / 2)) / f64::from(u32::MAX)
 }
@@ -32,10 +32,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_grow_and_then_stay() {
+    fn delays_grow_to_a_maximum() {
         let mut backoff = Backoff::default();
-        let waits: Vec<_> = (0..8).map(|_| backoff.next(0.0).as_millis()).collect();
-        assert_eq!(waits, [0, 300, 1200, 2700, 4800, 7000, 7000, 7000]);
+        let delays: Vec<_> = (0..8).map(|_| backoff.next(0.0).as_millis()).collect();
+        assert_eq!(delays, [0, 300, 1200, 2700, 4800, 7000, 7000, 7000]);
         assert_eq!(backoff.next(1.0).as_millis(), 8750);
     }
 }

@@ -1,4 +1,4 @@
-//! The task behind a session: keeps a stream open, resumes, resends, watches for silence.
+//! The task behind a session: keeps a stream open, resumes, resends messages and detects dead connections.
 
 use std::{
     collections::VecDeque,
@@ -9,7 +9,7 @@ use std::{
 use signalbox_proto::reason::{TOKEN_EXPIRED, TOKEN_INVALID};
 use signalbox_proto::v1::{
     Action, ClientMessage, Heartbeat, Join, Leave, Resume, SendRequest, ServerMessage, Welcome,
-    client_message::Body as Said, server_message::Body, signal_client::SignalClient,
+    client_message::Body as ClientBody, server_message::Body as ServerBody, signal_client::SignalClient,
 };
 use tokio::{
     sync::mpsc,
@@ -24,185 +24,199 @@ use crate::{
     outbox::Outbox,
     session::{Command, Event, Outcome, Received, Sender, Session},
     stream::{OPEN_TIMEOUT, Stream},
-    token::{Credentials, Pending},
+    token::{Credentials, TokenFuture},
 };
 
-/// Commands that wait for the driver; a sender beyond that waits itself.
-const COMMANDS: usize = 64;
-/// Events that wait for the application. When it does not read them, neither does the client.
-const EVENTS: usize = 256;
-/// The server hears what was processed at the latest after this many entries; it goes along with whatever is said.
+/// Capacity of the command queue. Further senders wait.
+const COMMAND_CAPACITY: usize = 64;
+/// Capacity of the event queue. While it is full, the client does not read from the connection.
+const EVENT_CAPACITY: usize = 256;
+/// Acknowledge at the latest after this many entries. Every message to the server carries an acknowledgement.
 const ACK_EVERY: u64 = 32;
-/// How long a leave may take before the connection is simply dropped.
+/// How long `leave` waits for the server before the connection is dropped.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Opens a session and starts the task behind it.
 pub(crate) async fn open(client: Client, join: Join) -> Result<Session, Error> {
     let mut credentials = Credentials::new(client.token.clone());
-    let (stream, first) = Stream::open(&client, &mut credentials, Said::Join(join.clone())).await?;
-    let Some(Body::Welcome(welcome)) = first.body else {
-        return Err(Error::Protocol("the first message after a join was not welcome"));
+    let (stream, first) = Stream::open(&client, &mut credentials, ClientBody::Join(join.clone())).await?;
+    let Some(ServerBody::Welcome(welcome)) = first.body else {
+        return Err(Error::Protocol("expected welcome as the first message after a join"));
     };
-    let (commands, from_application) = mpsc::channel(COMMANDS);
-    let (events, to_application) = mpsc::channel(EVENTS);
+    let (command_sender, commands) = mpsc::channel(COMMAND_CAPACITY);
+    let (events, event_receiver) = mpsc::channel(EVENT_CAPACITY);
     let current = Arc::new(RwLock::new(Arc::new(welcome.clone())));
-    credentials.accepted();
+    credentials.mark_accepted();
     let driver = Driver {
         client,
         credentials,
-        renewing: None,
+        pending_token: None,
         join,
-        commands: from_application,
+        commands,
         events,
         current: current.clone(),
         outbox: Outbox::default(),
         resend: VecDeque::new(),
         welcome,
-        session: 0,
+        epoch: 0,
         last_seq: 0,
         acked: 0,
     };
     tokio::spawn(driver.run(stream));
-    Ok(Session { sender: Sender { commands, session: Arc::default() }, events: to_application, welcome: current })
+    let sender = Sender { commands: command_sender, epoch: Arc::default() };
+    Ok(Session { sender, events: event_receiver, welcome: current })
 }
 
-/// Why a stream is no longer used.
-enum Lost {
-    /// Resume, after this time if one was told.
+/// What to do after a stream has ended.
+enum StreamEnd {
+    /// Resume, after this delay if the server gave one.
     Resume(Option<Duration>),
     /// Join again.
     Rejoin,
-    /// The session ended for good.
-    Ended(Error),
-    /// The application left or is gone.
-    Done,
+    /// End the session.
+    Stop(Stop),
+}
+
+/// Why the driver stops.
+enum Stop {
+    /// The session ended for good, or reconnecting failed.
+    Failed(Error),
+    /// The application left the room or dropped the session.
+    Closed,
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
 }
 
 struct Driver {
     client: Client,
     credentials: Credentials,
-    /// A newer token, on its way.
-    renewing: Option<Pending>,
+    /// A call of the token function that has not returned yet.
+    pending_token: Option<TokenFuture>,
     join: Join,
     commands: mpsc::Receiver<Command>,
     events: mpsc::Sender<Event>,
     current: Arc<RwLock<Arc<Welcome>>>,
     outbox: Outbox,
-    /// What has to be said again on this stream, before anything new.
+    /// Messages to resend on this stream before any new one.
     resend: VecDeque<ClientMessage>,
     welcome: Welcome,
-    /// How many sessions there were before this one.
-    session: u64,
-    /// Highest log entry handed to the application, and the highest that the server was told of.
+    /// Number of sessions before this one.
+    epoch: u64,
+    /// Sequence number of the last entry handed to the application.
     last_seq: u64,
+    /// Sequence number of the last entry acknowledged to the server.
     acked: u64,
 }
 
 impl Driver {
     async fn run(mut self, mut stream: Stream) {
         loop {
-            let mut lost = self.serve(stream).await;
-            if matches!(lost, Lost::Resume(_)) && self.events.send(Event::Suspended).await.is_err() {
-                lost = Lost::Done;
+            let mut end = self.run_stream(stream).await;
+            if matches!(end, StreamEnd::Resume(_)) && self.events.send(Event::Suspended).await.is_err() {
+                end = StreamEnd::Stop(Stop::Closed);
             }
-            let again = match lost {
-                Lost::Resume(wait) => self.resume(wait).await,
-                Lost::Rejoin => self.rejoin(Backoff::default()).await,
-                Lost::Ended(error) => Err(error),
-                Lost::Done => return,
+            let reconnected = match end {
+                StreamEnd::Resume(delay) => self.resume(delay).await,
+                StreamEnd::Rejoin => self.rejoin(Backoff::default()).await,
+                StreamEnd::Stop(stop) => Err(stop),
             };
-            stream = match again {
+            stream = match reconnected {
                 Ok(stream) => stream,
-                Err(error) => {
+                Err(Stop::Failed(error)) => {
                     self.outbox.abandon();
                     drop(self.events.send(Event::Ended(error)).await);
                     return;
                 }
+                Err(Stop::Closed) => return,
             };
         }
     }
 
-    /// Tries until the session goes on: resumed, or as a new one.
-    async fn resume(&mut self, wait: Option<Duration>) -> Result<Stream, Error> {
+    /// Retries until the session is resumed. If the server no longer has it, joins again.
+    async fn resume(&mut self, delay: Option<Duration>) -> Result<Stream, Stop> {
         let mut backoff = Backoff::default();
-        if let Some(wait) = wait {
-            sleep(wait).await;
+        if let Some(delay) = delay {
+            sleep(delay).await;
         }
         loop {
             sleep(backoff.next((self.client.random)())).await;
             if self.events.is_closed() {
-                return Err(Error::Protocol("nobody is listening"));
+                return Err(Stop::Closed);
             }
             let resume = Resume { session_token: self.welcome.session_token.clone(), after_seq: self.last_seq };
-            match Stream::open(&self.client, &mut self.credentials, Said::Resume(resume)).await {
-                Ok((stream, ServerMessage { ack, body: Some(Body::Resumed(resumed)), .. })) => {
+            match Stream::open(&self.client, &mut self.credentials, ClientBody::Resume(resume)).await {
+                Ok((stream, ServerMessage { ack, body: Some(ServerBody::Resumed(resumed)), .. })) => {
                     self.acked = 0;
-                    self.credentials.accepted();
-                    // The outcome of what was handled before is settled by the next ack. What was not goes again.
-                    self.resend = self.outbox.after(ack).collect();
+                    self.credentials.mark_accepted();
+                    // Earlier messages were handled: the next ack settles them, after repeated `undelivered` reports.
+                    self.resend = self.outbox.unacknowledged(ack).collect();
                     drop(self.events.send(Event::Resumed(resumed.members)).await);
                     return Ok(stream);
                 }
-                Ok(_) => return Err(Error::Protocol("the first message after a resume was not resumed")),
-                Err(error) if error.is_temporary() => debug!(%error, "could not resume yet"),
-                Err(error) if is_token_refused(&error) && self.credentials.refused() => {}
+                Ok(_) => return Err(Error::Protocol("expected resumed as the first message after a resume").into()),
+                Err(error) if error.is_temporary() => debug!(%error, "resume failed, retrying"),
+                Err(error) if is_token_rejected(&error) && self.credentials.mark_rejected() => {}
                 Err(error) if error.reason() == signalbox_proto::reason::SESSION_GONE => {
                     return self.rejoin(backoff).await;
                 }
-                Err(error) => return Err(error),
+                Err(error) => return Err(error.into()),
             }
         }
     }
 
-    /// Tries until there is a new session.
-    async fn rejoin(&mut self, mut backoff: Backoff) -> Result<Stream, Error> {
+    /// Retries until the join succeeds.
+    async fn rejoin(&mut self, mut backoff: Backoff) -> Result<Stream, Stop> {
         self.outbox.abandon();
         self.resend.clear();
         self.last_seq = 0;
         self.acked = 0;
         loop {
-            match Stream::open(&self.client, &mut self.credentials, Said::Join(self.join.clone())).await {
-                Ok((stream, ServerMessage { body: Some(Body::Welcome(welcome)), .. })) => {
+            match Stream::open(&self.client, &mut self.credentials, ClientBody::Join(self.join.clone())).await {
+                Ok((stream, ServerMessage { body: Some(ServerBody::Welcome(welcome)), .. })) => {
                     self.welcome = welcome.clone();
-                    self.credentials.accepted();
-                    self.session += 1;
+                    self.credentials.mark_accepted();
+                    self.epoch += 1;
                     *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(welcome.clone());
-                    drop(self.events.send(Event::Gone(Box::new(welcome))).await);
+                    drop(self.events.send(Event::Rejoined(Box::new(welcome))).await);
                     return Ok(stream);
                 }
-                Ok(_) => return Err(Error::Protocol("the first message after a join was not welcome")),
-                Err(error) if error.is_temporary() => debug!(%error, "could not join again yet"),
-                Err(error) if is_token_refused(&error) && self.credentials.refused() => continue,
-                Err(error) => return Err(error),
+                Ok(_) => return Err(Error::Protocol("expected welcome as the first message after a join").into()),
+                Err(error) if error.is_temporary() => debug!(%error, "rejoin failed, retrying"),
+                Err(error) if is_token_rejected(&error) && self.credentials.mark_rejected() => continue,
+                Err(error) => return Err(error.into()),
             }
             sleep(backoff.next((self.client.random)())).await;
             if self.events.is_closed() {
-                return Err(Error::Protocol("nobody is listening"));
+                return Err(Stop::Closed);
             }
         }
     }
 
-    /// Carries the session on a stream until that is lost.
-    async fn serve(&mut self, mut stream: Stream) -> Lost {
+    /// Sends and receives on a stream until it ends.
+    async fn run_stream(&mut self, mut stream: Stream) -> StreamEnd {
         let limits = self.welcome.limits.unwrap_or_default();
         let heartbeat = limits.heartbeat_interval.and_then(|d| d.try_into().ok()).unwrap_or(Duration::from_secs(15));
-        let silence = 2 * heartbeat + Duration::from_secs(5);
+        let max_silence = 2 * heartbeat + Duration::from_secs(5);
         let max_unacked = limits.max_unacked.max(1) as usize;
-        let mut deadline = Instant::now() + silence;
+        let mut deadline = Instant::now() + max_silence;
         loop {
             let window_is_open = !self.resend.is_empty() || self.outbox.len() < max_unacked;
             let next = async {
-                // A connection that takes nothing must not keep the driver from noticing that it is dead.
+                // Wait for capacity inside the select, so that a blocked connection cannot hide that it is dead.
                 match stream.outgoing.reserve().await {
                     Ok(permit) if !self.resend.is_empty() => (permit, None),
                     Ok(permit) => (permit, Some(self.commands.recv().await)),
-                    // A lost stream, which the other arm sees.
+                    // The stream is lost; the receiving arm reports it.
                     Err(_) => std::future::pending().await,
                 }
             };
-            let due = self.credentials.due();
+            let due = self.credentials.renewal_due();
             let renewal = async {
-                match (&mut self.renewing, due) {
+                match (&mut self.pending_token, due) {
                     (Some(token), _) => Some(token.await),
                     (None, Some(due)) => {
                         sleep_until(due).await;
@@ -212,7 +226,7 @@ impl Driver {
                 }
             };
             tokio::select! {
-                // What is said first: it is bounded by the window, so what is heard gets its turn.
+                // Sending comes first: the window bounds it, so receiving is not starved.
                 biased;
                 (permit, command) = next, if window_is_open => match command {
                     None => {
@@ -220,41 +234,42 @@ impl Driver {
                             permit.send(with_ack(message, self.last_seq, &mut self.acked));
                         }
                     }
-                    // Meant for a session that is gone, by somebody who has not heard of that yet.
-                    Some(Some(Command::Say { session, outcome, .. })) if session != self.session => {
+                    // Sent before the application received `Rejoined`, so it belongs to the previous session.
+                    Some(Some(Command::Send { epoch, outcome, .. })) if epoch != self.epoch => {
                         drop(outcome.send(Outcome::Unknown));
                     }
-                    Some(Some(Command::Say { message, outcome, .. })) => {
+                    Some(Some(Command::Send { message, outcome, .. })) => {
                         let message = self.outbox.add(*message, outcome);
                         permit.send(with_ack(message, self.last_seq, &mut self.acked));
                     }
                     Some(Some(Command::Leave(done))) => {
-                        permit.send(ClientMessage { body: Some(Said::Leave(Leave::default())), ..ClientMessage::default() });
+                        let body = Some(ClientBody::Leave(Leave::default()));
+                        permit.send(ClientMessage { body, ..ClientMessage::default() });
                         self.leave(&mut stream.incoming).await;
-                        // The application may have stopped waiting.
+                        // The application may have dropped the future of `leave`.
                         let _ = done.send(());
-                        return Lost::Done;
+                        return StreamEnd::Stop(Stop::Closed);
                     }
-                    Some(None) => return Lost::Done,
+                    Some(None) => return StreamEnd::Stop(Stop::Closed),
                 },
                 message = timeout_at(deadline, stream.incoming.message()) => match message {
                     Ok(Ok(Some(message))) => {
-                        deadline = Instant::now() + silence;
-                        if let Err(lost) = self.receive(&stream, message).await {
-                            return lost;
+                        deadline = Instant::now() + max_silence;
+                        if let Err(end) = self.receive(&stream, message).await {
+                            return end;
                         }
                     }
-                    Ok(Err(status)) => return after(status.into()),
-                    // Ended without a word, or looks open and says nothing.
-                    Ok(Ok(None)) | Err(_) => return Lost::Resume(None),
+                    Ok(Err(status)) => return stream_end(status.into()),
+                    // The stream ended without a status, or the server is silent.
+                    Ok(Ok(None)) | Err(_) => return StreamEnd::Resume(None),
                 },
                 renewal = renewal => match renewal {
-                    None => self.renewing = self.credentials.renew(),
+                    None => self.pending_token = self.credentials.renew(),
                     Some(token) => {
-                        self.renewing = None;
+                        self.pending_token = None;
                         match token {
-                            Ok(token) => self.show(&stream.channel, token),
-                            Err(error) => debug!(%error, "no newer token yet"),
+                            Ok(token) => self.renew_session(&stream.channel, token),
+                            Err(error) => debug!(%error, "token renewal failed, retrying"),
                         }
                     }
                 },
@@ -262,86 +277,87 @@ impl Driver {
         }
     }
 
-    /// Renews the session with a token: by a call of its own, since a stream's metadata are sent but once.
-    fn show(&mut self, channel: &Channel, token: String) {
-        self.credentials.take(token);
-        let beat = ClientMessage { body: Some(Said::Heartbeat(Heartbeat {})), ..ClientMessage::default() };
-        let request = SendRequest { session_token: self.welcome.session_token.clone(), messages: vec![beat] };
+    /// Renews the session with a token, in a unary call because a stream sends its metadata only once.
+    fn renew_session(&mut self, channel: &Channel, token: String) {
+        self.credentials.set_token(token);
+        let heartbeat = ClientMessage { body: Some(ClientBody::Heartbeat(Heartbeat {})), ..ClientMessage::default() };
+        let request = SendRequest { session_token: self.welcome.session_token.clone(), messages: vec![heartbeat] };
         let Ok(request) = self.credentials.request(request) else { return };
         let mut client = SignalClient::new(channel.clone());
         tokio::spawn(async move {
-            // What comes of it shows at the latest when the session ends, and then another token is asked for.
+            // A failure needs no handling: when the session expires, the client gets a new token and joins again.
             match timeout(OPEN_TIMEOUT, client.send(request)).await {
-                Ok(Err(error)) => debug!(%error, "the session was not renewed"),
+                Ok(Err(error)) => debug!(%error, "session renewal failed"),
                 Ok(Ok(_)) => {}
-                Err(_) => debug!("the session was not renewed in time"),
+                Err(_) => debug!("session renewal timed out"),
             }
         });
     }
 
-    /// Waits, within reason, for the server to answer everything and end the stream.
+    /// Waits until the server has reported all outcomes and ended the stream, up to `LEAVE_TIMEOUT`.
     async fn leave(&mut self, incoming: &mut Streaming<ServerMessage>) {
-        let goodbye = async {
+        let final_frames = async {
             while let Ok(Some(message)) = incoming.message().await {
                 match message.body {
-                    Some(Body::Undelivered(report)) => self.outbox.undelivered(report),
+                    Some(ServerBody::Undelivered(report)) => self.outbox.record_undelivered(report),
                     _ => self.outbox.settle(message.ack),
                 }
             }
         };
-        drop(timeout(LEAVE_TIMEOUT, goodbye).await);
+        drop(timeout(LEAVE_TIMEOUT, final_frames).await);
     }
 
-    async fn receive(&mut self, stream: &Stream, message: ServerMessage) -> Result<(), Lost> {
+    async fn receive(&mut self, stream: &Stream, message: ServerMessage) -> Result<(), StreamEnd> {
         let ServerMessage { seq, ack, from, negotiation, body } = message;
-        if let Some(Body::Undelivered(report)) = body {
-            self.outbox.undelivered(report);
+        if let Some(ServerBody::Undelivered(report)) = body {
+            self.outbox.record_undelivered(report);
             return Ok(());
         }
         self.outbox.settle(ack);
         if seq != 0 && seq <= self.last_seq {
-            return Ok(()); // A replay of what the application has.
+            return Ok(()); // A replayed entry that the application has.
         }
         let signal = |body| Event::Signal(Received { from: from.clone(), negotiation, body });
         let event = match body {
-            Some(Body::MemberJoined(joined)) => joined.member.map(Event::MemberJoined),
-            Some(Body::MemberUpdated(updated)) => updated.member.map(Event::MemberUpdated),
-            Some(Body::MemberLeft(left)) => Some(Event::MemberLeft(left)),
-            Some(Body::Offer(offer)) => Some(signal(Said::Offer(offer))),
-            Some(Body::Answer(answer)) => Some(signal(Said::Answer(answer))),
-            Some(Body::Candidate(candidate)) => Some(signal(Said::Candidate(candidate))),
-            Some(Body::Data(data)) => Some(signal(Said::Data(data))),
-            Some(Body::IceServers(servers)) => Some(Event::IceServers(servers)),
-            Some(Body::GoAway(go_away)) => {
-                let wait = go_away.retry_after.and_then(|wait| wait.try_into().ok());
+            Some(ServerBody::MemberJoined(joined)) => joined.member.map(Event::MemberJoined),
+            Some(ServerBody::MemberUpdated(updated)) => updated.member.map(Event::MemberUpdated),
+            Some(ServerBody::MemberLeft(left)) => Some(Event::MemberLeft(left)),
+            Some(ServerBody::Offer(offer)) => Some(signal(ClientBody::Offer(offer))),
+            Some(ServerBody::Answer(answer)) => Some(signal(ClientBody::Answer(answer))),
+            Some(ServerBody::Candidate(candidate)) => Some(signal(ClientBody::Candidate(candidate))),
+            Some(ServerBody::Data(data)) => Some(signal(ClientBody::Data(data))),
+            Some(ServerBody::IceServers(servers)) => Some(Event::IceServers(servers)),
+            Some(ServerBody::GoAway(go_away)) => {
+                let delay = go_away.retry_after.and_then(|delay| delay.try_into().ok());
                 return match go_away.action() {
-                    Action::Resume => Err(Lost::Resume(wait)),
+                    Action::Resume => Err(StreamEnd::Resume(delay)),
                     Action::Rejoin => {
                         if go_away.reason == TOKEN_EXPIRED {
-                            self.credentials.refused();
+                            self.credentials.mark_rejected();
                         }
-                        Err(Lost::Rejoin)
+                        Err(StreamEnd::Rejoin)
                     }
-                    // The status that follows says why.
+                    // The status that follows has the reason.
                     Action::Stop | Action::Unspecified => Ok(()),
                 };
             }
-            Some(Body::Heartbeat(_)) => {
-                let beat = ClientMessage { body: Some(Said::Heartbeat(Heartbeat {})), ..ClientMessage::default() };
-                drop(stream.outgoing.try_send(with_ack(beat, self.last_seq, &mut self.acked)));
+            Some(ServerBody::Heartbeat(_)) => {
+                let heartbeat =
+                    ClientMessage { body: Some(ClientBody::Heartbeat(Heartbeat {})), ..ClientMessage::default() };
+                drop(stream.outgoing.try_send(with_ack(heartbeat, self.last_seq, &mut self.acked)));
                 None
             }
-            None | Some(Body::Welcome(_) | Body::Resumed(_) | Body::Undelivered(_)) => None,
+            None | Some(ServerBody::Welcome(_) | ServerBody::Resumed(_) | ServerBody::Undelivered(_)) => None,
         };
         if let Some(event) = event
             && self.events.send(event).await.is_err()
         {
-            return Err(Lost::Done);
+            return Err(StreamEnd::Stop(Stop::Closed));
         }
         if seq != 0 {
             self.last_seq = seq;
             if seq >= self.acked + ACK_EVERY {
-                // When the connection has no room, a later one will do.
+                // If the connection is blocked, a later acknowledgement covers this one.
                 let ack = with_ack(ClientMessage::default(), self.last_seq, &mut self.acked);
                 drop(stream.outgoing.try_send(ack));
             }
@@ -350,26 +366,26 @@ impl Driver {
     }
 }
 
-/// Tells the server along with a message what was processed.
+/// Adds the acknowledgement to a message.
 fn with_ack(mut message: ClientMessage, last_seq: u64, acked: &mut u64) -> ClientMessage {
     message.ack = last_seq;
     *acked = last_seq;
     message
 }
 
-/// Whether another token may help.
-fn is_token_refused(error: &Error) -> bool {
+/// Whether the server rejected the token.
+fn is_token_rejected(error: &Error) -> bool {
     [TOKEN_EXPIRED, TOKEN_INVALID].contains(&error.reason())
 }
 
-/// What to do after a stream ended with this error.
-fn after(error: Error) -> Lost {
+/// What to do after a stream has ended with this error.
+fn stream_end(error: Error) -> StreamEnd {
     use signalbox_proto::reason::{DRAINING, FENCED, HEARTBEAT_TIMEOUT, SEQ_GAP, SESSION_GONE, SLOW_CONSUMER};
     match error.reason() {
-        // No reason: the connection was lost. Fenced: only this client has the token, so it was an attempt to resume of
-        // its own that it had given up and that arrived late.
-        DRAINING | FENCED | HEARTBEAT_TIMEOUT | SEQ_GAP | "" => Lost::Resume(None),
-        SESSION_GONE | SLOW_CONSUMER | TOKEN_EXPIRED => Lost::Rejoin,
-        _ => Lost::Ended(error),
+        // No reason: the connection was lost. FENCED: an abandoned resume of this client arrived late, since only this
+        // client has the session token.
+        DRAINING | FENCED | HEARTBEAT_TIMEOUT | SEQ_GAP | "" => StreamEnd::Resume(None),
+        SESSION_GONE | SLOW_CONSUMER | TOKEN_EXPIRED => StreamEnd::Rejoin,
+        _ => StreamEnd::Stop(Stop::Failed(error)),
     }
 }

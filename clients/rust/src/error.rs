@@ -1,38 +1,39 @@
-//! Why a session could not be opened, or ended.
+//! Why a session failed to open, or ended.
 
 use signalbox_proto::reason::{RATE_LIMITED, SERVER_FULL};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-/// Why a session could not be opened, or ended for good.
+/// Why a session failed to open, or ended for good.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
-    /// The address is not one.
-    #[error("not a server address: {0}")]
+    /// The server URL is invalid. Holds the URL and what is wrong with it.
+    #[error("invalid server URL {0}")]
     Address(String),
-    /// What was given as certificates holds none.
-    #[error("not a certificate in PEM")]
+    /// The root certificates contain no valid certificate.
+    #[error("invalid root certificates: use one or more certificates in PEM")]
     Certificate,
-    /// The server said no. Branch on code and reason (signal.proto has the table), never on the text.
+    /// The server rejected the call, or the connection failed. Branch on code and reason (signal.proto has the table),
+    /// never on the message.
     #[error("{message} ({code:?}/{reason})")]
     Refused {
-        /// The gRPC code.
+        /// The gRPC status code.
         code: Code,
-        /// `ErrorInfo.reason`; empty when the server gave none.
+        /// `ErrorInfo.reason`; empty if the server sent none.
         reason: String,
-        /// For people.
+        /// Human-readable description.
         message: String,
     },
-    /// The application's function gave no token.
-    #[error("no token: {0}")]
+    /// The application's token function failed, or returned an invalid token.
+    #[error("failed to get a token: {0}")]
     NoToken(String),
-    /// The server broke its contract.
-    #[error("the server did not keep to the protocol: {0}")]
+    /// The server violated the contract.
+    #[error("protocol violation by the server: {0}")]
     Protocol(&'static str),
 }
 
 impl Error {
-    /// The reason, where the server gave one.
+    /// The server's reason; empty if it sent none.
     pub fn reason(&self) -> &str {
         match self {
             Self::Refused { reason, .. } => reason,
@@ -43,14 +44,14 @@ impl Error {
     /// Whether the same call may succeed later.
     pub fn is_temporary(&self) -> bool {
         match self {
-            // Lost connections come as Unknown, Internal or Cancelled, depending on where they were cut.
+            // A lost connection surfaces as Unknown, Internal or Cancelled, depending on where it was cut.
             Self::Refused { code, reason, .. } => match code {
                 Code::Unavailable | Code::DeadlineExceeded => true,
                 Code::Unknown | Code::Internal | Code::Cancelled => reason.is_empty(),
                 Code::ResourceExhausted => reason == RATE_LIMITED || reason == SERVER_FULL,
                 _ => false,
             },
-            // The application's server has its troubles, too.
+            // The application server that issues tokens may be down.
             Self::NoToken(_) => true,
             Self::Address(_) | Self::Certificate | Self::Protocol(_) => false,
         }

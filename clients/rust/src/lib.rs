@@ -1,4 +1,4 @@
-//! Native client of Signalbox.
+//! Native client of Signalbox, a WebRTC signaling server.
 //!
 //! ```no_run
 //! use signalbox_client::{Client, Event, Signal, v1::Join};
@@ -8,7 +8,7 @@
 //! let mut session = client.join(Join { room: "demo".into(), ..Join::default() }).await?;
 //! while let Some(event) = session.next().await {
 //!     match event {
-//!         // Who was there first offers.
+//!         // The member who joined earlier offers.
 //!         Event::MemberJoined(member) => {
 //!             let offer = Signal::offer(member.member_id, "v=0...");
 //!             println!("{:?}", session.send(offer).await.outcome().await);
@@ -21,10 +21,12 @@
 //! # }
 //! ```
 //!
-//! A session goes on when its connection is lost: the client resumes it by itself, sends again what was not
-//! acknowledged, and drops what it has already seen. The application is told three things about the connection:
-//! [`Event::Suspended`], [`Event::Resumed`], and [`Event::Gone`] when the session could not be continued and the client
-//! joined again as a new one, after which the application renegotiates.
+//! A session survives a lost connection. The client resumes it, resends unacknowledged messages and drops duplicates.
+//! Three events report the connection:
+//!
+//! - [`Event::Suspended`]: the connection is lost, and the client is reconnecting.
+//! - [`Event::Resumed`]: the same session continues.
+//! - [`Event::Rejoined`]: the session could not be resumed, so the client joined again. Renegotiate.
 
 mod backoff;
 mod driver;
@@ -44,29 +46,30 @@ pub use signalbox_proto::v1;
 use tonic::transport::{Certificate, ClientTlsConfig};
 use tonic::transport::{Channel, Endpoint};
 
-use self::token::Source;
+use self::token::{TokenFuture, TokenSource};
 pub use self::{
     error::Error,
     session::{Event, Outcome, Receipt, Received, Sender, Session, Signal},
 };
 
-/// Opens sessions at a server.
+/// Opens sessions on a server.
 #[derive(Clone)]
 pub struct Client {
     dial: Dial,
     random: Jitter,
-    token: Source,
+    token: TokenSource,
 }
 
-/// Makes a connection.
+/// Opens a connection.
 type Dial = Arc<dyn Fn() -> Channel + Send + Sync>;
-/// Numbers from 0 to 1.
+/// Returns random numbers between 0 and 1.
 type Jitter = Arc<dyn Fn() -> f64 + Send + Sync>;
 
 impl Client {
-    /// A client of the server at `url`, such as `http://127.0.0.1:50051`, or with the feature `tls`
-    /// `https://signal.example.org`, whose certificate must come of an authority that browsers trust. Connects when a
-    /// session is opened; each session has a connection of its own, and a new one each time it resumes.
+    /// A client for the server at `url`, such as `http://127.0.0.1:50051`.
+    ///
+    /// With the feature `tls` it accepts `https://` URLs and trusts the certificate authorities that browsers trust.
+    /// Each session opens its own connection when it joins, and a new one for each resume.
     pub fn new(url: &str) -> Result<Self, Error> {
         let endpoint = endpoint(url)?;
         #[cfg(feature = "tls")]
@@ -74,13 +77,13 @@ impl Client {
         Ok(Self::with_dial(move || endpoint.connect_lazy()))
     }
 
-    /// The same for a server whose certificate comes of one of these authorities, in PEM, and of no other. A server
-    /// with a certificate of its own making is its own authority: give that certificate.
+    /// A client that trusts only these root certificates, in PEM. For a server with a self-signed certificate, pass
+    /// that certificate.
     #[cfg(feature = "tls")]
     pub fn with_roots(url: &str, pem: &str) -> Result<Self, Error> {
         let endpoint = endpoint(url)?;
         if endpoint.uri().scheme_str() != Some("https") {
-            return Err(Error::Address("with certificates it must begin with https://".to_owned()));
+            return Err(invalid_url(url, "use https://HOST:PORT with root certificates"));
         }
         let roots: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
         if roots.map_or(true, |roots| roots.is_empty()) {
@@ -90,20 +93,20 @@ impl Client {
         Ok(Self::with_dial(move || endpoint.connect_lazy()))
     }
 
-    /// A client that makes its connections with `dial`, called for each stream.
+    /// A client that opens its connections with `dial`, once per stream.
     pub fn with_dial(dial: impl Fn() -> Channel + Send + Sync + 'static) -> Self {
-        Self { dial: Arc::new(dial), random: Arc::new(backoff::system_random), token: Source::None }
+        Self { dial: Arc::new(dial), random: Arc::new(backoff::system_random), token: TokenSource::None }
     }
 
-    /// Shows a token in every session: a JSON Web Token that the application has made (signal.proto, "Tokens"). A
-    /// session ends with it.
+    /// Uses the same token for every session: a JSON Web Token from the application (signal.proto, "Tokens"). A session
+    /// ends when its token expires.
     #[must_use]
     pub fn with_token(self, token: impl Into<String>) -> Self {
         let token: String = token.into();
-        Self { token: Source::Fixed(token.into()), ..self }
+        Self { token: TokenSource::Fixed(token.into()), ..self }
     }
 
-    /// Gets a token from `get` for every session, and another in time before it expires, so that the session goes on.
+    /// Gets a token from `get` for each session, and a new one before it expires, so that the session continues.
     #[must_use]
     pub fn with_token_from<F, E>(self, get: impl Fn() -> F + Send + Sync + 'static) -> Self
     where
@@ -112,30 +115,31 @@ impl Client {
     {
         let get = move || {
             let token = get();
-            let token: token::Pending = Box::pin(async move { token.await.map_err(Into::into) });
+            let token: TokenFuture = Box::pin(async move { token.await.map_err(Into::into) });
             token
         };
-        Self { token: Source::Function(Arc::new(get)), ..self }
+        Self { token: TokenSource::Function(Arc::new(get)), ..self }
     }
 
-    /// Takes the random part of waits, numbers from 0 to 1, from `random`: for simulations that must be repeatable.
+    /// Takes the jitter of reconnect delays, between 0 and 1, from `random`. Use it for reproducible simulations.
     #[must_use]
     pub fn with_random(self, random: impl Fn() -> f64 + Send + Sync + 'static) -> Self {
         Self { random: Arc::new(random), ..self }
     }
 
-    /// Opens a session. Errors are those of the first attempt; once it is open, the session looks after itself.
+    /// Opens a session. Fails if the first attempt fails; an open session reconnects by itself.
     pub async fn join(&self, join: v1::Join) -> Result<Session, Error> {
         driver::open(self.clone(), join).await
     }
 }
 
 fn endpoint(url: &str) -> Result<Endpoint, Error> {
-    let endpoint = Endpoint::from_shared(url.to_owned()).map_err(|error| Error::Address(error.to_string()))?;
+    let endpoint = Endpoint::from_shared(url.to_owned())
+        .map_err(|error| invalid_url(url, &format!("use http://HOST:PORT ({error})")))?;
     Ok(endpoint
         .connect_timeout(Duration::from_secs(3))
         .tcp_nodelay(true)
-        // A connection that died without a word is found within 15 s.
+        // Detects a dead connection within 15 s.
         .http2_keep_alive_interval(Duration::from_secs(10))
         .keep_alive_timeout(Duration::from_secs(5))
         .keep_alive_while_idle(true))
@@ -143,5 +147,21 @@ fn endpoint(url: &str) -> Result<Endpoint, Error> {
 
 #[cfg(feature = "tls")]
 fn with_tls(endpoint: Endpoint, tls: ClientTlsConfig) -> Result<Endpoint, Error> {
-    endpoint.tls_config(tls).map_err(|error| Error::Address(error.to_string()))
+    let url = endpoint.uri().to_string();
+    endpoint.tls_config(tls).map_err(|error| invalid_url(&url, &error.to_string()))
+}
+
+fn invalid_url(url: &str, problem: &str) -> Error {
+    Error::Address(format!("{url:?}: {problem}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn invalid_url_error_says_what_to_use() {
+        let error = Client::new("http://a b").err().expect("invalid").to_string();
+        assert!(error.starts_with("invalid server URL \"http://a b\": use http://HOST:PORT"), "{error}");
+    }
 }

@@ -1,4 +1,4 @@
-//! A session as the application sees it: events come, signals go, each with its outcome.
+//! The application's view of a session: an ordered stream of events, and a sender with an outcome per signal.
 
 use std::sync::{
     Arc, RwLock,
@@ -13,72 +13,72 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::Error;
 
-/// Something that happened in the session, in the order of the room's log.
+/// A session event. Events arrive in the room's order.
 #[derive(Debug, Clone)]
 pub enum Event {
-    /// Somebody joined: make the offer.
+    /// A member joined. Send it an offer.
     MemberJoined(Member),
-    /// Somebody's state, name or attributes changed. Keep the media of a suspended member.
+    /// The state, name or attributes of a member changed. Keep the media of a suspended member.
     MemberUpdated(Member),
-    /// Somebody's session ended.
+    /// The session of a member ended.
     MemberLeft(MemberLeft),
-    /// Somebody sent a signal.
+    /// A member sent a signal.
     Signal(Received),
-    /// Fresh ICE servers.
+    /// New ICE servers.
     IceServers(IceServers),
-    /// The connection is lost; the client is resuming the session. Keep the media.
+    /// The connection is lost, and the client is resuming the session. Keep the media.
     Suspended,
-    /// The session goes on; nothing was lost. The others, as they are now.
+    /// The client resumed the session, and nothing was lost. Holds the current state of the other members.
     Resumed(Vec<Member>),
-    /// The session could not be continued. The client joined again: this is the new session. Renegotiate.
-    Gone(Box<Welcome>),
-    /// The session ended for good; no event follows.
+    /// The session could not be resumed, so the client joined again. This is its new session: renegotiate.
+    Rejoined(Box<Welcome>),
+    /// The session ended for good. No event follows.
     Ended(Error),
 }
 
-/// A signal that somebody sent.
+/// A signal from another member.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Received {
-    /// The sender's `member_id`, stamped by the server.
+    /// The sender's `member_id`, set by the server.
     pub from: String,
-    /// As the sender gave it.
+    /// The `negotiation` that the sender set.
     pub negotiation: u64,
-    /// What was sent: offer, answer, candidate or data.
+    /// The payload: offer, answer, candidate or data.
     pub body: Body,
 }
 
-/// What became of something that was said.
+/// The outcome of a sent signal.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
-    /// It is in the room's log, addressed to a live session.
+    /// The server accepted it: it is in the room's log, addressed to a live session.
     Accepted,
-    /// It was not delivered: to whom, and why.
+    /// The server did not deliver it. Each report names the receiver and the reason.
     Undelivered(Vec<Undelivered>),
-    /// The session ended before the server said what became of it.
+    /// The session ended before the server reported an outcome.
     Unknown,
 }
 
-/// Something to say.
+/// A message to send.
 #[derive(Debug, Clone)]
 pub struct Signal(ClientMessage);
 
 impl Signal {
-    /// An SDP offer for a member.
+    /// An SDP offer to a member.
     pub fn offer(to: impl Into<String>, sdp: impl Into<String>) -> Self {
         Self::new(to.into(), Body::Offer(SessionDescription { sdp: sdp.into() }))
     }
 
-    /// An SDP answer for a member.
+    /// An SDP answer to a member.
     pub fn answer(to: impl Into<String>, sdp: impl Into<String>) -> Self {
         Self::new(to.into(), Body::Answer(SessionDescription { sdp: sdp.into() }))
     }
 
-    /// An ICE candidate for a member.
+    /// An ICE candidate to a member.
     pub fn candidate(to: impl Into<String>, candidate: IceCandidate) -> Self {
         Self::new(to.into(), Body::Candidate(candidate))
     }
 
-    /// Application data for a member; for all others when `to` is empty.
+    /// Application data to a member, or to all other members if `to` is empty.
     pub fn data(to: impl Into<String>, data: Data) -> Self {
         Self::new(to.into(), Body::Data(data))
     }
@@ -88,12 +88,12 @@ impl Signal {
         Self::new(String::new(), Body::Update(update))
     }
 
-    /// What a peer connection came to.
+    /// A report on the state of a peer connection.
     pub fn report(report: ConnectionReport) -> Self {
         Self::new(String::new(), Body::Report(report))
     }
 
-    /// Ties offer, answer and candidates of one ICE session together.
+    /// Sets the number that ties the offer, answer and candidates of one ICE session together.
     #[must_use]
     pub fn with_negotiation(mut self, negotiation: u64) -> Self {
         self.0.negotiation = negotiation;
@@ -105,46 +105,50 @@ impl Signal {
     }
 }
 
-/// What the application says to the driver.
+/// A command from the application to the driver.
 #[derive(Debug)]
 pub(crate) enum Command {
-    Say { message: Box<ClientMessage>, session: u64, outcome: oneshot::Sender<Outcome> },
+    Send { message: Box<ClientMessage>, epoch: u64, outcome: oneshot::Sender<Outcome> },
     Leave(oneshot::Sender<()>),
 }
 
-/// A promise of an outcome. Dropping it loses nothing but the outcome.
+/// A pending outcome. Dropping it does not cancel the signal.
 #[derive(Debug)]
 pub struct Receipt(oneshot::Receiver<Outcome>);
 
 impl Receipt {
-    /// Waits for the outcome, across lost connections if need be.
+    /// Waits for the outcome, across reconnects.
     pub async fn outcome(self) -> Outcome {
         self.0.await.unwrap_or(Outcome::Unknown)
     }
 }
 
-/// Says things in a session; can be cloned and moved to other tasks.
+/// Sends signals in a session. Clone it to send from several tasks.
 #[derive(Debug, Clone)]
 pub struct Sender {
     pub(crate) commands: mpsc::Sender<Command>,
-    /// Which session the application believes to be in: how many times it was told that one is gone.
-    pub(crate) session: Arc<AtomicU64>,
+    /// Number of [`Event::Rejoined`] that the application received. It identifies the session that a signal is for.
+    pub(crate) epoch: Arc<AtomicU64>,
 }
 
 impl Sender {
-    /// Says something. Waits while as many messages are in flight as the server allows; what is said meanwhile keeps its
-    /// order. What was meant for a session that is gone by then is not sent in the next: its outcome is unknown.
+    /// Sends a signal. Waits while the maximum number of unacknowledged messages is in flight; order is kept.
+    ///
+    /// If the session ends first, the signal is not sent in the next session, and its outcome is unknown.
     pub async fn send(&self, signal: Signal) -> Receipt {
         let (outcome, receipt) = oneshot::channel();
-        // When the session has ended, the command and with it the outcome are dropped: unknown.
-        let session = self.session.load(Ordering::Acquire);
-        drop(self.commands.send(Command::Say { message: Box::new(signal.0), session, outcome }).await);
+        let epoch = self.epoch.load(Ordering::Acquire);
+        // After the end of the session this drops the command, which makes the outcome unknown.
+        drop(self.commands.send(Command::Send { message: Box::new(signal.0), epoch, outcome }).await);
         Receipt(receipt)
     }
 }
 
-/// An open session. Dropping it drops the connection without a word, so the others see it suspended, then timed out;
-/// `leave` says goodbye.
+/// An open session.
+///
+/// Dropping it closes the connection without leaving the room: other members see this member suspended, then timed out.
+/// While a [`Sender`] of the session exists, the connection closes only at the next event. Use [`Session::leave`] to
+/// leave at once.
 #[derive(Debug)]
 pub struct Session {
     pub(crate) sender: Sender,
@@ -153,8 +157,8 @@ pub struct Session {
 }
 
 impl Session {
-    /// What the server said when the session was opened: who this is, who else is there, ICE servers, limits. After
-    /// [`Event::Gone`] it is the new session's.
+    /// The server's `Welcome`: this member, the other members at that time, ICE servers and limits. After
+    /// [`Event::Rejoined`] it is that of the new session.
     pub fn welcome(&self) -> Arc<Welcome> {
         self.welcome.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
@@ -164,17 +168,19 @@ impl Session {
         self.welcome().you.as_ref().map(|you| you.member_id.clone()).unwrap_or_default()
     }
 
-    /// The next event; `None` after the session has ended. Keep calling it: a client that does not read is ended by the
-    /// server (SLOW_CONSUMER), and what it sends waits.
+    /// The next event; `None` after the session has ended.
+    ///
+    /// Call it continuously. If events are not read, sent signals wait and the server ends the session with
+    /// `SLOW_CONSUMER`.
     pub async fn next(&mut self) -> Option<Event> {
         let event = self.events.recv().await;
-        if let Some(Event::Gone(_)) = event {
-            self.sender.session.fetch_add(1, Ordering::AcqRel);
+        if let Some(Event::Rejoined(_)) = event {
+            self.sender.epoch.fetch_add(1, Ordering::AcqRel);
         }
         event
     }
 
-    /// Says something; see [`Sender::send`].
+    /// Sends a signal; see [`Sender::send`].
     pub async fn send(&self, signal: Signal) -> Receipt {
         self.sender.send(signal).await
     }
@@ -184,11 +190,13 @@ impl Session {
         self.sender.clone()
     }
 
-    /// Leaves the room: the others see it at once.
+    /// Leaves the room. Other members see it at once.
+    ///
+    /// While the connection is lost this waits for a reconnect, without a deadline.
     pub async fn leave(mut self) {
         let (done, left) = oneshot::channel();
         if self.sender.commands.send(Command::Leave(done)).await.is_ok() {
-            // Events are read meanwhile: the driver may be about to hand one over.
+            // The driver may be blocked on a full event queue.
             let drain = async { while self.events.recv().await.is_some() {} };
             tokio::select! {
                 _ = left => {}

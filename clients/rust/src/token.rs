@@ -1,4 +1,4 @@
-//! The token that a client shows: where it comes from, and when a newer one is due.
+//! The token of a session: where it comes from and when to renew it.
 
 use std::{error::Error as StdError, future::Future, pin::Pin, sync::Arc, time::Duration};
 
@@ -8,105 +8,105 @@ use tonic::{Request, metadata::MetadataValue};
 
 use crate::Error;
 
-/// A token is replaced when so much of its time is left, or a fifth if that is less.
-const MARGIN: Duration = Duration::from_secs(60);
-/// When to try again to get a newer one, and how soon after one another tokens are asked for at most.
-const RETRY: Duration = Duration::from_secs(5);
+/// A token is renewed this long before it expires, or after four fifths of its remaining time if that is later.
+const RENEWAL_MARGIN: Duration = Duration::from_secs(60);
+/// Shortest time between two calls of the application's token function, and the delay after a failed one.
+const RENEWAL_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Why there is no token.
-pub(crate) type Cause = Box<dyn StdError + Send + Sync>;
-pub(crate) type Pending = Pin<Box<dyn Future<Output = Result<String, Cause>> + Send>>;
+/// Why the application's token function failed.
+pub(crate) type TokenError = Box<dyn StdError + Send + Sync>;
+/// A call of the application's token function.
+pub(crate) type TokenFuture = Pin<Box<dyn Future<Output = Result<String, TokenError>> + Send>>;
 
 /// Where tokens come from.
 #[derive(Clone)]
-pub(crate) enum Source {
-    /// The server asks for none.
+pub(crate) enum TokenSource {
+    /// The server requires no token.
     None,
-    /// Always the same.
+    /// The same token for every session.
     Fixed(Arc<str>),
-    /// A new one for each call.
-    Function(Arc<dyn Fn() -> Pending + Send + Sync>),
+    /// The application's token function.
+    Function(Arc<dyn Fn() -> TokenFuture + Send + Sync>),
 }
 
 /// The token of one session.
 pub(crate) struct Credentials {
-    source: Source,
+    source: TokenSource,
     token: Option<Arc<str>>,
-    /// Whether the server has let it pass.
-    proven: bool,
-    /// When it came.
-    since: Instant,
-    /// When a newer one is due.
-    due: Option<Instant>,
+    /// Whether the server has accepted the token.
+    is_accepted: bool,
+    received_at: Instant,
+    renewal_due: Option<Instant>,
 }
 
 impl Credentials {
-    pub(crate) fn new(source: Source) -> Self {
-        Self { source, token: None, proven: false, since: Instant::now(), due: None }
+    pub(crate) fn new(source: TokenSource) -> Self {
+        Self { source, token: None, is_accepted: false, received_at: Instant::now(), renewal_due: None }
     }
 
-    /// Gets a token, unless there is one or none is needed.
-    pub(crate) async fn ready(&mut self) -> Result<(), Error> {
+    /// Gets a token, unless there is one already or none is required.
+    pub(crate) async fn ensure_token(&mut self) -> Result<(), Error> {
         if self.token.is_some() {
             return Ok(());
         }
         match &self.source {
-            Source::None => {}
-            Source::Fixed(token) => self.token = Some(token.clone()),
-            Source::Function(get) => {
-                let token = get().await.map_err(|cause| Error::NoToken(cause.to_string()))?;
-                self.take(token);
+            TokenSource::None => {}
+            TokenSource::Fixed(token) => self.token = Some(token.clone()),
+            TokenSource::Function(get) => {
+                let token = get().await.map_err(|error| Error::NoToken(error.to_string()))?;
+                self.set_token(token);
             }
         }
         Ok(())
     }
 
-    /// When a newer token should be asked for.
-    pub(crate) fn due(&self) -> Option<Instant> {
-        self.due
+    /// When to get the next token.
+    pub(crate) fn renewal_due(&self) -> Option<Instant> {
+        self.renewal_due
     }
 
-    /// Asks for a newer token.
-    pub(crate) fn renew(&mut self) -> Option<Pending> {
-        self.due = Some(Instant::now() + RETRY);
+    /// Calls the token function for the next token. A retry becomes due in case the call fails.
+    pub(crate) fn renew(&mut self) -> Option<TokenFuture> {
+        self.renewal_due = Some(Instant::now() + RENEWAL_INTERVAL);
         match &self.source {
-            Source::Function(get) => Some(get()),
-            Source::None | Source::Fixed(_) => None,
+            TokenSource::Function(get) => Some(get()),
+            TokenSource::None | TokenSource::Fixed(_) => None,
         }
     }
 
-    /// Takes a token that came.
-    pub(crate) fn take(&mut self, token: String) {
-        self.due = left(&token, unix_now()).map(|left| Instant::now() + (left - MARGIN.min(left / 5)).max(RETRY));
+    /// Replaces the token and schedules its renewal.
+    pub(crate) fn set_token(&mut self, token: String) {
+        self.renewal_due = time_left(&token, unix_now())
+            .map(|left| Instant::now() + (left - RENEWAL_MARGIN.min(left / 5)).max(RENEWAL_INTERVAL));
         self.token = Some(token.into());
-        self.proven = false;
-        self.since = Instant::now();
+        self.is_accepted = false;
+        self.received_at = Instant::now();
     }
 
-    /// The server has let the token pass.
-    pub(crate) fn accepted(&mut self) {
-        self.proven = true;
+    /// Records that the server accepted the token.
+    pub(crate) fn mark_accepted(&mut self) {
+        self.is_accepted = true;
     }
 
-    /// The server has refused the token. Says whether another may fare better: if this one was good before, or is not
-    /// just made.
-    pub(crate) fn refused(&mut self) -> bool {
-        let was_good = self.proven || self.since.elapsed() >= RETRY;
-        let may = matches!(self.source, Source::Function(_)) && was_good;
-        if may {
+    /// Records that the server rejected the token. Returns whether a new token may help: not if the server rejected a
+    /// fresh one that it never accepted.
+    pub(crate) fn mark_rejected(&mut self) -> bool {
+        let may_be_outdated = self.is_accepted || self.received_at.elapsed() >= RENEWAL_INTERVAL;
+        let can_retry = matches!(self.source, TokenSource::Function(_)) && may_be_outdated;
+        if can_retry {
             self.token = None;
-            self.proven = false;
+            self.is_accepted = false;
         }
-        may
+        can_retry
     }
 
-    /// A request that shows the token.
+    /// A request with the token in its metadata.
     pub(crate) fn request<T>(&self, message: T) -> Result<Request<T>, Error> {
         let mut request = Request::new(message);
         if let Some(token) = &self.token {
             let mut value: MetadataValue<_> = format!("Bearer {token}")
                 .parse()
-                .map_err(|_| Error::NoToken("what came as a token is not one".to_owned()))?;
+                .map_err(|_| Error::NoToken("the token contains characters that are invalid in metadata".to_owned()))?;
             value.set_sensitive(true);
             request.metadata_mut().insert("authorization", value);
         }
@@ -118,15 +118,16 @@ fn unix_now() -> f64 {
     std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs_f64()
 }
 
-/// How long a token is good; `None` when it does not say. Where this clock cannot be right it is taken as just made.
-fn left(token: &str, now: f64) -> Option<Duration> {
+/// Time until a token expires; `None` if it has no usable `exp`. If its claims contradict the local clock, the token
+/// counts as just issued.
+fn time_left(token: &str, now: f64) -> Option<Duration> {
     let payload = BASE64URL_NOPAD.decode(token.split('.').nth(1)?.as_bytes()).ok()?;
     let claims: serde_json::Value = serde_json::from_slice(&payload).ok()?;
     let time = |claim: &str| claims.get(claim).and_then(serde_json::Value::as_f64);
-    let expires = time("exp")?;
-    let left = expires - now;
-    let whole = time("iat").or_else(|| time("nbf")).map_or(left, |begins| expires - begins);
-    let left = if left > 0.0 && left <= whole { left } else { whole };
+    let expires_at = time("exp")?;
+    let left = expires_at - now;
+    let lifetime = time("iat").or_else(|| time("nbf")).map_or(left, |issued_at| expires_at - issued_at);
+    let left = if left > 0.0 && left <= lifetime { left } else { lifetime };
     Duration::try_from_secs_f64(left).ok()
 }
 
@@ -135,17 +136,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn time_left_is_that_of_the_claims_unless_the_clock_is_wrong() {
+    fn time_left_survives_a_wrong_clock() {
         let token = |claims: &str| format!("e30.{}.sig", BASE64URL_NOPAD.encode(claims.as_bytes()));
-        let seconds = |claims: &str| left(&token(claims), 1000.0).map(|left| left.as_secs());
+        let seconds = |claims: &str| time_left(&token(claims), 1000.0).map(|left| left.as_secs());
         assert_eq!(seconds(r#"{"exp":1300,"nbf":1000}"#), Some(300));
         assert_eq!(seconds(r#"{"exp":1100,"nbf":800}"#), Some(100));
         assert_eq!(seconds(r#"{"exp":1300}"#), Some(300));
-        assert_eq!(seconds(r#"{"exp":9300,"iat":9000}"#), Some(300), "behind");
-        assert_eq!(seconds(r#"{"exp":300,"iat":0}"#), Some(300), "ahead");
-        for odd in [r#"{"exp":"soon"}"#, r#"{"exp":900}"#, "{}", "", "[]"] {
-            assert_eq!(seconds(odd), None, "{odd}");
+        assert_eq!(seconds(r#"{"exp":9300,"iat":9000}"#), Some(300), "local clock is behind");
+        assert_eq!(seconds(r#"{"exp":300,"iat":0}"#), Some(300), "local clock is ahead");
+        for invalid in [r#"{"exp":"soon"}"#, r#"{"exp":900}"#, "{}", "", "[]"] {
+            assert_eq!(seconds(invalid), None, "{invalid}");
         }
-        assert_eq!(left("garbage", 0.0), None);
+        assert_eq!(time_left("garbage", 0.0), None);
     }
 }

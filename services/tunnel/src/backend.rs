@@ -1,8 +1,8 @@
-//! The server that is shared: one that this process starts and starts again when it ends, or one that runs already.
+//! The shared server: one that this process starts and restarts, or one that is already running.
 
-mod minter;
-mod program;
-mod running;
+mod preflight;
+mod server_process;
+mod tokens;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -14,63 +14,70 @@ use tokio::{task::JoinHandle, time};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Status, transport::Channel};
 
-pub use self::minter::Member;
+pub use self::tokens::Role;
 use self::{
-    minter::Minter,
-    program::{Program, Running},
+    server_process::{ServerCommand, ServerProcess},
+    tokens::TokenIssuer,
 };
 use crate::{
     config::ShareConfig,
-    link::jitter,
-    look::{Places, channel_of_operators},
+    jitter::jitter,
+    probe::{ProbeTarget, admin_channel},
     screen::Screen,
 };
 
-/// Topic of the data that tells of another address.
+/// Topic of the data message that announces a new public address.
 pub const ADDRESS_TOPIC: &str = "signalbox.address";
-/// How long telling of it may take.
+/// Deadline for announcing a new public address.
 const ANNOUNCE_TIMEOUT: Duration = Duration::from_secs(3);
-/// How long the end of a room may take.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long the server may take to end: more than its guard lets it.
-const END_TIMEOUT: Duration = Duration::from_secs(7);
+/// Deadline for deleting the room.
+const DELETE_ROOM_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long the server may take to exit. Longer than its watchdog allows it.
+const EXIT_TIMEOUT: Duration = Duration::from_secs(7);
 
-/// A server to share.
+/// The shared server.
 pub struct Backend {
-    /// Where it is.
-    pub places: Places,
-    /// Where operators reach it, on this machine only.
+    /// The server's addresses.
+    pub target: ProbeTarget,
+    /// The server's admin listener, on this machine only.
     pub admin: Option<SocketAddr>,
-    minter: Minter,
-    own: Option<(CancellationToken, JoinHandle<()>)>,
+    tokens: TokenIssuer,
+    /// Stops the server, if it was started here.
+    own_server: Option<(CancellationToken, JoinHandle<()>)>,
 }
 
 impl Backend {
-    /// Starts a server, or takes the running one if it is fit to be shared.
+    /// Starts a server, or checks that the running one is safe to publish.
     pub async fn start(config: &ShareConfig, screen: &Arc<Screen>) -> Result<Self, String> {
-        let places = |local| Places { local, tls: !config.http, to: config.to.clone(), host: config.host().to_owned() };
+        let target = |local| ProbeTarget {
+            local,
+            tls: !config.http,
+            tunnel_server: config.to.clone(),
+            public_host: config.public_host().to_owned(),
+        };
         if let Some(local) = config.server {
-            let minter = Minter::of_running(config)?;
-            let places = places(local);
-            if running::check(&places, config.port, config.admin).await? == running::Rooms::Tokens {
-                screen.note(
-                    "Rooms answers through the tunnel, to tokens that say can_admin: start the server with --rooms false \
-                     and --admin-listen, and say --admin, where that should not be",
+            let tokens = TokenIssuer::for_running_server(config)?;
+            let target = target(local);
+            let rooms = preflight::check(&target, config.port, config.admin).await?;
+            if rooms == preflight::RoomsAccess::AdminTokens {
+                screen.print_note(
+                    "Rooms is reachable through the tunnel with admin tokens (can_admin). To prevent that, start the \
+                     server with --rooms false and --admin-listen, and share it with --admin",
                 );
             }
-            return Ok(Self { places, admin: config.admin, minter, own: None });
+            return Ok(Self { target, admin: config.admin, tokens, own_server: None });
         }
-        let program = Program::new(config)?;
-        let minter = program.minter();
-        let running = program.start(None).await?;
-        let (local, admin) = running.ports;
+        let command = ServerCommand::new(config)?;
+        let tokens = command.token_issuer();
+        let process = command.start(None).await?;
+        let (local, admin) = process.addresses;
         let stop = CancellationToken::new();
-        let keeping = tokio::spawn(keep(program, running, stop.clone(), Arc::clone(screen)));
-        Ok(Self { places: places(local), admin: Some(admin), minter, own: Some((stop, keeping)) })
+        let supervisor = tokio::spawn(supervise(command, process, stop.clone(), Arc::clone(screen)));
+        Ok(Self { target: target(local), admin: Some(admin), tokens, own_server: Some((stop, supervisor)) })
     }
 
-    /// Makes a room that only holders of its tokens can join. Returns its name, which nobody can guess.
-    pub async fn make_room(&self, ttl: Duration) -> Result<String, String> {
+    /// Creates a room that requires one of its tokens. Returns its name, which is random.
+    pub async fn create_room(&self, ttl: Duration) -> Result<String, String> {
         let lifetime = prost_types::Duration::try_from(ttl).expect("a share lasts for a week at most");
         let room = Room {
             display_name: "Shared".to_owned(),
@@ -80,111 +87,115 @@ impl Backend {
             ..Room::default()
         };
         let request = CreateRoomRequest { room: Some(room), ..CreateRoomRequest::default() };
-        let made = self.rooms().await?.create_room(self.authorized("*", request).await?).await;
-        made.map(|room| room.into_inner().name).map_err(|status| format!("the room was not made: {}", status.message()))
+        let created = self.rooms().await?.create_room(self.admin_request("*", request).await?).await;
+        created
+            .map(|room| room.into_inner().name)
+            .map_err(|status| format!("cannot create the room: {}", status.message()))
     }
 
-    /// A token for that room.
-    pub async fn token(&self, room: &str, member: Member, ttl: Duration) -> Result<String, String> {
-        self.minter.mint(room, member, ttl).await
+    /// A token for the room.
+    pub async fn token(&self, room: &str, role: Role, ttl: Duration) -> Result<String, String> {
+        self.tokens.issue(room, role, ttl).await
     }
 
-    /// Tells members of another address, as far as they can be reached: those who are there on this machine. Their pages
-    /// tell others directly.
+    /// Announces a new public address to the members on this machine. Their pages forward it to the other members.
     pub async fn announce(&self, room: &str, address: &str) -> Result<(), String> {
-        let token = self.minter.mint(room, Member::Share, Duration::from_secs(60)).await?;
+        let token = self.tokens.issue(room, Role::Announcer, Duration::from_secs(60)).await?;
         let join = Join {
             room: room.to_owned(),
             display_name: "Share".to_owned(),
-            // Nobody needs to connect to it.
+            // Members need no peer connection to it.
             attributes: [("media".to_owned(), "none".to_owned())].into(),
             ..Join::default()
         };
         let data = Data { topic: ADDRESS_TOPIC.to_owned(), text: address.to_owned(), ..Data::default() };
         let bodies = [Body::Join(join), Body::Data(data), Body::Leave(Leave::default())];
         let messages = bodies.map(|body| ClientMessage { body: Some(body), ..ClientMessage::default() });
-        let mut signal = SignalClient::new(self.places.channel_here().await?);
-        let said = async {
-            let mut answers = signal
-                .exchange(bearing(&token, tokio_stream::iter(messages))?)
+        let mut signal = SignalClient::new(self.target.local_channel().await?);
+        let announcing = async {
+            let mut responses = signal
+                .exchange(with_token(&token, tokio_stream::iter(messages))?)
                 .await
-                .map_err(|status| in_words(&status))?;
-            while answers.get_mut().message().await.map_err(|status| in_words(&status))?.is_some() {}
+                .map_err(|status| describe(&status))?;
+            while responses.get_mut().message().await.map_err(|status| describe(&status))?.is_some() {}
             Ok(())
         };
-        time::timeout(ANNOUNCE_TIMEOUT, said).await.unwrap_or_else(|_| Err("no answer".to_owned()))
+        let no_response = || Err(format!("no response within {} s", ANNOUNCE_TIMEOUT.as_secs()));
+        time::timeout(ANNOUNCE_TIMEOUT, announcing).await.unwrap_or_else(|_| no_response())
     }
 
-    /// Closes the room, and ends the server if it was started here.
+    /// Deletes the room, and stops the server if it was started here.
     pub async fn end(self, room: &str) {
-        let close = async {
+        let delete = async {
             let request = DeleteRoomRequest { name: room.to_owned() };
-            let closed = self.rooms().await?.delete_room(self.authorized(room, request).await?).await;
-            closed.map_err(|status| status.to_string())
+            let deleted = self.rooms().await?.delete_room(self.admin_request(room, request).await?).await;
+            deleted.map_err(|status| status.to_string())
         };
-        // A server that is gone has no room to close.
-        let _ = time::timeout(CLOSE_TIMEOUT, close).await;
-        if let Some((stop, keeping)) = self.own {
+        // A server that is down has no room to delete.
+        let _ = time::timeout(DELETE_ROOM_TIMEOUT, delete).await;
+        if let Some((stop, supervisor)) = self.own_server {
             stop.cancel();
-            let _ = keeping.await;
+            let _ = supervisor.await;
         }
     }
 
-    /// Where there is a port of operators it is called there: the tunnel does not lead to it.
+    /// A client of Rooms: at the admin listener if there is one, else at the public listener.
     async fn rooms(&self) -> Result<RoomsClient<Channel>, String> {
         let channel = match self.admin {
-            Some(admin) => channel_of_operators(admin).await?,
-            None => self.places.channel_here().await?,
+            Some(admin) => admin_channel(admin).await?,
+            None => self.target.local_channel().await?,
         };
         Ok(RoomsClient::new(channel))
     }
 
-    /// A call of Rooms; with a token where it is called at the port of members.
-    async fn authorized<T>(&self, room: &str, message: T) -> Result<Request<T>, String> {
+    /// A request to Rooms. Only the public listener needs a token.
+    async fn admin_request<T>(&self, room: &str, message: T) -> Result<Request<T>, String> {
         if self.admin.is_some() {
             return Ok(Request::new(message));
         }
-        let token = self.minter.mint(room, Member::Operator, Duration::from_secs(60)).await?;
-        bearing(&token, message)
+        let token = self.tokens.issue(room, Role::Admin, Duration::from_secs(60)).await?;
+        with_token(&token, message)
     }
 }
 
-/// A request that shows a token.
-fn bearing<T>(token: &str, message: T) -> Result<Request<T>, String> {
+/// A request with a token in its metadata.
+fn with_token<T>(token: &str, message: T) -> Result<Request<T>, String> {
     let mut request = Request::new(message);
-    let value = format!("Bearer {token}").parse().map_err(|_| "the token is no text for a header".to_owned())?;
+    let value = format!("Bearer {token}")
+        .parse()
+        .map_err(|_| "the token contains characters that are invalid in metadata".to_owned())?;
     request.metadata_mut().insert("authorization", value);
     Ok(request)
 }
 
-fn in_words(status: &Status) -> String {
+fn describe(status: &Status) -> String {
     status.message().to_owned()
 }
 
-/// Starts the server again, at the same ports, whenever it ends.
-async fn keep(program: Program, mut running: Running, stop: CancellationToken, screen: Arc<Screen>) {
+/// Restarts the server at the same addresses whenever it exits, until `stop` is cancelled.
+async fn supervise(command: ServerCommand, mut process: ServerProcess, stop: CancellationToken, screen: Arc<Screen>) {
     loop {
         tokio::select! {
-            _ = running.child.wait() => {}
+            _ = process.watchdog.wait() => {}
             () = stop.cancelled() => {
-                // The guard sees its standard input end.
-                drop(running.leash.take());
-                let _ = time::timeout(END_TIMEOUT, running.child.wait()).await;
+                // The watchdog sees end of file on its standard input and ends the server.
+                drop(process.stdin.take());
+                let _ = time::timeout(EXIT_TIMEOUT, process.watchdog.wait()).await;
                 return;
             }
         }
-        screen.note("the server on this machine has ended; starting it again");
-        running = loop {
+        screen.print_note("the server on this machine has exited; starting it again");
+        process = loop {
             tokio::select! {
                 () = time::sleep(jitter(Duration::from_millis(300), Duration::from_secs(1))) => {}
                 () = stop.cancelled() => return,
             }
-            match program.start(Some(running.ports)).await {
-                Ok(running) => {
-                    screen.note("the server runs again; members join it by themselves");
-                    break running;
+            match command.start(Some(process.addresses)).await {
+                Ok(process) => {
+                    screen.print_note("the server is running again; members rejoin by themselves");
+                    break process;
                 }
-                Err(error) => screen.note(&error),
+                Err(error) => screen.print_note(&error),
             }
         };
     }

@@ -1,21 +1,24 @@
-//! Puts a Signalbox server of this machine on the public internet, through a [bore](https://github.com/ekzhang/bore)
-//! tunnel that is watched from outside.
+//! Publishes a Signalbox server of this machine through a [bore](https://github.com/ekzhang/bore) tunnel, and monitors
+//! its public address.
 //!
 //! ```text
-//! main → share → backend  (the server, a child process; guard ends it with this process)
-//!              → link     (the connection to the tunnel server)
-//!              → look     (is the server seen at its public address?)
-//!              → screen   (what is told)
+//! main → share         → backend  (the shared server: started here, or already running)
+//!                      → tunnel   (the connection to the tunnel server)
+//!                      → probe    (health checks on this machine and at the public address)
+//!                      → screen   (standard output)
+//!      → tunnel_server            (a tunnel server of your own)
+//!      → parent_watchdog          (ends the shared server when the share ends)
 //! ```
 //!
-//! bore is used as a library, not as a child process: what went wrong is an error instead of a line of a log, there is
-//! no second process that could be left behind, and connections of visitors outlive a control connection that is lost.
+//! bore is linked as a library: failures are errors instead of log lines, and no second process can be left behind.
+//! Visitors' connections also outlive a lost control connection.
 
 pub mod backend;
 pub mod config;
-pub mod guard;
-pub mod link;
-pub mod look;
+mod jitter;
+pub mod parent_watchdog;
+pub mod probe;
 pub mod screen;
-pub mod serve;
 pub mod share;
+pub mod tunnel;
+pub mod tunnel_server;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use signalbox_tunnel::{
     config::{Cli, Command, SECRET},
-    guard, serve, share,
+    parent_watchdog, share, tunnel_server,
 };
 use tokio::{
     runtime::Runtime,
@@ -18,10 +18,10 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("cannot start: {error}")),
     };
-    let done = runtime.block_on(run(cli.command));
-    // A name that is being looked up must not keep the program, nor a read of standard input.
+    let result = runtime.block_on(run(cli.command));
+    // A pending name lookup or read of standard input must not delay the exit.
     runtime.shutdown_background();
-    match done {
+    match result {
         Ok(code) => code,
         Err(error) => fail(&error),
     }
@@ -30,12 +30,12 @@ fn main() -> ExitCode {
 async fn run(command: Command) -> Result<ExitCode, String> {
     let secret = std::env::var(SECRET).ok().filter(|secret| !secret.is_empty());
     match command {
-        Command::Guard(config) => return guard::run(&config).await.map(ExitCode::from),
+        Command::ParentWatchdog(config) => return parent_watchdog::run(&config).await.map(ExitCode::from),
         Command::Share(config) => share::run(*config, secret, stop_signal()?).await?,
         Command::Serve(config) => {
             let stop = stop_signal()?;
             tokio::select! {
-                served = serve::run(&config, secret.as_deref()) => served?,
+                served = tunnel_server::run(&config, secret.as_deref()) => served?,
                 () = stop => {}
             }
         }
@@ -43,9 +43,9 @@ async fn run(command: Command) -> Result<ExitCode, String> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Done at Ctrl-C, at SIGTERM, and when the terminal is closed.
+/// Completes on Ctrl-C, on SIGTERM, and when the terminal closes.
 fn stop_signal() -> Result<impl Future<Output = ()>, String> {
-    let listen = |kind| signal(kind).map_err(|error| format!("cannot listen for signals: {error}"));
+    let listen = |kind| signal(kind).map_err(|error| format!("cannot install signal handlers: {error}"));
     let mut interrupt = listen(SignalKind::interrupt())?;
     let (mut terminate, mut hang_up) = (listen(SignalKind::terminate())?, listen(SignalKind::hangup())?);
     Ok(async move {
@@ -57,7 +57,7 @@ fn stop_signal() -> Result<impl Future<Output = ()>, String> {
     })
 }
 
-#[allow(clippy::print_stderr, reason = "it is for whoever typed the command")]
+#[allow(clippy::print_stderr, reason = "errors of a command line program go to standard error")]
 fn fail(message: &str) -> ExitCode {
     eprintln!("signalbox-tunnel: {message}");
     ExitCode::FAILURE

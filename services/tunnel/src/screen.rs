@@ -1,4 +1,4 @@
-//! What is told on standard output.
+//! What the program prints to standard output.
 
 use std::{
     fmt,
@@ -12,16 +12,16 @@ use qrcode::{EcLevel, QrCode, render::unicode::Dense1x2};
 
 use crate::config::Qr;
 
-/// How a share is doing.
+/// The state of a share.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
-    /// It has not been reachable yet; why, once that is known.
+    /// Not reachable yet, and why if that is known.
     Connecting(Option<String>),
-    /// It is seen from outside, at this address.
+    /// Reachable at this public address.
     Online(String),
-    /// It is not any more, and is being brought back.
+    /// No longer reachable, and why.
     Lost(String),
-    /// It is again, after so long.
+    /// Reachable again, after an outage of this length.
     Back(Duration),
 }
 
@@ -29,151 +29,140 @@ impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Connecting(None) => write!(f, "connecting"),
-            Self::Connecting(Some(why)) => write!(f, "connecting   {why}; trying again"),
-            Self::Online(address) => write!(f, "online       {address}, seen from outside"),
-            Self::Lost(why) => write!(f, "lost         {why}; bringing it back"),
-            Self::Back(after) => write!(f, "back         after {:.1} s", after.as_secs_f32()),
+            Self::Connecting(Some(reason)) => write!(f, "connecting   {reason}; retrying"),
+            Self::Online(address) => write!(f, "online       {address}, reachable from outside"),
+            Self::Lost(reason) => write!(f, "lost         {reason}; reconnecting"),
+            Self::Back(outage) => write!(f, "back         after {:.1} s", outage.as_secs_f32()),
         }
     }
 }
 
-/// All that is said about an address.
+/// Everything to print about a public address.
 pub struct Invitation<'a> {
-    /// What visitors open.
+    /// The link for visitors.
     pub link: String,
-    /// What the one who shares opens.
+    /// The link for the host, on this machine.
     pub own_link: String,
-    /// Host and port.
+    /// Host and port of the public address.
     pub authority: String,
-    /// The token of visitors, for programs.
+    /// The visitors' token, for programs.
     pub token: &'a str,
     /// The room.
     pub room: &'a str,
-    /// Where operators reach the server.
+    /// The server's admin listener.
     pub admin: Option<SocketAddr>,
-    /// Of the certificate, if there is one that browsers warn of.
+    /// Fingerprint of the certificate, if browsers warn about it.
     pub fingerprint: Option<String>,
-    /// Whether it is served with TLS.
+    /// Whether the public address uses TLS.
     pub tls: bool,
-    /// Whether members are told of a STUN server.
+    /// Whether members get a STUN server.
     pub stun: bool,
-    /// Whether the server describes itself.
+    /// Whether the server serves gRPC reflection.
     pub reflection: bool,
-    /// How long all this lasts.
+    /// Duration of the share.
     pub ttl: Duration,
 }
 
-/// Standard output, and what was said there last.
+/// Standard output.
 pub struct Screen {
-    draws_qr: bool,
-    last: Mutex<Option<State>>,
+    prints_qr: bool,
+    last_state: Mutex<Option<State>>,
 }
 
 impl Screen {
-    /// A screen that has said nothing.
+    /// A screen on which nothing has been printed.
     pub fn new(qr: Qr) -> Self {
-        let draws_qr = match qr {
+        let prints_qr = match qr {
             Qr::Auto => io::stdout().is_terminal(),
             Qr::Always => true,
             Qr::Never => false,
         };
-        Self { draws_qr, last: Mutex::default() }
+        Self { prints_qr, last_state: Mutex::default() }
     }
 
-    /// Tells of the state, if it is another.
-    pub fn state(&self, state: State) {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Prints the state if it has changed.
+    pub fn print_state(&self, state: State) {
+        let mut last = self.last_state.lock().unwrap_or_else(PoisonError::into_inner);
         if last.as_ref() != Some(&state) {
-            say(&format!("  {state}\n"));
+            print(&format!("  {state}\n"));
             *last = Some(state);
         }
     }
 
-    /// Tells of something else.
-    pub fn note(&self, text: &str) {
-        say(&format!("  note         {text}\n"));
+    /// Prints a note.
+    pub fn print_note(&self, text: &str) {
+        print(&format!("  note         {text}\n"));
     }
 
-    /// Tells what visitors need.
-    pub fn invite(&self, invitation: &Invitation<'_>) {
-        let qr = if self.draws_qr { qr(&invitation.link) } else { String::new() };
-        say(&format!("{qr}{invitation}\n"));
+    /// Prints the links and how to use them.
+    pub fn print_invitation(&self, invitation: &Invitation<'_>) {
+        let qr = if self.prints_qr { qr(&invitation.link) } else { String::new() };
+        print(&format!("{qr}{invitation}\n"));
     }
 }
 
-/// A terminal that is gone hears nothing; the signal that comes with that ends the share.
-fn say(text: &str) {
+/// Ignores errors: if the terminal has closed, SIGHUP ends the share.
+fn print(text: &str) {
     let mut out = io::stdout().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
-/// Black on white, whatever the colours of the terminal are: the fixed part of its 256.
+/// Black on white in the fixed part of the 256-color palette, which terminal themes do not change.
 const BLACK_ON_WHITE: &str = "\x1b[38;5;16;48;5;231m";
-const AS_BEFORE: &str = "\x1b[0m";
+const RESET: &str = "\x1b[0m";
 
-/// A QR code for a terminal, with the border that readers need.
+/// A QR code for a terminal, with the quiet zone that readers need. Empty if the text does not fit into a code.
 fn qr(text: &str) -> String {
-    // More than a code holds is not drawn.
     let Ok(code) = QrCode::with_error_correction_level(text, EcLevel::L) else { return String::new() };
-    let drawn = code.render::<Dense1x2>().quiet_zone(true).build();
-    let lines = drawn.lines().map(|line| format!("  {BLACK_ON_WHITE}{line}{AS_BEFORE}\n"));
+    let rendered = code.render::<Dense1x2>().quiet_zone(true).build();
+    let lines = rendered.lines().map(|line| format!("  {BLACK_ON_WHITE}{line}{RESET}\n"));
     format!("\n{}\n", lines.collect::<String>())
 }
 
 impl fmt::Display for Invitation<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let room = self.room;
+        let (room, token, authority) = (self.room, self.token, &self.authority);
         writeln!(f, "\n  Visitors open   {}", self.link)?;
         writeln!(f, "  You open        {}", self.own_link)?;
-        let plain = if self.tls { "-insecure" } else { "-plaintext" };
-        let describe = if self.reflection { "" } else { " -import-path proto -proto signalbox/v1/signal.proto" };
-        writeln!(
-            f,
-            "  By hand         grpcurl {plain}{describe} -H 'authorization: Bearer {}' -d @ {} signalbox.v1.Signal/Exchange",
-            self.token, self.authority
-        )?;
+        let tls = if self.tls { "-insecure" } else { "-plaintext" };
+        let proto = if self.reflection { "" } else { " -import-path proto -proto signalbox/v1/signal.proto" };
+        let metadata = format!("-H 'authorization: Bearer {token}'");
+        writeln!(f, "  With grpcurl    grpcurl {tls}{proto} {metadata} -d @ {authority} signalbox.v1.Signal/Exchange")?;
         writeln!(f, "                  then type {{\"join\": {{\"room\": \"{room}\"}}}} and press Enter")?;
         if let Some(admin) = self.admin {
-            writeln!(
-                f,
-                "  Who is there    grpcurl -plaintext -d '{{\"room\": \"{room}\"}}' {admin} signalbox.v1.Rooms/ListMembers"
-            )?;
-            writeln!(f, "                  (on this machine only; Rooms/RemoveMember removes somebody)")?;
+            let data = format!("-d '{{\"room\": \"{room}\"}}'");
+            writeln!(f, "  List members    grpcurl -plaintext {data} {admin} signalbox.v1.Rooms/ListMembers")?;
+            writeln!(f, "                  (only on this machine; Rooms/RemoveMember removes a member)")?;
         }
         let ttl = humantime::format_duration(self.ttl);
         writeln!(
             f,
-            "\n  Whoever has the link can join this room, and nothing else, until you press Ctrl-C, or for {ttl}."
+            "\n  Anybody with the link can join this room, and only this room, for {ttl} or until you press Ctrl-C."
         )?;
         if let Some(fingerprint) = &self.fingerprint {
             writeln!(
                 f,
-                "\n  Browsers warn of the certificate, which this machine has made itself: visitors choose \"Advanced\" and go"
+                "\n  Browsers warn about the self-signed certificate: visitors choose \"Advanced\" and continue."
             )?;
-            writeln!(f, "  on. It is the right one if its SHA-256 fingerprint is")?;
+            writeln!(f, "  The certificate is genuine if its SHA-256 fingerprint is")?;
             writeln!(f, "  {fingerprint}")?;
         }
         if !self.tls {
-            writeln!(
-                f,
-                "\n  Plain http: visitors have no camera and no microphone, only data channels, and everybody on the way can"
-            )?;
-            writeln!(f, "  read what goes through the tunnel.")?;
+            writeln!(f, "\n  Plain HTTP: visitors have no camera and no microphone, only data channels.")?;
+            writeln!(f, "  Anybody on the network path can read what goes through the tunnel.")?;
         }
         writeln!(
             f,
-            "\n  Through the tunnel go the page and the signaling. Pictures, sound and data go straight from member to member."
+            "\n  The tunnel carries the page and the signaling. Audio, video and data flow directly between members."
         )?;
         if self.stun {
-            writeln!(
-                f,
-                "  Some firewalls do not let them: for those add a TURN server, -- --turn-url ... (see README.md)."
-            )
+            writeln!(f, "  For strict firewalls, add a TURN server: -- --turn-url ... (see README.md).")
         } else {
             writeln!(
                 f,
-                "  No STUN server is set, so that works on one network only, or with -- --turn-url ... (see README.md)."
-            )
+                "  No STUN server is set: members connect within one network only, unless you add a TURN server:"
+            )?;
+            writeln!(f, "  -- --turn-url ... (see README.md).")
         }
     }
 }
@@ -183,11 +172,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_link_with_a_token_fits_a_terminal() {
+    fn qr_code_of_a_link_with_a_token_fits_a_terminal() {
         let link = format!("https://bore.pub:40123/?room={}#token={}", "r".repeat(22), "t".repeat(260));
-        let drawn = qr(&link).replace(BLACK_ON_WHITE, "").replace(AS_BEFORE, "");
-        let width = drawn.lines().map(|line| line.chars().count()).max().expect("lines");
+        let rendered = qr(&link).replace(BLACK_ON_WHITE, "").replace(RESET, "");
+        let width = rendered.lines().map(|line| line.chars().count()).max().expect("lines");
         assert!((40..80).contains(&width), "{width} columns");
-        assert!(drawn.lines().count() < 42);
+        assert!(rendered.lines().count() < 42);
     }
 }

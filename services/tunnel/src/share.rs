@@ -1,4 +1,4 @@
-//! A share: a server, a tunnel to it, and the watch over both.
+//! A share: a server, a tunnel to it, and the monitoring of both.
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
@@ -6,32 +6,33 @@ use bore_cli::client::Client;
 use tokio::time::{self, Instant};
 
 use crate::{
-    backend::{Backend, Member},
+    backend::{Backend, Role},
     config::ShareConfig,
-    link::{self, Refusal, jitter},
-    look::{Fault, fingerprint},
+    jitter::jitter,
+    probe::{ProbeError, fingerprint},
     screen::{Invitation, Screen, State},
+    tunnel::{self, OpenError},
 };
 
-/// How often it is looked from outside whether the server is seen...
-const LOOK_EVERY: Duration = Duration::from_secs(5);
-/// ... and after it was not.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
-/// Looks in vain after which the tunnel is opened anew.
-const MISSES: u32 = 2;
-/// Shortest and longest wait before the tunnel is tried again.
-const WAIT: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(8));
-/// How long the public port that one had is waited for before another is taken. A server that has just lost its client
-/// needs a second to see that; whoever else has the port keeps it for long, and so does a server that has not noticed.
-const SAME_PORT: Duration = Duration::from_secs(10);
+/// Time between two probes of the public address.
+const PROBE_INTERVAL: Duration = Duration::from_secs(5);
+/// Time until the next probe after a failed one.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+/// Failed probes of the public address after which the tunnel is reopened.
+const MAX_FAILED_PROBES: u32 = 2;
+/// Minimum and maximum delay before the tunnel is reopened.
+const REOPEN_DELAY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(8));
+/// How long to wait for the previous public port before taking another. A tunnel server that has just lost its client
+/// needs a second to free the port; another share, or a tunnel server that has not noticed, keeps it for long.
+const SAME_PORT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// bore takes the end of its server for a success.
-const ENDED: &str = "the tunnel server has ended the tunnel";
+/// bore reports success when its server ends the tunnel.
+const TUNNEL_ENDED: &str = "the tunnel server ended the tunnel";
 
-/// Shares until `stop` is done, or the time is up.
+/// Shares until `stop` completes or the share expires.
 pub async fn run(config: ShareConfig, secret: Option<String>, stop: impl Future<Output = ()>) -> Result<(), String> {
     let screen = Arc::new(Screen::new(config.qr));
-    screen.state(State::Connecting(None));
+    screen.print_state(State::Connecting(None));
     let mut stop = pin!(stop);
     let started = tokio::select! {
         started = Backend::start(&config, &screen) => started?,
@@ -46,11 +47,11 @@ pub async fn run(config: ShareConfig, secret: Option<String>, stop: impl Future<
     };
     let ttl = share.config.ttl;
     tokio::select! {
-        () = share.keep() => {}
-        () = time::sleep(ttl) => share.screen.note("the time of this share is up"),
+        () = share.keep_online() => {}
+        () = time::sleep(ttl) => share.screen.print_note("the share has expired"),
         () = &mut stop => {}
     }
-    share.screen.note("ending: visitors are told");
+    share.screen.print_note("stopping: closing the room");
     share.backend.end(&share.room).await;
     Ok(())
 }
@@ -61,23 +62,24 @@ struct Share {
     screen: Arc<Screen>,
     backend: Backend,
     room: String,
-    guest: String,
-    host: String,
+    guest_token: String,
+    host_token: String,
     fingerprint: Option<String>,
 }
 
-/// The public port, and since when it could not be had.
+/// The public port to request.
 #[derive(Default)]
-struct Port {
+struct PublicPort {
+    /// The port of the previous tunnel.
     last: Option<u16>,
     taken_since: Option<Instant>,
 }
 
-/// How it has been going.
+/// Whether visitors can reach the share.
 #[derive(Default)]
-struct Course {
-    /// The port that visitors have been told of.
-    invited_to: Option<u16>,
+struct Reachability {
+    /// The port in the link that visitors have.
+    announced_port: Option<u16>,
     lost_at: Option<Instant>,
 }
 
@@ -88,142 +90,142 @@ impl Share {
         screen: Arc<Screen>,
         backend: Backend,
     ) -> Result<Self, (Backend, String)> {
-        let made = async {
+        let setup = async {
             let ttl = config.ttl;
-            let room = backend.make_room(ttl).await?;
-            let guest = backend.token(&room, Member::Guest, ttl).await?;
-            let host = backend.token(&room, Member::Host, ttl).await?;
-            let certificate = backend.places.look_here().await?;
-            Ok((room, guest, host, certificate))
+            let room = backend.create_room(ttl).await?;
+            let guest_token = backend.token(&room, Role::Guest, ttl).await?;
+            let host_token = backend.token(&room, Role::Host, ttl).await?;
+            let certificate = backend.target.probe_local().await?;
+            Ok((room, guest_token, host_token, certificate))
         };
-        match made.await {
-            Ok((room, guest, host, certificate)) => {
-                let is_own = config.tls_cert.is_none();
-                let fingerprint = certificate.filter(|_| is_own).map(|certificate| fingerprint(&certificate));
-                Ok(Self { config, secret, screen, backend, room, guest, host, fingerprint })
+        match setup.await {
+            Ok((room, guest_token, host_token, certificate)) => {
+                let is_self_signed = config.tls_cert.is_none();
+                let fingerprint = certificate.filter(|_| is_self_signed).map(|certificate| fingerprint(&certificate));
+                Ok(Self { config, secret, screen, backend, room, guest_token, host_token, fingerprint })
             }
             Err(error) => Err((backend, error)),
         }
     }
 
-    /// Keeps the share online.
-    async fn keep(&self) {
-        let (mut port, mut course) = (Port::default(), Course::default());
+    /// Reopens the tunnel whenever it fails.
+    async fn keep_online(&self) {
+        let (mut port, mut reachability) = (PublicPort::default(), Reachability::default());
         loop {
-            let link = self.open(&mut port, &mut course).await;
-            let reason = self.watch(link, &mut course).await;
-            self.lost(&mut course, reason);
+            let tunnel = self.open_tunnel(&mut port, &mut reachability).await;
+            let reason = self.monitor(tunnel, &mut reachability).await;
+            self.mark_lost(&mut reachability, reason);
         }
     }
 
-    /// Opens the tunnel, however long that takes.
-    async fn open(&self, port: &mut Port, course: &mut Course) -> Client {
+    /// Retries until the tunnel is open.
+    async fn open_tunnel(&self, port: &mut PublicPort, reachability: &mut Reachability) -> Client {
         for attempt in 0_u32.. {
-            let wanted = self.config.port.or(port.last).unwrap_or(0);
-            let local = self.backend.places.local;
-            let reason = match link::open(&self.config.to, wanted, local, self.secret.as_deref()).await {
-                Ok(link) => {
-                    *port = Port { last: Some(link.remote_port()), taken_since: None };
-                    return link;
+            let requested = self.config.port.or(port.last).unwrap_or(0);
+            let local = self.backend.target.local;
+            let error = match tunnel::open(&self.config.to, requested, local, self.secret.as_deref()).await {
+                Ok(tunnel) => {
+                    *port = PublicPort { last: Some(tunnel.remote_port()), taken_since: None };
+                    return tunnel;
                 }
-                Err(reason) => reason,
+                Err(error) => error,
             };
-            let longest = match reason {
-                Refusal::PortTaken(_) => {
+            let max_delay = match error {
+                OpenError::PortTaken(_) => {
                     let since = *port.taken_since.get_or_insert_with(Instant::now);
-                    if since.elapsed() > SAME_PORT {
-                        // No port, and so any, unless one was asked for.
-                        *port = Port::default();
+                    if since.elapsed() > SAME_PORT_TIMEOUT {
+                        // Request any port, unless --port is set.
+                        *port = PublicPort::default();
                     }
-                    2 * WAIT.0
+                    2 * REOPEN_DELAY.0
                 }
-                Refusal::Other(_) => (WAIT.0 * 2_u32.pow(attempt.min(4) + 1)).min(WAIT.1),
+                OpenError::Other(_) => (REOPEN_DELAY.0 * 2_u32.pow(attempt.min(4) + 1)).min(REOPEN_DELAY.1),
             };
-            self.lost(course, reason.to_string());
-            time::sleep(jitter(WAIT.0, longest)).await;
+            self.mark_lost(reachability, error.to_string());
+            time::sleep(jitter(REOPEN_DELAY.0, max_delay)).await;
         }
-        unreachable!("it is tried for ever")
+        unreachable!("the loop has no end")
     }
 
-    /// Watches over a tunnel. Returns why it is of no use any more.
-    async fn watch(&self, link: Client, course: &mut Course) -> String {
-        let port = link.remote_port();
-        let mut listening = pin!(link.listen());
-        let (mut misses, mut next) = (0, Instant::now());
+    /// Probes the server through the tunnel until the tunnel has to be reopened. Returns why.
+    async fn monitor(&self, tunnel: Client, reachability: &mut Reachability) -> String {
+        let port = tunnel.remote_port();
+        let mut listening = pin!(tunnel.listen());
+        let (mut failed_probes, mut next) = (0, Instant::now());
         loop {
-            let look = async {
+            let probe = async {
                 time::sleep_until(next).await;
-                self.backend.places.look(port).await
+                self.backend.target.probe(port).await
             };
-            let seen = tokio::select! {
+            let result = tokio::select! {
                 ended = &mut listening => {
                     return match ended {
-                        Ok(()) => ENDED.to_owned(),
-                        Err(error) => format!("the tunnel broke: {error:#}"),
+                        Ok(()) => TUNNEL_ENDED.to_owned(),
+                        Err(error) => format!("the tunnel failed: {error:#}"),
                     };
                 }
-                seen = look => seen,
+                result = probe => result,
             };
-            next = Instant::now() + if seen.is_ok() { LOOK_EVERY } else { LOOK_AGAIN };
-            match seen {
+            next = Instant::now() + if result.is_ok() { PROBE_INTERVAL } else { RETRY_INTERVAL };
+            match result {
                 Ok(()) => {
-                    misses = 0;
-                    if let Some(address) = self.online(course, port) {
+                    failed_probes = 0;
+                    if let Some(address) = self.mark_online(reachability, port) {
                         let announcing = self.backend.announce(&self.room, &address);
                         tokio::select! {
                             announced = announcing => if let Err(error) = announced {
-                                self.screen.note(&format!("members on this machine were not told: {error}"));
+                                self.screen.print_note(&format!("cannot announce the new address to members: {error}"));
                             },
-                            _ = &mut listening => return ENDED.to_owned(),
+                            _ = &mut listening => return TUNNEL_ENDED.to_owned(),
                         }
                     }
                 }
                 // A new tunnel would not help.
-                Err(fault @ Fault::Server(_)) => self.lost(course, fault.to_string()),
-                Err(fault @ Fault::Outside(_)) => {
-                    misses += 1;
-                    if misses == MISSES {
-                        return fault.to_string();
+                Err(error @ ProbeError::Local(_)) => self.mark_lost(reachability, error.to_string()),
+                Err(error @ ProbeError::Public(_)) => {
+                    failed_probes += 1;
+                    if failed_probes == MAX_FAILED_PROBES {
+                        return error.to_string();
                     }
-                    self.lost(course, fault.to_string());
+                    self.mark_lost(reachability, error.to_string());
                 }
             }
         }
     }
 
-    fn lost(&self, course: &mut Course, reason: String) {
-        if course.invited_to.is_none() {
-            return self.screen.state(State::Connecting(Some(reason)));
+    fn mark_lost(&self, reachability: &mut Reachability, reason: String) {
+        if reachability.announced_port.is_none() {
+            return self.screen.print_state(State::Connecting(Some(reason)));
         }
-        course.lost_at.get_or_insert_with(Instant::now);
-        self.screen.state(State::Lost(reason));
+        reachability.lost_at.get_or_insert_with(Instant::now);
+        self.screen.print_state(State::Lost(reason));
     }
 
-    /// Returns the address if members have to be told of it.
-    fn online(&self, course: &mut Course, port: u16) -> Option<String> {
-        if let Some(lost_at) = course.lost_at.take() {
-            self.screen.state(State::Back(lost_at.elapsed()));
+    /// Returns the public address if it has changed, so that members must be notified.
+    fn mark_online(&self, reachability: &mut Reachability, port: u16) -> Option<String> {
+        if let Some(lost_at) = reachability.lost_at.take() {
+            self.screen.print_state(State::Back(lost_at.elapsed()));
         }
-        if course.invited_to == Some(port) {
+        if reachability.announced_port == Some(port) {
             return None;
         }
-        let address = format!("{}://{}:{port}", self.config.scheme(), self.config.host());
-        self.screen.state(State::Online(address.clone()));
-        let has_moved = course.invited_to.replace(port).is_some();
+        let address = format!("{}://{}:{port}", self.config.scheme(), self.config.public_host());
+        self.screen.print_state(State::Online(address.clone()));
+        let has_moved = reachability.announced_port.replace(port).is_some();
         if has_moved {
-            self.screen.note("the old address is taken: visitors need the new link");
+            self.screen.print_note("the old public port is taken: visitors need the new link");
         }
-        self.screen.invite(&self.invitation(&address, port));
+        self.screen.print_invitation(&self.invitation(&address, port));
         has_moved.then_some(address)
     }
 
     fn invitation(&self, address: &str, port: u16) -> Invitation<'_> {
-        let Self { config, backend, room, guest, host, .. } = self;
+        let Self { config, backend, room, guest_token, host_token, .. } = self;
         Invitation {
-            link: format!("{address}/?room={room}#token={guest}"),
-            own_link: format!("{}://{}/?room={room}#token={host}", config.scheme(), backend.places.local),
-            authority: format!("{}:{port}", config.host()),
-            token: guest,
+            link: format!("{address}/?room={room}#token={guest_token}"),
+            own_link: format!("{}://{}/?room={room}#token={host_token}", config.scheme(), backend.target.local),
+            authority: format!("{}:{port}", config.public_host()),
+            token: guest_token,
             room,
             admin: backend.admin,
             fingerprint: self.fingerprint.clone(),

@@ -220,7 +220,7 @@ async fn keep_sending(
         tokio::select! {
             event = sender.next() => match event {
                 Some(Event::MemberLeft(left)) => drop(told.send(left)),
-                Some(Event::Suspended | Event::Gone(_) | Event::Ended(_)) | None => {
+                Some(Event::Suspended | Event::Rejoined(_) | Event::Ended(_)) | None => {
                     return Err("who sends to a stopped reader lost its connection".into());
                 }
                 Some(_) => {}

@@ -132,7 +132,7 @@ impl Room {
             loop {
                 tokio::select! {
                     event = session.next() => match event {
-                        Some(Event::Suspended | Event::Gone(_) | Event::Ended(_)) | None => {
+                        Some(Event::Suspended | Event::Rejoined(_) | Event::Ended(_)) | None => {
                             return Err("the member who reads lost its connection".into());
                         }
                         Some(_) => {}
@@ -245,7 +245,7 @@ impl Reader {
                     }
                 }
                 Some(Event::MemberLeft(left)) => drop(self.left.as_ref().map(|told| told.send(left))),
-                Some(Event::Suspended | Event::Gone(_) | Event::Ended(_)) | None => {
+                Some(Event::Suspended | Event::Rejoined(_) | Event::Ended(_)) | None => {
                     return Err("a member who reads lost its connection".into());
                 }
                 Some(_) => {}

@@ -150,7 +150,9 @@ async fn hear(session: &mut Session, count: usize) -> Result<()> {
                 let expected = matches!(signal.body, Body::Offer(_) | Body::Answer(_) | Body::Candidate(_));
                 heard += usize::from(expected);
             }
-            Some(Event::Suspended | Event::Gone(_) | Event::Ended(_)) | None => return Err("a session was lost".into()),
+            Some(Event::Suspended | Event::Rejoined(_) | Event::Ended(_)) | None => {
+                return Err("a session was lost".into());
+            }
             Some(_) => {}
         }
     }

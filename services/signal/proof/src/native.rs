@@ -155,7 +155,7 @@ impl Live {
                 place.set_connected(true);
                 self.book.resumed(&members);
             }
-            Some(Event::Gone(welcome)) => {
+            Some(Event::Rejoined(welcome)) => {
                 self.end("SESSION_GONE");
                 self.book = Book::open(place, &welcome, false);
                 place.set_connected(true);

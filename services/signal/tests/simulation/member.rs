@@ -131,7 +131,7 @@ impl Talker {
     /// Hears what a session that was replaced is told, until its end.
     async fn outlive(mut self, mut session: Session, end: Instant) {
         while let Ok(Some(event)) = timeout_at(end, session.next()).await {
-            let anew = matches!(event, Event::Gone(_));
+            let anew = matches!(event, Event::Rejoined(_));
             if !self.hear(event) {
                 return;
             }
@@ -207,7 +207,7 @@ impl Talker {
                 self.roster = members.into_iter().map(|m| m.member_id).collect();
                 self.world.note(What::SawRoster { session, roster: self.roster.clone() });
             }
-            Event::Gone(welcome) => {
+            Event::Rejoined(welcome) => {
                 self.over("SESSION_GONE");
                 *self = Self::opened(self.world.clone(), &welcome);
             }

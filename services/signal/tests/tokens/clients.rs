@@ -77,7 +77,7 @@ async fn a_session_that_ended_with_its_token_is_opened_anew_with_another() {
     let (client, asked) = renewing(&guarded, 3);
     let mut ann = join(&client).await.expect("she joins");
     let before = ann.member_id();
-    assert!(matches!(next(&mut ann).await, Event::Gone(_)));
+    assert!(matches!(next(&mut ann).await, Event::Rejoined(_)));
     assert_ne!(ann.member_id(), before);
     assert_eq!(asked.load(Ordering::Relaxed), 2);
 }

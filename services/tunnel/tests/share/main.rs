@@ -1,13 +1,13 @@
-//! Shares through a real bore server and a real Signalbox server, each a process of its own, with what can befall them.
+//! Shares through a real bore server and a real Signalbox server, each its own process, under faults.
 //!
-//! Each test has a loopback address of its own: bore's control port cannot be changed.
+//! Each test uses its own loopback address, because bore's control port is fixed.
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
-mod ending;
+mod existing_server;
+mod exposure;
 mod faults;
-mod outside;
-mod parts;
-mod running;
-mod talk;
+mod harness;
+mod shutdown;
+mod traffic;

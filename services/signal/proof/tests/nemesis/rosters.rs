@@ -56,7 +56,7 @@ async fn observe(mut session: Session, known_to: watch::Sender<Known>) {
             Event::MemberJoined(member) | Event::MemberUpdated(member) => _ = roster.insert(member.member_id),
             Event::MemberLeft(left) => _ = roster.remove(&left.member_id),
             Event::Resumed(members) => *roster = ids(&members),
-            Event::Gone(welcome) => (*own, *roster) = known(&welcome),
+            Event::Rejoined(welcome) => (*own, *roster) = known(&welcome),
             Event::Signal(_) | Event::IceServers(_) | Event::Suspended => {}
             Event::Ended(error) => panic!("the observer's session ended: {error}"),
         });

@@ -1,4 +1,4 @@
-//! What the public can do through a live tunnel, and what it cannot.
+//! What visitors can and cannot reach through a live tunnel.
 
 use signalbox_proto::{
     reason,
@@ -17,7 +17,7 @@ use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tonic_reflection::pb::{v1, v1alpha};
 use tonic_types::StatusExt;
 
-use super::parts::{Bore, DEADLINE, Link, SHOWN, Share, admin_token, binaries, within};
+use super::harness::{Bore, DEADLINE, Link, SHOWN, Share, admin_token, binaries, within};
 
 fn with_token<T>(message: T, token: Option<&str>) -> Request<T> {
     let mut request = Request::new(message);
@@ -27,7 +27,7 @@ fn with_token<T>(message: T, token: Option<&str>) -> Request<T> {
     request
 }
 
-/// What comes of a join, and the first message.
+/// Joins, and returns the first message or the error code.
 async fn join(channel: &Channel, room: &str, token: Option<&str>) -> Result<Option<Body>, Code> {
     let open = Open::Join(Join { room: room.to_owned(), ..Join::default() });
     let request = with_token(SubscribeRequest { open: Some(open) }, token);
@@ -35,7 +35,7 @@ async fn join(channel: &Channel, room: &str, token: Option<&str>) -> Result<Opti
     within(DEADLINE, stream.message()).await.map(|message| message.unwrap().body).map_err(|status| status.code())
 }
 
-/// Every call of Rooms is answered in the same way, before anything of it is looked at.
+/// Asserts that every call of Rooms fails in the same way, whatever its token and arguments.
 pub(crate) async fn rooms_are_not_served(channel: &Channel, name: &str, token: Option<&str>) {
     let mut rooms = RoomsClient::new(channel.clone());
     let (room, name) = (Some(Room { name: name.to_owned(), ..Room::default() }), name.to_owned());
@@ -43,7 +43,7 @@ pub(crate) async fn rooms_are_not_served(channel: &Channel, name: &str, token: O
     let update = UpdateRoomRequest { room, ..UpdateRoomRequest::default() };
     let remove = RemoveMemberRequest { room: name.clone(), member_id: "a".repeat(20), ban: None };
     let members = ListMembersRequest { room: name.clone() };
-    let answers = [
+    let results = [
         rooms.create_room(with_token(create, token)).await.map(drop),
         rooms.get_room(with_token(GetRoomRequest { name: name.clone() }, token)).await.map(drop),
         rooms.list_rooms(with_token(ListRoomsRequest::default(), token)).await.map(drop),
@@ -53,68 +53,68 @@ pub(crate) async fn rooms_are_not_served(channel: &Channel, name: &str, token: O
         rooms.watch_room(with_token(WatchRoomRequest { room: name.clone() }, token)).await.map(drop),
         rooms.delete_room(with_token(DeleteRoomRequest { name }, token)).await.map(drop),
     ];
-    for answer in answers {
-        let status = answer.unwrap_err();
+    for result in results {
+        let status = result.unwrap_err();
         let info = status.get_details_error_info().unwrap_or_else(|| panic!("no ErrorInfo in {status:?}"));
         assert_eq!((status.code(), info.reason.as_str()), (Code::PermissionDenied, reason::NOT_SERVED_HERE));
     }
 }
 
-/// Status and body of a GET.
+/// Returns status and body of a GET.
 async fn get(link: &Link, path: &str, host: &str) -> (u16, String) {
     let mut socket = TcpStream::connect(&link.authority).await.unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
     socket.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    within(DEADLINE, socket.read_to_string(&mut answer)).await.unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let mut response = String::new();
+    within(DEADLINE, socket.read_to_string(&mut response)).await.unwrap();
+    let (head, body) = response.split_once("\r\n\r\n").unwrap();
     (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
 }
 
 #[tokio::test]
-async fn only_the_shared_room_is_there() {
+async fn only_the_shared_room_is_reachable() {
     let Some(_) = binaries() else { return };
     let ip = "127.0.0.1";
     let _bore = Bore::start(ip, None).await;
-    // By a loopback name, for which a server without a tunnel would be open.
+    // A loopback name, which gives full access to a server without a tunnel.
     let mut share = Share::start(ip, &["--http"]).await;
     let link = share.link().await;
     let channel = Channel::from_shared(link.origin.clone()).unwrap().connect().await.unwrap();
     let token = Some(link.token.as_str());
 
-    // The door.
+    // Joins need a token for the shared room.
     assert!(matches!(join(&channel, &link.room, token).await, Ok(Some(Body::Welcome(_)))));
     assert_eq!(join(&channel, &link.room, None).await.unwrap_err(), Code::Unauthenticated);
     assert_eq!(join(&channel, &link.room, Some("garbage")).await.unwrap_err(), Code::Unauthenticated);
     assert_eq!(join(&channel, "another", token).await.unwrap_err(), Code::PermissionDenied);
 
-    // No way to the rooms, whatever token one has.
+    // Rooms is not served, whatever the token.
     let admin = admin_token(&share.secret()).await;
     for token in [None, Some("garbage"), token, Some(admin.as_str())] {
         rooms_are_not_served(&channel, &link.room, token).await;
     }
-    // The token itself is a good one.
+    // The admin token itself is valid.
     assert!(matches!(join(&channel, &link.room, Some(&admin)).await, Ok(Some(Body::Welcome(_)))));
-    // Nobody has touched the room; whoever is on this machine can call them.
-    let line = share.says(SHOWN, "Who is there").await;
-    let operators = line.split_whitespace().rev().nth(1).unwrap();
-    let operators = Channel::from_shared(format!("http://{operators}")).unwrap().connect().await.unwrap();
-    let rooms = RoomsClient::new(operators).list_rooms(ListRoomsRequest::default()).await.unwrap().into_inner().rooms;
+    // Rooms is served at the admin listener, and the room is unchanged.
+    let line = share.wait_for(SHOWN, "List members").await;
+    let admin = line.split_whitespace().rev().nth(1).unwrap();
+    let admin = Channel::from_shared(format!("http://{admin}")).unwrap().connect().await.unwrap();
+    let rooms = RoomsClient::new(admin).list_rooms(ListRoomsRequest::default()).await.unwrap().into_inner().rooms;
     assert_eq!(rooms.iter().map(|room| room.name.as_str()).collect::<Vec<_>>(), [link.room.as_str()]);
 
-    // Nothing that describes it.
-    let question = v1::ServerReflectionRequest::default();
+    // No reflection, detailed health, metrics or admin pages.
+    let request = v1::ServerReflectionRequest::default();
     let mut client = v1::server_reflection_client::ServerReflectionClient::new(channel.clone());
-    let status = client.server_reflection_info(tokio_stream::once(question)).await.unwrap_err();
+    let status = client.server_reflection_info(tokio_stream::once(request)).await.unwrap_err();
     assert_eq!(status.code(), Code::Unimplemented);
-    let question = v1alpha::ServerReflectionRequest::default();
+    let request = v1alpha::ServerReflectionRequest::default();
     let mut client = v1alpha::server_reflection_client::ServerReflectionClient::new(channel.clone());
-    let status = client.server_reflection_info(tokio_stream::once(question)).await.unwrap_err();
+    let status = client.server_reflection_info(tokio_stream::once(request)).await.unwrap_err();
     assert_eq!(status.code(), Code::Unimplemented);
     let mut health = HealthClient::new(channel.clone());
     for (service, code) in [("", None), ("signalbox.v1.Signal", None), ("signalbox.v1.Rooms", Some(Code::NotFound))] {
-        let answer = health.check(HealthCheckRequest { service: service.to_owned() }).await;
-        assert_eq!(answer.err().map(|status| status.code()), code, "{service:?}");
+        let result = health.check(HealthCheckRequest { service: service.to_owned() }).await;
+        assert_eq!(result.err().map(|status| status.code()), code, "{service:?}");
     }
     let authority = link.authority.as_str();
     assert_eq!(get(&link, "/healthz", authority).await, (200, "ok\n".to_owned()));
@@ -122,7 +122,7 @@ async fn only_the_shared_room_is_there() {
         assert_eq!(get(&link, path, authority).await.0, 404, "{path}");
     }
 
-    // Not for another name, and not for this machine's own at another port.
+    // Other host names are rejected, and so are loopback names with another port.
     for host in ["evil.example", "localhost:50051", "127.0.0.1.evil.example:20000"] {
         assert_eq!(get(&link, "/", host).await.0, 421, "{host}");
     }
@@ -130,7 +130,7 @@ async fn only_the_shared_room_is_there() {
 }
 
 #[tokio::test]
-async fn reflection_is_there_if_asked_for() {
+async fn reflection_is_served_if_enabled() {
     let Some(_) = binaries() else { return };
     let ip = "127.11.1.2";
     let _bore = Bore::start(ip, None).await;
@@ -139,16 +139,15 @@ async fn reflection_is_there_if_asked_for() {
     let channel = Channel::from_shared(link.origin.clone()).unwrap().connect().await.unwrap();
     let mut client = v1::server_reflection_client::ServerReflectionClient::new(channel.clone());
     let list = v1::server_reflection_request::MessageRequest::ListServices(String::new());
-    let question =
-        v1::ServerReflectionRequest { message_request: Some(list), ..v1::ServerReflectionRequest::default() };
-    let mut answers = client.server_reflection_info(tokio_stream::once(question)).await.unwrap().into_inner();
-    let answer = within(DEADLINE, answers.message()).await.unwrap().unwrap().message_response;
-    let Some(v1::server_reflection_response::MessageResponse::ListServicesResponse(list)) = answer else {
-        panic!("{answer:?}")
+    let request = v1::ServerReflectionRequest { message_request: Some(list), ..v1::ServerReflectionRequest::default() };
+    let mut responses = client.server_reflection_info(tokio_stream::once(request)).await.unwrap().into_inner();
+    let response = within(DEADLINE, responses.message()).await.unwrap().unwrap().message_response;
+    let Some(v1::server_reflection_response::MessageResponse::ListServicesResponse(list)) = response else {
+        panic!("{response:?}")
     };
     let names: Vec<_> = list.service.iter().map(|service| service.name.as_str()).collect();
     assert!(names.contains(&"signalbox.v1.Signal") && !names.contains(&"signalbox.v1.Rooms"), "{names:?}");
     let admin = admin_token(&share.secret()).await;
     rooms_are_not_served(&channel, &link.room, Some(&admin)).await;
-    assert!(share.says(SHOWN, "By hand").await.contains("grpcurl -plaintext -H"));
+    assert!(share.wait_for(SHOWN, "With grpcurl").await.contains("grpcurl -plaintext -H"));
 }

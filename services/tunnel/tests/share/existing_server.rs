@@ -1,4 +1,4 @@
-//! A server that runs already is shared only if it is fit to be.
+//! A running server is shared only if it is safe to publish.
 
 use std::{fs, path::Path, process::Stdio};
 
@@ -8,14 +8,14 @@ use tokio::process::{Child, Command};
 use tonic::transport::Channel;
 
 use super::{
-    outside::rooms_are_not_served,
-    parts::{Bore, DEADLINE, SHOWN, Share, admin_token, binaries, share_command, until, within},
-    talk::Talk,
+    exposure::rooms_are_not_served,
+    harness::{Bore, DEADLINE, SHOWN, Share, admin_token, binaries, share_command, until, within},
+    traffic::Traffic,
 };
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
-/// Starts a server in a folder. Returns it and its address.
+/// Starts a server in a folder. Returns the process and its address.
 async fn serve(folder: &Path, flags: &[&str]) -> (Child, String) {
     let (_, signalbox) = binaries().unwrap();
     let ready = folder.join("address");
@@ -32,7 +32,7 @@ async fn serve(folder: &Path, flags: &[&str]) -> (Child, String) {
 }
 
 #[tokio::test]
-async fn a_server_that_is_open_is_not_shared() {
+async fn unsafe_server_is_rejected() {
     let Some(_) = binaries() else { return };
     let ip = "127.11.3.1";
     let folder = tempfile::tempdir().unwrap();
@@ -48,15 +48,15 @@ async fn a_server_that_is_open_is_not_shared() {
         let flags = ["--http", "--server", &address];
         let mut command = share_command(env!("CARGO_BIN_EXE_signalbox-tunnel").as_ref(), folder.path(), ip, &flags);
         command.env("SIGNALBOX_JWT_SECRET", SECRET).stderr(Stdio::piped());
-        let ended = within(DEADLINE, command.output()).await.unwrap();
-        let said = String::from_utf8(ended.stderr).unwrap();
-        assert!(!ended.status.success() && said.contains(missing), "{flags:?}: {said}");
+        let output = within(DEADLINE, command.output()).await.unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && error.contains(missing), "{flags:?}: {error}");
         server.kill().await.unwrap();
     }
 }
 
 #[tokio::test]
-async fn a_server_that_is_fit_is_shared() {
+async fn safe_server_is_shared() {
     let Some(_) = binaries() else { return };
     let ip = "127.11.3.2";
     let _bore = Bore::start(ip, None).await;
@@ -67,35 +67,35 @@ async fn a_server_that_is_fit_is_shared() {
     let mut command = share_command(env!("CARGO_BIN_EXE_signalbox-tunnel").as_ref(), folder.path(), ip, &flags);
     command.env("SIGNALBOX_JWT_SECRET", SECRET);
     let mut share = Share::spawn(command, folder);
-    share.says(SHOWN, "Rooms answers through the tunnel").await;
+    share.wait_for(SHOWN, "Rooms is reachable through the tunnel").await;
     let link = share.link().await;
-    assert_eq!(share.processes().len(), 1, "it has started no server");
-    Talk::start(&link).await.end_with_nothing_lost().await;
+    assert_eq!(share.processes().len(), 1, "the share starts no server");
+    Traffic::start(&link).await.finish_without_loss().await;
 }
 
 #[tokio::test]
-async fn a_server_whose_rooms_are_elsewhere_is_shared() {
+async fn server_with_rooms_at_its_admin_listener_is_shared() {
     let Some(_) = binaries() else { return };
     let ip = "127.11.3.3";
     let _bore = Bore::start(ip, None).await;
     let folder = tempfile::tempdir().unwrap();
     let flags = ["--auth", "jwt", "--rooms", "false", "--admin-listen", "127.0.0.1:0", "--public-name", "127.11.3.3:*"];
-    let flags = [&flags[..], &["--admin-ready-file", "operators"]].concat();
+    let flags = [&flags[..], &["--admin-ready-file", "admin-address"]].concat();
     let (_server, address) = serve(folder.path(), &flags).await;
-    let operators = fs::read_to_string(folder.path().join("operators")).unwrap();
-    let flags = ["--http", "--server", &address, "--admin", operators.trim()];
+    let admin = fs::read_to_string(folder.path().join("admin-address")).unwrap();
+    let flags = ["--http", "--server", &address, "--admin", admin.trim()];
     let mut command = share_command(env!("CARGO_BIN_EXE_signalbox-tunnel").as_ref(), folder.path(), ip, &flags);
     command.env("SIGNALBOX_JWT_SECRET", SECRET);
     let mut share = Share::spawn(command, folder);
     let link = share.link().await;
-    assert!(!share.has_said("Rooms answers"));
+    assert!(!share.has_printed("Rooms is reachable"));
     let channel = Channel::from_shared(link.origin.clone()).unwrap().connect().await.unwrap();
     rooms_are_not_served(&channel, &link.room, Some(&admin_token(SECRET).await)).await;
-    Talk::start(&link).await.end_with_nothing_lost().await;
-    // Its room goes with it.
+    Traffic::start(&link).await.finish_without_loss().await;
+    // The share deletes its room.
     kill_process(share.pid(), Signal::INT).unwrap();
-    assert!(share.ended().await.success());
-    let channel = Channel::from_shared(format!("http://{}", operators.trim())).unwrap().connect().await.unwrap();
+    assert!(share.exit_status().await.success());
+    let channel = Channel::from_shared(format!("http://{}", admin.trim())).unwrap().connect().await.unwrap();
     let rooms = RoomsClient::new(channel).list_rooms(ListRoomsRequest::default()).await.unwrap().into_inner().rooms;
     assert!(rooms.is_empty(), "{rooms:?}");
 }

@@ -1,4 +1,4 @@
-//! The real parts: a bore server, and a share.
+//! Runs a real bore server and a share as processes.
 
 use std::{
     env, fs,
@@ -17,36 +17,36 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-/// How soon a state must be shown.
+/// Deadline for a state to be printed.
 pub(crate) const SHOWN: Duration = Duration::from_secs(10);
-/// How soon a share must be back after the cause is gone.
+/// Deadline for a share to recover after the cause of an outage is gone.
 pub(crate) const BACK: Duration = Duration::from_secs(20);
-/// How long anything else that must come may take.
+/// Deadline for everything else.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
 
-pub(crate) async fn within<T>(limit: Duration, what: impl Future<Output = T>) -> T {
-    timeout(limit, what).await.unwrap_or_else(|_| panic!("nothing came within {limit:?}"))
+pub(crate) async fn within<T>(limit: Duration, future: impl Future<Output = T>) -> T {
+    timeout(limit, future).await.unwrap_or_else(|_| panic!("timed out after {limit:?}"))
 }
 
-/// Asks again and again until it is so.
-pub(crate) async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+/// Polls a condition until it holds.
+pub(crate) async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     let deadline = Instant::now() + DEADLINE;
-    while !is_so().await {
-        assert!(Instant::now() < deadline, "in vain: {what}");
+    while !condition().await {
+        assert!(Instant::now() < deadline, "timed out waiting for {what}");
         sleep(Duration::from_millis(20)).await;
     }
 }
 
-/// Real bore and real Signalbox. Without them these tests are skipped, visibly, but never in CI.
+/// The paths of bore and of the server. If one is missing, the test is skipped with a message, and fails in CI.
 pub(crate) fn binaries() -> Option<(PathBuf, PathBuf)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let bore = env::var_os("BORE").map_or_else(|| root.join(".cache/bore-0.6.0/bin/bore"), PathBuf::from);
     let built = Path::new(env!("CARGO_BIN_EXE_signalbox-tunnel")).with_file_name("signalbox");
     let signalbox = if built.is_file() { built } else { root.join("target/release/signalbox") };
-    for (path, variable) in [(&bore, "set BORE"), (&signalbox, "build it first")] {
+    for (path, hint) in [(&bore, "set BORE to its path"), (&signalbox, "build it first")] {
         if !path.is_file() {
-            assert!(env::var_os("CI").is_none(), "{} is not there; {variable}", path.display());
-            eprintln!("skipped: {} is not there; {variable}", path.display());
+            assert!(env::var_os("CI").is_none(), "{} not found: {hint}", path.display());
+            eprintln!("skipped: {} not found: {hint}", path.display());
             return None;
         }
     }
@@ -54,7 +54,7 @@ pub(crate) fn binaries() -> Option<(PathBuf, PathBuf)> {
 }
 
 fn pid(child: &Child) -> Pid {
-    child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?)).expect("it runs")
+    child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?)).expect("the process is running")
 }
 
 /// A real bore server.
@@ -63,9 +63,9 @@ pub(crate) struct Bore {
 }
 
 impl Bore {
-    /// Starts one that gives out two ports.
+    /// Starts a server with two public ports.
     pub(crate) async fn start(ip: &str, secret: Option<&str>) -> Self {
-        let (bore, _) = binaries().expect("it was looked for");
+        let (bore, _) = binaries().expect("the test has checked this");
         let mut command = Command::new(bore);
         command.args(["server", "--bind-addr", ip, "--min-port", "20000", "--max-port", "20001"]);
         command.env("NO_COLOR", "1").env("RUST_LOG", "info").env_remove("BORE_SECRET");
@@ -73,7 +73,7 @@ impl Bore {
         let mut child =
             command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true).spawn().expect("bore starts");
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let line = within(DEADLINE, lines.next_line()).await.unwrap().expect("it says that it listens");
+        let line = within(DEADLINE, lines.next_line()).await.unwrap().expect("bore prints that it listens");
         assert!(line.contains("server listening"), "{line}");
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         Self { child }
@@ -88,16 +88,16 @@ impl Bore {
     }
 }
 
-/// A share, started as the script does it.
+/// A share, started as scripts/share.sh does it.
 pub(crate) struct Share {
     child: Child,
     output: watch::Receiver<String>,
-    /// How much of the output has been looked at.
+    /// How much of the output `wait_for` has consumed.
     read: usize,
     folder: TempDir,
 }
 
-/// What a visitor gets.
+/// The parts of a visitor's link.
 #[derive(Debug, Clone)]
 pub(crate) struct Link {
     pub(crate) origin: String,
@@ -106,9 +106,9 @@ pub(crate) struct Link {
     pub(crate) token: String,
 }
 
-/// The program that shares, in a folder, with a server to start.
+/// A command that shares a new server, with `folder` as its working directory.
 pub(crate) fn share_command(program: &Path, folder: &Path, ip: &str, flags: &[&str]) -> Command {
-    let (_, signalbox) = binaries().expect("it was looked for");
+    let (_, signalbox) = binaries().expect("the test has checked this");
     let mut command = Command::new(program);
     if program == Path::new("unshare") {
         command.args(flags).arg(env!("CARGO_BIN_EXE_signalbox-tunnel"));
@@ -118,7 +118,7 @@ pub(crate) fn share_command(program: &Path, folder: &Path, ip: &str, flags: &[&s
         command.args(flags);
     }
     command.args(["--signalbox".as_ref(), signalbox.as_os_str()]);
-    // Settings of whoever runs the tests are not those of the tests.
+    // The tests must not depend on the developer's settings.
     for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("SIGNALBOX_")) {
         command.env_remove(name);
     }
@@ -142,7 +142,7 @@ impl Share {
     }
 
     pub(crate) fn spawn(mut command: Command, folder: TempDir) -> Self {
-        let mut child = command.spawn().expect("the program starts");
+        let mut child = command.spawn().expect("the share starts");
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let (writer, output) = watch::channel(String::new());
         tokio::spawn(async move {
@@ -157,12 +157,12 @@ impl Share {
         Self { child, output, read: 0, folder }
     }
 
-    /// Waits until it says that, after what it was last waited for. Returns the line.
-    pub(crate) async fn says(&mut self, limit: Duration, text: &str) -> String {
+    /// Waits until it prints a text, after the one of the previous call. Returns the line.
+    pub(crate) async fn wait_for(&mut self, limit: Duration, text: &str) -> String {
         let read = self.read;
         let waiting = self.output.wait_for(|output| output[read..].contains(text));
-        let output = timeout(limit, waiting).await.unwrap_or_else(|_| panic!("not said within {limit:?}: {text}"));
-        let output = output.expect("it is still running").clone();
+        let output = timeout(limit, waiting).await.unwrap_or_else(|_| panic!("not printed within {limit:?}: {text}"));
+        let output = output.expect("the share is still running").clone();
         let at = read + output[read..].find(text).unwrap();
         let start = output[..at].rfind('\n').map_or(0, |at| at + 1);
         let end = at + output[at..].find('\n').unwrap();
@@ -170,14 +170,14 @@ impl Share {
         output[start..end].to_owned()
     }
 
-    /// Whether it has said that up to now.
-    pub(crate) fn has_said(&self, text: &str) -> bool {
+    /// Whether it has printed a text so far.
+    pub(crate) fn has_printed(&self, text: &str) -> bool {
         self.output.borrow().contains(text)
     }
 
-    /// Waits until it is online, and takes the link.
+    /// Waits until it is online, and returns the link.
     pub(crate) async fn link(&mut self) -> Link {
-        let line = self.says(BACK, "Visitors open").await;
+        let line = self.wait_for(BACK, "Visitors open").await;
         let url = line.split_whitespace().next_back().unwrap();
         let (origin, rest) = url.split_once("/?room=").unwrap();
         let (room, token) = rest.split_once("#token=").unwrap();
@@ -189,19 +189,19 @@ impl Share {
         }
     }
 
-    /// Itself.
+    /// The process id of the share itself.
     pub(crate) fn pid(&self) -> Pid {
         pid(&self.child)
     }
 
-    /// All processes below it: the guard and the server.
+    /// The share and its descendants: the watchdog and the server.
     pub(crate) fn processes(&self) -> Vec<Pid> {
         let mut found = vec![self.pid()];
         let mut next = 0;
         while next < found.len() {
             let parent = found[next].as_raw_nonzero().get();
             let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
-            // Started by another thread of the parent, they stand there.
+            // Children are listed under the thread that started them.
             let tasks = fs::read_dir(format!("/proc/{parent}/task")).into_iter().flatten().flatten();
             let of_tasks = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
             let all = of_tasks.collect::<Vec<_>>().join(" ") + &children;
@@ -215,42 +215,42 @@ impl Share {
         found
     }
 
-    /// The server's own process: the last of the chain.
+    /// The server, which is the last of the chain.
     pub(crate) fn server(&self) -> Pid {
         let processes = self.processes();
-        assert_eq!(processes.len(), 3, "itself, the guard, the server");
+        assert_eq!(processes.len(), 3, "the share, the watchdog, the server");
         processes[2]
     }
 
-    /// The secret that its server takes tokens of: only who is this user, on this machine, can know it.
+    /// The secret that signs its server's tokens. Only this user on this machine can read it.
     pub(crate) fn secret(&self) -> String {
         let server = self.server().as_raw_nonzero();
         let environment = fs::read_to_string(format!("/proc/{server}/environ")).unwrap();
         let secret = environment.split('\0').find_map(|entry| entry.strip_prefix("SIGNALBOX_JWT_SECRET="));
-        secret.expect("it has one").to_owned()
+        secret.expect("the server has a secret").to_owned()
     }
 
-    /// Where it keeps what goes with it.
+    /// Its folder for temporary files.
     pub(crate) fn temporary(&self) -> PathBuf {
         self.folder.path().join("temporary")
     }
 
-    pub(crate) async fn ended(&mut self) -> ExitStatus {
+    pub(crate) async fn exit_status(&mut self) -> ExitStatus {
         within(DEADLINE, self.child.wait()).await.unwrap()
     }
 }
 
-/// A token that opens Rooms, for every room.
+/// An admin token for all rooms.
 pub(crate) async fn admin_token(secret: &str) -> String {
-    let (_, signalbox) = binaries().expect("it was looked for");
+    let (_, signalbox) = binaries().expect("the test has checked this");
     let mut command = Command::new(signalbox);
     command.args(["token", "--room", "*", "--identity", "operator", "--admin"]).env("SIGNALBOX_JWT_SECRET", secret);
-    let made = within(DEADLINE, command.output()).await.unwrap();
-    assert!(made.status.success(), "{made:?}");
-    String::from_utf8(made.stdout).unwrap().trim().to_owned()
+    let output = within(DEADLINE, command.output()).await.unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
-/// Whether somebody takes connections there.
+/// Whether the address accepts connections.
 pub(crate) async fn is_open(authority: &str) -> bool {
     TcpStream::connect(authority).await.is_ok()
 }
