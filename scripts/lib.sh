@@ -55,6 +55,12 @@ build_web() {
     (cd "$ROOT/clients/web" && npm run --silent build) || fail "building the demo page failed: see the output above"
 }
 
+# build_all [FLAG...]: builds the programs of the workspace with all features at once, in the current folder. The fuzz targets
+# are left out, since their links take minutes.
+build_all() {
+    cargo build --release --locked --workspace --exclude signalbox-fuzz --all-features "$@"
+}
+
 # Builds SIGNALBOX.
 build_server() {
     (cd "$ROOT" && cargo build --release --locked --package signalbox-server) ||

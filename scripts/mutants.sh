@@ -61,7 +61,7 @@ fail_row() {
 need cargo "Install Rust from https://rustup.rs and open a new terminal."
 need patch "'apt-get install patch' on Debian or Ubuntu."
 step "Building the server, the mutants and the proof"
-build_server
+build_all --bin signalbox --bin signalbox-proof || fail "the server did not build"
 rm -rf "$TREE"
 mkdir -p "$TREE" "$LOGS"
 tar -cf - --exclude=target --exclude=node_modules --exclude=corpus \
@@ -69,9 +69,7 @@ tar -cf - --exclude=target --exclude=node_modules --exclude=corpus \
 patch --directory "$TREE" --strip 1 --fuzz 0 --silent <"$PATCH" ||
     fail "$PATCH does not apply: adapt it to the changed sources, it names the hunks"
 # In the same target folder, so that dependencies are built once. The program has a name of its own.
-(cd "$TREE" && CARGO_TARGET_DIR=$ROOT/target cargo build --release --locked --package signalbox-server) ||
-    fail "the mutants did not build"
-cargo build --release --locked --package signalbox-proof || fail "the proof did not build"
+(cd "$TREE" && CARGO_TARGET_DIR=$ROOT/target build_all --bin signalbox-mutant) || fail "the mutants did not build"
 
 if [ $# -gt 0 ]; then
     mutants=$*

@@ -143,6 +143,9 @@ fi
 phase "Docs: links, length, glossary"
 scripts/check-docs.sh
 
+phase "Modules: no import cycle"
+scripts/check-modules.sh
+
 phase "Contract: buf lint, generated TypeScript is current"
 npm --prefix clients/web run --silent lint:proto
 npm --prefix clients/web run --silent check:generated
@@ -152,18 +155,15 @@ npm --prefix clients/web run --silent check
 
 phase "Rust: rustfmt, clippy, rustdoc"
 cargo fmt --all --check
-cargo clippy --locked --all-targets -- -D warnings
-# Separately: Cargo would otherwise enable its features in the server under test.
-cargo clippy --locked --all-targets --package signalbox-fuzz -- -D warnings
-RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --quiet
+cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
+RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet
 
 phase "Supply chain: licenses, sources, minimum versions, advisories"
 scripts/supply-chain.sh
 
-phase "Release build: demo page, server, tunnel"
+phase "Release build: demo page, and all programs with all features"
 build_web
-build_server
-build_tunnel
+scripts/check-build.sh
 
 phase "Rust tests: unit, model, simulation, integration, short proof under faults"
 test_rust
