@@ -63,6 +63,6 @@ Signalbox is running.
               Then type {"join": {"room": "demo"}} and press Enter.
   Health      $scheme://$open/healthz
 
-Press Ctrl-C to stop. README.md explains how it works and how to configure it.
+Press Ctrl-C to stop. docs/configuration.md lists the settings, docs/architecture.md explains how it works.
 TEXT
 wait "$server"

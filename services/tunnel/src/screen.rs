@@ -156,13 +156,13 @@ impl fmt::Display for Invitation<'_> {
             "\n  The tunnel carries the page and the signaling. Audio, video and data flow directly between members."
         )?;
         if self.stun {
-            writeln!(f, "  For strict firewalls, add a TURN server: -- --turn-url ... (see README.md).")
+            writeln!(f, "  For strict firewalls, add a TURN server: -- --turn-url ... (see docs/sharing.md).")
         } else {
             writeln!(
                 f,
                 "  No STUN server is set: members connect within one network only, unless you add a TURN server:"
             )?;
-            writeln!(f, "  -- --turn-url ... (see README.md).")
+            writeln!(f, "  -- --turn-url ... (see docs/sharing.md).")
         }
     }
 }
