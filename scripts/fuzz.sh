@@ -10,7 +10,7 @@
 #                                      time: for long runs from a corpus that other runs have grown
 #   scripts/fuzz.sh --merge            puts what was found so far into the corpus that is committed, as far as it reaches
 #                                      code that the rest does not; new seeds: cargo run -p signalbox-fuzz --example seeds
-#   scripts/fuzz.sh [...] TARGET...    these only; services/signal/fuzz/fuzz_targets/ has them
+#   scripts/fuzz.sh [...] TARGET...    these only; testing/fuzz/fuzz_targets/ has them
 #
 # There is no sanitizer: this code is safe Rust, in which an address sanitizer finds next to nothing, and it would make
 # every execution several times slower. Overflow checks and debug assertions are on, and a panic in any task counts.
@@ -19,7 +19,7 @@ set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 cd "$ROOT"
 
-FUZZ=$ROOT/services/signal/fuzz
+FUZZ=$ROOT/testing/fuzz
 # What a run finds beyond the committed corpus, and inputs that fail.
 FOUND=$ROOT/target/fuzz/corpus
 ARTIFACTS=$ROOT/target/fuzz/artifacts

@@ -9,7 +9,7 @@ use signalbox_proof::run::{Options, run};
 
 /// The server's program; a build of it that cargo does not tell a test of another package.
 fn server() -> Option<PathBuf> {
-    let built = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../target/release/signalbox");
+    let built = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/release/signalbox");
     let path = env::var_os("SIGNALBOX_BIN").map_or_else(|| PathBuf::from(built), PathBuf::from);
     if path.is_file() {
         return Some(path);

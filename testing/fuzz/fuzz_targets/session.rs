@@ -3,17 +3,17 @@
 #![no_main]
 #![allow(clippy::unwrap_used, reason = "a panic is how a fuzz target fails")]
 
-#[path = "../../tests/room_model/client.rs"]
+#[path = "../../../services/signal/tests/room_model/client.rs"]
 mod client;
-#[path = "../../tests/room_model/model.rs"]
+#[path = "../../../services/signal/tests/room_model/model.rs"]
 mod model;
-#[path = "../../tests/room_model/policy.rs"]
+#[path = "../../../services/signal/tests/room_model/policy.rs"]
 mod policy;
-#[path = "../../tests/room_model/signals.rs"]
+#[path = "../../../services/signal/tests/room_model/signals.rs"]
 mod signals;
-#[path = "../../tests/room_model/streams.rs"]
+#[path = "../../../services/signal/tests/room_model/streams.rs"]
 mod streams;
-#[path = "../../tests/room_model/world.rs"]
+#[path = "../../../services/signal/tests/room_model/world.rs"]
 mod world;
 
 use arbitrary::{Result, Unstructured};
