@@ -112,7 +112,7 @@ async fn measure(binary: &Path, options: &Options, beside: bool) -> Result<Run> 
         joined.push(if stays { Some(meet(&client, &format!("pair-{pair}")).await?) } else { None });
     }
     let (memory, mut slow) = (server.memory()?, JoinSet::new());
-    server.forget_peak()?;
+    server.reset_peak()?;
     let flooder = beside.then(|| {
         let (url, stop) = (url.clone(), stop.subscribe());
         // On a thread of its own, so that it keeps no honest member from running.

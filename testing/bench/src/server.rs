@@ -1,18 +1,13 @@
 //! The server that is measured: a process of its own.
 
-use std::{
-    fs,
-    net::SocketAddr,
-    path::Path,
-    process::Stdio,
-    time::{Duration, Instant},
-};
+use std::{fs, net::SocketAddr, path::Path, process::Stdio, time::Duration};
 
-use tempfile::TempDir;
-use tokio::{
-    process::{Child, Command},
-    time::sleep,
+use rustix::process::{Pid, getpid};
+use signalbox_testkit::{
+    proc,
+    server_process::{ServerProcess, command},
 };
+use tempfile::TempDir;
 
 use crate::Result;
 
@@ -26,16 +21,11 @@ const SETTINGS: [&str; 6] = [
     // Databases are taken away from it on purpose.
     "--log=error",
 ];
-/// How long it may take to start.
-const START_TIMEOUT: Duration = Duration::from_secs(20);
-/// Clock ticks of Linux in `/proc`, whatever the kernel's own are.
-const TICKS_PER_SECOND: u64 = 100;
-
 /// The server.
 pub(crate) struct Server {
     addr: SocketAddr,
-    child: Child,
-    pid: u32,
+    process: ServerProcess,
+    pid: Pid,
     _folder: TempDir,
 }
 
@@ -60,33 +50,14 @@ impl Server {
     }
 
     async fn start_in(binary: &Path, folder: TempDir, store: &str, settings: &[&str]) -> Result<Self> {
-        let ready = folder.path().join("ready");
-        let mut child = Command::new(binary)
+        let mut command = command(binary);
+        command
             .args(["serve", "--listen", "127.0.0.1:0", "--web-dir=/nonexistent", "--store", store])
-            .arg("--ready-file")
-            .arg(&ready)
             .args(settings)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(|error| format!("{} could not be started: {error}", binary.display()))?;
-        let pid = child.id().ok_or("the server ended at once")?;
-        let deadline = Instant::now() + START_TIMEOUT;
-        let addr = loop {
-            if let Ok(text) = fs::read_to_string(&ready) {
-                break text.trim().parse()?;
-            }
-            if let Some(status) = child.try_wait()? {
-                return Err(format!("the server did not start: {status}").into());
-            }
-            if Instant::now() > deadline {
-                return Err("the server did not start in time".into());
-            }
-            // The file is the only sign of it.
-            sleep(Duration::from_millis(20)).await;
-        };
-        Ok(Self { addr, child, pid, _folder: folder })
+            .stdout(Stdio::null());
+        let mut process = ServerProcess::spawn(command, &folder.path().join("ready"))?;
+        let addr = process.listening().await?;
+        Ok(Self { addr, pid: process.pid()?, process, _folder: folder })
     }
 
     /// Where it listens.
@@ -96,59 +67,37 @@ impl Server {
 
     /// Its memory now, in KiB.
     pub(crate) fn memory(&self) -> Result<u64> {
-        self.status("VmRSS:")
+        Ok(proc::resident_kib(self.pid)?)
     }
 
-    /// The most memory it had since `forget_peak`, in KiB.
+    /// The most memory it had since `reset_peak`, in KiB.
     pub(crate) fn peak_memory(&self) -> Result<u64> {
-        self.status("VmHWM:")
+        Ok(proc::peak_resident_kib(self.pid)?)
     }
 
-    /// Measures the peak anew from here.
-    pub(crate) fn forget_peak(&self) -> Result<()> {
-        Ok(fs::write(format!("/proc/{}/clear_refs", self.pid), "5")?)
+    /// Starts the measurement of the peak again.
+    pub(crate) fn reset_peak(&self) -> Result<()> {
+        Ok(proc::reset_peak(self.pid)?)
     }
 
     /// What it has used of all cores, in user and system mode.
     pub(crate) fn cpu(&self) -> Result<Duration> {
-        cpu_of(&self.pid.to_string())
+        Ok(proc::cpu_time(self.pid)?)
     }
 
-    /// Ends it. It must have run until now.
+    /// Kills it. It must have run until now.
     pub(crate) async fn stop(mut self) -> Result<()> {
-        if let Some(status) = self.child.try_wait()? {
+        let child = self.process.child();
+        if let Some(status) = child.try_wait()? {
             return Err(format!("the server ended by itself: {status}").into());
         }
-        Ok(self.child.kill().await?)
-    }
-
-    fn status(&self, field: &str) -> Result<u64> {
-        let status = read(&self.pid.to_string(), "status")?;
-        let line = status.lines().find_map(|line| line.strip_prefix(field));
-        let value = line.and_then(|line| line.split_whitespace().next());
-        Ok(value.ok_or_else(|| format!("/proc/PID/status has no {field}"))?.parse()?)
+        Ok(child.kill().await?)
     }
 }
 
 /// What this process has used of all cores.
 pub(crate) fn own_cpu() -> Result<Duration> {
-    cpu_of("self")
-}
-
-fn cpu_of(process: &str) -> Result<Duration> {
-    let stat = read(process, "stat")?;
-    // The name of the program, in brackets, may hold anything.
-    let (_, fields) = stat.rsplit_once(')').ok_or("/proc/PID/stat has no name in it")?;
-    let mut ticks: u64 = 0;
-    for field in fields.split_whitespace().skip(11).take(2) {
-        ticks += field.parse::<u64>()?;
-    }
-    Ok(Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND))
-}
-
-fn read(process: &str, file: &str) -> Result<String> {
-    let path = format!("/proc/{process}/{file}");
-    Ok(fs::read_to_string(&path).map_err(|error| format!("{path}: {error} (measuring needs Linux)"))?)
+    Ok(proc::cpu_time(getpid())?)
 }
 
 /// What this machine is.

@@ -97,7 +97,7 @@ async fn measure(binary: &Path, options: &Options, stops: bool) -> Result<Run> {
     let mut room = Room::fill(&server.url(), options.readers, options.connections).await?;
     let slow = if stops { room.stop_reading(&server.url()) } else { room.keep_reading(&server.url()).await? };
     let memory = server.memory()?;
-    server.forget_peak()?;
+    server.reset_peak()?;
     let (began, cpu, own_cpu) = (Instant::now(), server.cpu()?, server::own_cpu()?);
     let load = Load { to_all: options.to_all, to_one: options.to_one, to_slow: options.to_slow, time: options.time };
     room.load(&load).await?;

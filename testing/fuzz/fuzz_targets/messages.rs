@@ -5,10 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use libfuzzer_sys::fuzz_target;
 use prost::Message;
-use signalbox_fuzz::{
-    records::Records,
-    stage::{Stage, id, limits},
-};
+use signalbox_fuzz::stage::{Stage, id, limits};
 use signalbox_proto::v1::{
     ClientMessage, CreateRoomRequest, Join, SendRequest, SubscribeRequest, UpdateRoomRequest,
     client_message::Body as Said, server_message::Body as Told, subscribe_request::Open,
@@ -24,6 +21,7 @@ use signalbox_server::{
     },
     store::Settings,
 };
+use signalbox_testkit::MemoryStore;
 
 const MAX_SEATS: u32 = 100;
 /// The paths of an update mask, and one that is none.
@@ -135,7 +133,7 @@ fn send(encoded: &[u8]) {
 fn settings(room: Option<signalbox_proto::v1::Room>) {
     thread_local! {
         static HUB: Arc<Hub> = Hub::new(
-            Arc::<Records>::default(),
+            Arc::<MemoryStore>::default(),
             Authority::anonymous(Patience { failures: 10, window: Duration::from_secs(60) }),
             Random::from_fn(|bits| bits.fill(1)),
             Memory::unbounded(),

@@ -2,6 +2,5 @@
 //! with. `scripts/fuzz.sh` runs the targets; `examples/seeds.rs` makes what they begin with.
 
 pub mod keys;
-pub mod records;
 pub mod server;
 pub mod stage;

@@ -30,10 +30,9 @@ use signalbox_server::{
     room::id::{MemberId, RoomName, Secret},
     token::SessionToken,
 };
+use signalbox_testkit::MemoryStore;
 use tokio::time;
 use tower::ServiceExt;
-
-use crate::records::Records;
 
 /// What can be called; the last two are not there.
 pub const PATHS: [&str; 14] = [
@@ -175,7 +174,7 @@ pub fn member() -> MemberId {
 pub struct Server {
     app: listen::App,
     hub: Arc<Hub>,
-    records: Arc<Records>,
+    store: Arc<MemoryStore>,
     drawn: Arc<AtomicU8>,
 }
 
@@ -186,7 +185,7 @@ impl Server {
                      --max-attributes-bytes 128 --mailbox-entries 16 --mailbox-bytes 4096 --web-dir none";
         let config = Cli::try_parse_from(flags.split_whitespace()).expect("valid flags").serve;
         config.check().expect("a valid configuration");
-        let records = Arc::<Records>::default();
+        let store = Arc::<MemoryStore>::default();
         let drawn = Arc::<AtomicU8>::default();
         let random = {
             let drawn = drawn.clone();
@@ -194,11 +193,11 @@ impl Server {
         };
         let authority = Authority::anonymous(Patience { failures: 10, window: Duration::from_secs(60) });
         let hub =
-            Hub::new(records.clone(), authority, random, Memory::unbounded(), config.limits(), config.room_defaults());
+            Hub::new(store.clone(), authority, random, Memory::unbounded(), config.limits(), config.room_defaults());
         let health = Health::new(true).await;
         let hosts = Hosts::new(config.listen, Vec::new());
         let app = listen::app(&config, &hub, &health, Serves::public(&config), hosts);
-        Self { app, hub, records, drawn }
+        Self { app, hub, store, drawn }
     }
 
     /// Makes the calls of an input, one after the other, while somebody is in a room and listens; what is answered is
@@ -241,7 +240,7 @@ impl Server {
         time::sleep(Duration::from_secs(30)).await;
         assert_eq!(self.hub.session_count(), 0);
         assert!(self.hub.all().is_empty(), "rooms stay behind");
-        self.records.clear();
+        self.store.clear();
     }
 
     async fn respond(&self, call: &Call<'_>) -> http::Response<Body> {

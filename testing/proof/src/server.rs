@@ -8,12 +8,16 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal};
+use signalbox_testkit::{
+    proc::resident_kib,
+    server_process::{ServerProcess, command},
+};
 use tempfile::TempDir;
 use tokio::{
-    process::{Child, Command},
+    process::Command,
     sync::{Mutex, watch},
-    time::{Instant, sleep},
+    time::sleep,
 };
 
 use crate::{
@@ -51,8 +55,6 @@ const SETTINGS: [&str; 19] = [
 /// What may wait for one session with these settings: the mailbox, and what is reserved for joins, updates and leaves.
 const MAILBOX_ENTRIES: u64 = 300 + 256;
 const MAILBOX_BYTES: u64 = (512 + 256) * 1024;
-/// How long it may take to start.
-const START_TIMEOUT: Duration = Duration::from_secs(20);
 /// How often its figures are looked at.
 const GAUGE_EVERY: Duration = Duration::from_millis(500);
 
@@ -64,7 +66,7 @@ pub struct Server {
     binary: PathBuf,
     folder: TempDir,
     addr: SocketAddr,
-    child: Mutex<Child>,
+    process: Mutex<ServerProcess>,
     pid: watch::Sender<Option<Pid>>,
     notes: Notes,
 }
@@ -73,9 +75,9 @@ impl Server {
     /// Starts it on a free port.
     pub async fn start(binary: &Path, notes: Notes) -> io::Result<Self> {
         let folder = tempfile::tempdir()?;
-        let (child, addr) = spawn(binary, folder.path(), "127.0.0.1:0").await?;
-        let pid = watch::Sender::new(pid(&child));
-        Ok(Self { binary: binary.to_owned(), folder, addr, child: Mutex::new(child), pid, notes })
+        let (process, addr) = spawn(binary, folder.path(), "127.0.0.1:0").await?;
+        let pid = watch::Sender::new(process.pid().ok());
+        Ok(Self { binary: binary.to_owned(), folder, addr, process: Mutex::new(process), pid, notes })
     }
 
     /// Where it listens, over all restarts.
@@ -85,29 +87,27 @@ impl Server {
 
     /// Ends it in an orderly way or at once, and starts it again. Its sessions are lost.
     pub async fn restart(&self, signal: Signal) -> io::Result<u64> {
-        let mut child = self.child.lock().await;
-        let Some(pid_now) = pid(&child) else { return Err(io::Error::other("the server ended by itself")) };
-        kill_process(pid_now, signal)?;
-        let status = child.wait().await?;
+        let mut process = self.process.lock().await;
+        process.signal(signal)?;
+        let status = process.wait().await?;
         self.pid.send_replace(None);
         self.notes.note(What::ServerLost);
         if signal == Signal::TERM && !status.success() {
             return Err(io::Error::other(format!("told to stop, the server ended with {status}")));
         }
         let (started, _) = spawn(&self.binary, self.folder.path(), &self.addr.to_string()).await?;
-        self.pid.send_replace(pid(&started));
-        *child = started;
+        self.pid.send_replace(started.pid().ok());
+        *process = started;
         Ok(1)
     }
 
     /// Stops the process for some time, and lets it go on.
     pub async fn pause(&self, time: Duration) -> io::Result<u64> {
-        // Held, so that nobody ends it meanwhile.
-        let child = self.child.lock().await;
-        let Some(pid) = pid(&child) else { return Err(io::Error::other("the server ended by itself")) };
-        kill_process(pid, Signal::STOP)?;
+        // The lock keeps a restart away meanwhile.
+        let process = self.process.lock().await;
+        process.signal(Signal::STOP)?;
         sleep(time).await;
-        kill_process(pid, Signal::CONT)?;
+        process.signal(Signal::CONT)?;
         Ok(1)
     }
 
@@ -117,7 +117,7 @@ impl Server {
         loop {
             let pid = *self.pid.borrow();
             if let Some(pid) = pid
-                && let Some(value) = resident_kib(pid)
+                && let Ok(value) = resident_kib(pid)
             {
                 note("server RSS, KiB", value, limit_kib);
             }
@@ -138,10 +138,9 @@ impl Server {
 
     /// Ends it for good; an error if it is not there any more or does not end as it should.
     pub async fn stop(&self) -> io::Result<()> {
-        let mut child = self.child.lock().await;
-        let Some(pid) = pid(&child) else { return Err(io::Error::other("the server ended by itself")) };
-        kill_process(pid, Signal::TERM)?;
-        let status = child.wait().await?;
+        let mut process = self.process.lock().await;
+        process.signal(Signal::TERM)?;
+        let status = process.wait().await?;
         if status.success() { Ok(()) } else { Err(io::Error::other(format!("the server ended with {status}"))) }
     }
 
@@ -159,50 +158,22 @@ pub async fn version(binary: &Path) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&said.stdout).trim().to_owned())
 }
 
-async fn spawn(binary: &Path, folder: &Path, listen: &str) -> io::Result<(Child, SocketAddr)> {
-    let ready = folder.join("ready");
-    match fs::remove_file(&ready) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
+async fn spawn(binary: &Path, folder: &Path, listen: &str) -> io::Result<(ServerProcess, SocketAddr)> {
     let log = fs::OpenOptions::new().create(true).append(true).open(folder.join("log"))?;
-    let mut child = Command::new(binary)
+    let mut command = command(binary);
+    command
         .arg("serve")
         .args(["--listen", listen, "--store"])
         .arg(format!("redb:{}", folder.join("data").display()))
-        .arg("--ready-file")
-        .arg(&ready)
         .args(SETTINGS)
-        .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .stderr(log)
-        .kill_on_drop(true)
-        .spawn()?;
-    let deadline = Instant::now() + START_TIMEOUT;
-    loop {
-        if let Ok(text) = fs::read_to_string(&ready) {
-            let addr = text.trim().parse().map_err(|_| io::Error::other("the ready file holds no address"))?;
-            return Ok((child, addr));
-        }
-        if let Some(status) = child.try_wait()? {
+        .stderr(log);
+    let mut process = ServerProcess::spawn(command, &folder.join("ready"))?;
+    match process.listening().await {
+        Ok(addr) => Ok((process, addr)),
+        Err(error) => {
             let log = fs::read_to_string(folder.join("log")).unwrap_or_default();
-            return Err(io::Error::other(format!("the server did not start: {status}\n{log}")));
+            Err(io::Error::other(format!("{error}\n{log}")))
         }
-        if Instant::now() > deadline {
-            return Err(io::Error::other("the server did not start in time"));
-        }
-        // The file is the only sign of it.
-        sleep(Duration::from_millis(20)).await;
     }
-}
-
-fn pid(child: &Child) -> Option<Pid> {
-    Pid::from_raw(i32::try_from(child.id()?).ok()?)
-}
-
-/// What a process has in memory; `None` where the system does not say.
-fn resident_kib(pid: Pid) -> Option<u64> {
-    let status = fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero())).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    line.split_whitespace().next()?.parse().ok()
 }

@@ -1,20 +1,18 @@
 //! gRPC-Web over HTTP/1.1 as a browser speaks it, and the streams that can carry a session.
 
-use std::{io, net::SocketAddr, str::FromStr, time::Duration};
+use std::{io, net::SocketAddr, time::Duration};
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header};
-use http_body_util::{BodyExt, Full};
-use hyper::{
-    body::Incoming,
-    client::conn::http1::{self, SendRequest},
-};
+use bytes::Bytes;
+use http::{Request, header};
+use http_body_util::Full;
+use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use prost::Message;
 use signalbox_proto::v1::{
     ClientMessage, SendRequest as Batch, SendResponse, ServerMessage, SubscribeRequest, client_message,
     signal_client::SignalClient, subscribe_request::Open,
 };
+use signalbox_testkit::grpc_web::{CallError, Encoding, Response};
 use tokio::{
     net::{TcpSocket, TcpStream},
     sync::mpsc,
@@ -24,8 +22,6 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, transport::Endpoint};
 use tonic_types::StatusExt;
 
-/// Flag of a frame that holds trailers.
-const TRAILERS: u8 = 0x80;
 /// Bytes that may wait in a socket to be read.
 const RECEIVE_BUFFER: u32 = 32 * 1024;
 /// How long a connection may take to be made, and a call to be answered.
@@ -51,9 +47,12 @@ impl From<Status> for Fail {
     }
 }
 
-impl From<hyper::Error> for Fail {
-    fn from(_: hyper::Error) -> Self {
-        Self::Lost
+impl From<CallError> for Fail {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::Status(status) => status.into(),
+            CallError::Connection(_) | CallError::Malformed(_) => Self::Lost,
+        }
     }
 }
 
@@ -63,26 +62,21 @@ pub struct Connection(SendRequest<Full<Bytes>>, String);
 impl Connection {
     async fn open(addr: SocketAddr) -> Result<Self, Fail> {
         let socket = timeout(CALL_TIMEOUT, connect(addr)).await.map_err(|_| Fail::Lost)?.map_err(|_| Fail::Lost)?;
-        let (sender, connection) = http1::handshake(TokioIo::new(socket)).await?;
+        let (sender, connection) = http1::handshake(TokioIo::new(socket)).await.map_err(CallError::from)?;
         // It ends when the sender and the response are dropped.
         tokio::spawn(connection);
         Ok(Self(sender, addr.to_string()))
     }
 
-    async fn call(&mut self, method: &str, message: &impl Message) -> Result<Reply, Fail> {
+    async fn call(&mut self, method: &str, message: &impl Message) -> Result<Response, CallError> {
         self.0.ready().await?;
-        let message = message.encode_to_vec();
-        let mut framed = BytesMut::with_capacity(5 + message.len());
-        framed.put_u8(0);
-        framed.put_u32(u32::try_from(message.len()).map_err(|_| Fail::Lost)?);
-        framed.put_slice(&message);
-        let request = Request::post(format!("/signalbox.v1.Signal/{method}"))
-            .header(header::HOST, &self.1)
-            .header(header::CONTENT_TYPE, "application/grpc-web+proto")
-            .header("x-grpc-web", "1")
-            .body(Full::new(framed.freeze()))
-            .map_err(|_| Fail::Lost)?;
-        Ok(Reply::new(self.0.send_request(request).await?))
+        let mut request = Request::post(format!("/signalbox.v1.Signal/{method}")).header(header::HOST, &self.1);
+        for (name, value) in Encoding::Binary.headers() {
+            request = request.header(name, value);
+        }
+        let body = Full::new(Encoding::Binary.body(&message.encode_to_vec()));
+        let request = request.body(body).map_err(|error| CallError::Malformed(error.to_string()))?;
+        Response::new(self.0.send_request(request).await?, Encoding::Binary)
     }
 }
 
@@ -111,59 +105,6 @@ pub async fn send(
         end.map_or(Ok((connection, response)), |_| Err(Fail::Lost))
     };
     timeout(CALL_TIMEOUT, call).await.unwrap_or(Err(Fail::Lost))
-}
-
-/// A response, frame by frame.
-struct Reply {
-    body: Incoming,
-    buffer: BytesMut,
-    /// The status of a call that failed at once.
-    at_once: Option<Status>,
-}
-
-impl Reply {
-    fn new(response: Response<Incoming>) -> Self {
-        let at_once = Status::from_header_map(response.headers());
-        Self { body: response.into_body(), buffer: BytesMut::new(), at_once }
-    }
-
-    /// The next message; `None` is the end with status OK.
-    async fn next<T: Message + Default>(&mut self) -> Result<Option<T>, Fail> {
-        if let Some(status) = self.at_once.take() {
-            return ended(status);
-        }
-        loop {
-            if self.buffer.len() >= 5 {
-                let length = u32::from_be_bytes([self.buffer[1], self.buffer[2], self.buffer[3], self.buffer[4]]);
-                let length = usize::try_from(length).map_err(|_| Fail::Lost)?;
-                if self.buffer.len() >= 5 + length {
-                    let flag = self.buffer.get_u8();
-                    self.buffer.advance(4);
-                    let content = self.buffer.split_to(length);
-                    if flag == TRAILERS {
-                        return ended(status(&content));
-                    }
-                    return T::decode(content).map(Some).map_err(|_| Fail::Lost);
-                }
-            }
-            let chunk = self.body.frame().await.ok_or(Fail::Lost)??;
-            self.buffer.extend_from_slice(&chunk.into_data().map_err(|_| Fail::Lost)?);
-        }
-    }
-}
-
-fn ended<T>(status: Status) -> Result<Option<T>, Fail> {
-    if status.code() == Code::Ok { Ok(None) } else { Err(status.into()) }
-}
-
-/// Trailers are written like the headers of HTTP/1.1.
-fn status(block: &[u8]) -> Status {
-    let field = |line: &str| {
-        let (name, value) = line.split_once(':')?;
-        Some((HeaderName::from_str(name).ok()?, HeaderValue::from_str(value.trim()).ok()?))
-    };
-    let headers: HeaderMap = String::from_utf8_lossy(block).split("\r\n").filter_map(field).collect();
-    Status::from_header_map(&headers).unwrap_or_else(|| Status::unknown("no status"))
 }
 
 /// What carries a session.
