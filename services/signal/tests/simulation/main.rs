@@ -2,7 +2,8 @@
 //! virtual time, while members are removed and replaced and rooms closed; each run's history is held against the
 //! guarantee.
 //!
-//! `SIGNALBOX_SIM_SEEDS=100000` runs more seeds, `SIGNALBOX_SIM_SEED=7` replays one.
+//! `SIGNALBOX_SIM_SEEDS=100000` runs more seeds, `SIGNALBOX_SIM_SEED=7` replays one. A program of its own, since runs of
+//! many seeds are built with `--release --test simulation`, without the other tests.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
