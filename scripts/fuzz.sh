@@ -8,7 +8,7 @@
 #   scripts/fuzz.sh --blind [...]      without tracing comparisons, which can take half of the time; for long runs from
 #                                      a corpus that earlier runs have grown
 #   scripts/fuzz.sh --merge            adds inputs found by earlier runs to the committed corpus if they reach new code
-#   scripts/fuzz.sh [...] TARGET...    only these targets; services/signal/fuzz/fuzz_targets/ has one file per target
+#   scripts/fuzz.sh [...] TARGET...    only these targets; testing/fuzz/fuzz_targets/ has one file per target
 #
 # To generate new seeds, run: cargo run -p signalbox-fuzz --example seeds
 #
@@ -21,7 +21,7 @@ set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 cd "$ROOT"
 
-FUZZ=$ROOT/services/signal/fuzz
+FUZZ=$ROOT/testing/fuzz
 # New inputs of runs, and failing inputs.
 FOUND=$ROOT/target/fuzz/corpus
 ARTIFACTS=$ROOT/target/fuzz/artifacts

@@ -6,20 +6,22 @@
 //! |---|---|
 //! | [`cli`] | the command line: `serve`, `token`, `keygen` |
 //! | [`server`] | starts and stops everything else |
-//! | [`transport`] | sockets, connection limits, TLS, HTTP connections |
 //! | [`http`] | what a listener serves: request filter, routing, pages |
-//! | [`health`], [`metrics`] | what operators see |
+//! | [`transport`] | sockets, connection limits, TLS, HTTP connections |
+//! | [`health`] | gRPC health |
 //! | [`rpc`] | the gRPC services |
 //! | [`context`] | what all services share |
-//! | [`rooms`] | live rooms: opening, timers, write-behind |
+//! | [`metrics`] | metrics for operators |
 //! | [`config`] | flags and environment variables |
+//! | [`rooms`] | live rooms: opening, timers, write-behind |
 //! | [`auth`] | tokens, revocations, passcodes |
 //! | [`store`] | room records, embedded or in MongoDB |
 //! | [`limits`] | limits of the process, throttling of callers |
 //! | [`ice`] | ICE servers and TURN credentials |
 //! | [`session_token`] | the tokens that resume a session |
 //! | [`error`] | why calls and streams fail |
-//! | `reload`, [`net`], [`random`], [`secret`], [`clock`] | small tools without state of their own |
+//! | `reload` | values that follow their files |
+//! | [`net`], [`random`], [`secret`], [`clock`] | addresses, random bits, secrets, time |
 //!
 //! The logic of a room is in the crate `signalbox_core`.
 
@@ -45,4 +47,4 @@ pub mod session_token;
 pub mod store;
 pub mod transport;
 
-pub use self::server::Server;
+pub use self::server::{Parts, Server};

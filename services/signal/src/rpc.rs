@@ -3,7 +3,6 @@
 mod admission;
 mod authorized_rooms;
 pub mod codec;
-#[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
 mod join;

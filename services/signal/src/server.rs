@@ -83,6 +83,13 @@ pub struct Parts<L> {
     pub listener: L,
 }
 
+impl<L> Parts<L> {
+    /// Parts without a memory limit and TLS.
+    pub fn new(store: Arc<dyn Store>, auth: Authenticator, random: Random, listener: L) -> Self {
+        Self { store, auth, random, memory: Memory::unbounded(), tls: None, listener }
+    }
+}
+
 impl Server {
     /// Opens the store and binds the listeners. The configuration must be checked.
     pub async fn bind(mut config: Config) -> Result<Self, String> {

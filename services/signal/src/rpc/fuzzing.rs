@@ -1,4 +1,4 @@
-//! Private checks of requests, for the fuzz targets. Built only with `--cfg fuzzing`, as cargo-fuzz does.
+//! Private checks of requests, for the fuzz targets.
 
 use signalbox_core::{Limits, id::RoomName};
 use signalbox_proto::v1::{Join, Room};

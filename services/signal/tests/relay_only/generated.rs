@@ -1,7 +1,7 @@
 //! SDP and candidates as nobody writes them, with addresses in all places.
 
 use proptest::prelude::*;
-use signalbox_server::room::relay::{filter_candidate, filter_sdp};
+use signalbox_core::relay::{filter_candidate, filter_sdp};
 
 /// An address, as it may be written. None of them contains another one's text.
 fn address() -> impl Strategy<Value = String> {

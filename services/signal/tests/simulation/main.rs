@@ -2,7 +2,8 @@
 //! virtual time, while members are removed and replaced and rooms closed; each run's history is held against the
 //! guarantee.
 //!
-//! `SIGNALBOX_SIM_SEEDS=100000` runs more seeds, `SIGNALBOX_SIM_SEED=7` replays one.
+//! `SIGNALBOX_SIM_SEEDS=100000` runs more seeds, `SIGNALBOX_SIM_SEED=7` replays one. A program of its own, since runs of
+//! many seeds are built with `--release --test simulation`, without the other tests.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
@@ -19,16 +20,17 @@ use std::{
 use async_trait::async_trait;
 use clap::Parser;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
+use signalbox_core::id::RoomName;
 use signalbox_proof::{
     checker::{Bounds, Checker, Verdict},
     history::{Note, What},
 };
 use signalbox_server::{
-    Server,
-    config::{Cli, Config},
+    Parts, Server,
+    cli::Cli,
+    config::Config,
     random::Random,
-    room::id::RoomName,
-    store::{Created, Filter, Record, Settings, Store, Tally, Unavailable, Updated},
+    store::{Created, Filter, Record, Settings, Store, Unavailable, Updated, Usage},
 };
 
 use self::network::SimulatedListener;
@@ -98,11 +100,11 @@ impl Store for Records {
         Ok(self.0.lock().unwrap().remove(name.as_str()).is_some())
     }
 
-    async fn keep(&self, _: Vec<RoomName>, _: Duration) -> Result<usize, Unavailable> {
+    async fn renew_expiry(&self, _: Vec<RoomName>, _: Duration) -> Result<usize, Unavailable> {
         Ok(0)
     }
 
-    async fn tally(&self, _: Vec<Tally>) -> Result<(), Unavailable> {
+    async fn add_usage(&self, _: Vec<Usage>) -> Result<(), Unavailable> {
         Ok(())
     }
 }
@@ -145,8 +147,11 @@ fn run(seed: u64) -> Vec<Note> {
             let listener = SimulatedListener::bind().await?;
             // Another start must not make the ids of the one before again.
             let random = seeded(seed.wrapping_mul(1000) + start);
-            let authority = config(seed).auth.authority().unwrap();
-            Server::new(config(seed), records, authority, random, listener).await.run(std::future::pending()).await;
+            let authority = config(seed).auth.authenticator().unwrap();
+            Server::from_parts(config(seed), Parts::new(records, authority, random, listener))
+                .await
+                .run(std::future::pending())
+                .await;
             Ok(())
         }
     });

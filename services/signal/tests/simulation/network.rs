@@ -5,7 +5,7 @@ use std::{io, net::SocketAddr};
 use axum::serve::Listener;
 use hyper_util::rt::TokioIo;
 use signalbox_client::Client;
-use signalbox_server::listen::Network;
+use signalbox_server::transport::Network;
 use tonic::transport::{Channel, Endpoint, Uri};
 use turmoil::net::{TcpListener, TcpStream};
 

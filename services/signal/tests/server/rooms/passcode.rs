@@ -1,0 +1,153 @@
+//! Passcodes: needed by newcomers, kept as hashes, guarded against guessing.
+
+use std::time::{Duration, Instant};
+
+use signalbox_core::id::RoomName;
+use signalbox_proto::v1::{CreateRoomRequest, Join, Room, UpdateRoomRequest};
+use signalbox_server::store::{EmbeddedStore, Store};
+use tonic::{Code, Status};
+use tonic_types::StatusExt;
+
+use super::{change, create, get, named, update};
+use crate::common::{
+    TestServer, assert_error, body,
+    native::Member,
+    say,
+    web::{Web, WebMember},
+};
+
+fn with_passcode(name: &str, passcode: &str) -> CreateRoomRequest {
+    CreateRoomRequest { passcode: passcode.to_owned(), ..create(named(name)) }
+}
+
+fn join(passcode: &str) -> Join {
+    Join { passcode: passcode.to_owned(), ..say::join("demo") }
+}
+
+async fn refused(server: &TestServer, join: Join) -> Status {
+    Member::try_join(server.addr, join).await.err().expect("it must not get in")
+}
+
+#[tokio::test]
+async fn only_who_knows_the_passcode_gets_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = TestServer::start_in(folder.path(), &[]).await;
+    let mut rooms = server.rooms().await;
+    let room = rooms.create_room(with_passcode("demo", "öpen sesame")).await.expect("a room").into_inner();
+    assert!(room.passcode_required);
+    // Of a room that nobody is in, and of one that is live.
+    for _ in 0..2 {
+        for wrong in ["", "open sesame", "öpen sesame ", "Öpen sesame", &"a".repeat(256)] {
+            assert_error(&refused(&server, join(wrong)).await, Code::Unauthenticated, "PASSCODE_WRONG");
+        }
+        assert_eq!(rooms.get_room(get("demo")).await.unwrap().into_inner().member_count, 0);
+        let member = Member::join_with(server.addr, join("öpen sesame")).await;
+        assert!(member.welcome().room.as_ref().unwrap().passcode_required);
+        let page = WebMember::join(Web::new(server.addr), join("öpen sesame")).await;
+        assert_error(&refused(&server, join("x")).await, Code::Unauthenticated, "PASSCODE_WRONG");
+        for gone in [member.lose(), page.lose()] {
+            Member::resume(&server, &gone).await.leave().await;
+        }
+    }
+    drop(rooms);
+    server.stop().await;
+
+    let store = EmbeddedStore::open(folder.path().to_owned()).await.unwrap();
+    let record = store.get(&RoomName::parse("demo", "name").unwrap()).await.unwrap().expect("the record");
+    let hash = record.settings.passcode_hash.expect("a hash");
+    assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
+    drop(store);
+    let stored = std::fs::read(folder.path().join("rooms.redb")).unwrap();
+    let holds = |text: &str| stored.windows(text.len()).any(|window| window == text.as_bytes());
+    assert!(holds(&hash) && !holds("sesame"), "the passcode itself is not kept");
+}
+
+#[tokio::test]
+async fn a_new_passcode_concerns_newcomers_only() {
+    let server = TestServer::start(&[]).await;
+    let mut rooms = server.rooms().await;
+    rooms.create_room(with_passcode("demo", "one")).await.expect("a room");
+    let mut a = Member::join_with(server.addr, join("one")).await;
+    let b = Member::join_with(server.addr, join("one")).await;
+    body!(a.next().await, MemberJoined);
+    let mut set = async |passcode: &str| {
+        let request = UpdateRoomRequest { passcode: passcode.to_owned(), ..update(named("demo"), &["passcode"]) };
+        rooms.update_room(request).await.expect("it is changed").into_inner()
+    };
+    assert!(set("two").await.passcode_required);
+    assert_error(&refused(&server, join("one")).await, Code::Unauthenticated, "PASSCODE_WRONG");
+    let mut b = Member::resume(&server, &b.lose()).await;
+    for _ in 0..2 {
+        body!(a.next().await, MemberUpdated);
+    }
+    a.say("", say::offer("still here")).await;
+    assert_eq!(body!(b.next().await, Offer).sdp, "still here");
+    Member::join_with(server.addr, join("two")).await;
+
+    assert!(!set("").await.passcode_required);
+    // One that is not needed is not wrong.
+    for passcode in ["", "one"] {
+        Member::join_with(server.addr, join(passcode)).await;
+    }
+    assert!(set("three").await.passcode_required);
+    // Other changes leave it as it is.
+    let room = change(&mut server.rooms().await, Room { max_members: 9, ..named("demo") }, &["max_members"]).await;
+    assert!(room.passcode_required);
+    assert_error(&refused(&server, join("")).await, Code::Unauthenticated, "PASSCODE_WRONG");
+    Member::join_with(server.addr, join("three")).await;
+}
+
+#[tokio::test]
+async fn who_does_not_know_the_passcode_learns_nothing_of_the_members() {
+    let server = TestServer::start(&[]).await;
+    let mut rooms = server.rooms().await;
+    let full = Room { max_members: 1, ..named("demo") };
+    rooms.create_room(CreateRoomRequest { passcode: "secret".to_owned(), ..create(full) }).await.expect("a room");
+    let _ann = Member::join_with(server.addr, Join { identity: "ann".to_owned(), ..join("secret") }).await;
+    let ask = |passcode: &str| Join { identity: "bob".to_owned(), ..join(passcode) };
+    assert_error(&refused(&server, ask("guess")).await, Code::Unauthenticated, "PASSCODE_WRONG");
+    assert_error(&refused(&server, ask("secret")).await, Code::ResourceExhausted, "ROOM_FULL");
+    change(&mut rooms, Room { duplicate_identity: 2, ..named("demo") }, &["duplicate_identity"]).await;
+    let ask = |passcode: &str| Join { identity: "ann".to_owned(), ..join(passcode) };
+    assert_error(&refused(&server, ask("guess")).await, Code::Unauthenticated, "PASSCODE_WRONG");
+    assert_error(&refused(&server, ask("secret")).await, Code::AlreadyExists, "IDENTITY_TAKEN");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn guessing_is_slowed_down_and_locks_nobody_out() {
+    let server = TestServer::start(&[]).await;
+    let mut rooms = server.rooms().await;
+    for name in ["demo", "other"] {
+        rooms.create_room(with_passcode(name, "right")).await.expect("a room");
+    }
+    // Far more at a time than may wait for one room.
+    let addr = server.addr;
+    let guesses: Vec<_> = (0..120)
+        .map(|n| tokio::spawn(async move { Member::try_join(addr, join(&format!("guess {n}"))).await.err() }))
+        .collect();
+    let started = Instant::now();
+    let (mut wrong, mut limited) = (0, 0);
+    for guess in guesses {
+        let status = guess.await.unwrap().expect("no guess is right");
+        if status.code() == Code::Unauthenticated {
+            assert_error(&status, Code::Unauthenticated, "PASSCODE_WRONG");
+            wrong += 1;
+        } else {
+            assert_error(&status, Code::ResourceExhausted, "RATE_LIMITED");
+            let retry = status.get_details_retry_info().and_then(|info| info.retry_delay).expect("RetryInfo");
+            assert!(retry <= Duration::from_secs(6), "{retry:?}");
+            limited += 1;
+        }
+    }
+    assert!((10..=20).contains(&wrong), "ten are free, and each further one waits longer: {wrong}");
+    assert_eq!(wrong + limited, 120);
+    assert!(started.elapsed() < Duration::from_secs(10), "nobody is kept waiting for long");
+
+    // A guess now waits for its turn, and so does the right passcode; nobody waits in another room.
+    let guess = tokio::spawn(async move { Member::try_join(addr, join("guess")).await.err() });
+    Member::join_with(addr, Join { passcode: "right".to_owned(), ..say::join("other") }).await;
+    assert_error(&guess.await.unwrap().expect("it is wrong"), Code::Unauthenticated, "PASSCODE_WRONG");
+    let member = Member::join_with(addr, join("right")).await;
+    // Resuming needs no passcode, so it does not wait either.
+    Member::resume(&server, &member.lose()).await;
+}

@@ -1,0 +1,6 @@
+//! gRPC-Web: the same sessions on `Subscribe` and `Send`, as browsers make them.
+
+mod hosts;
+mod origins;
+mod sessions;
+mod wire;
