@@ -1,6 +1,9 @@
 //! What the settings must be, each and together.
 
+use clap::Parser;
+
 use super::*;
+use crate::cli::Cli;
 
 fn parse(args: &[&str]) -> Config {
     let cli = Cli::try_parse_from([&["signalbox"], args].concat()).expect("valid arguments");
