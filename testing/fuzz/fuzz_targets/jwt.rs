@@ -14,7 +14,7 @@ use signalbox_server::auth::{Authenticator, Grant, RoomPattern};
 const LEEWAY: u64 = 10;
 
 fuzz_target!(|data: &[u8]| {
-    static AUTHORITY: LazyLock<Authenticator> = LazyLock::new(keys::authority);
+    static AUTHENTICATOR: LazyLock<Authenticator> = LazyLock::new(keys::authenticator);
     let Some((how, rest)) = data.split_first() else { return };
     let token = match how % 3 {
         // Whatever it is.
@@ -26,7 +26,7 @@ fuzz_target!(|data: &[u8]| {
             signed(header, claims.get(1..).unwrap_or_default())
         }
     };
-    let Ok(granted) = AUTHORITY.check(&token, keys::now()) else { return };
+    let Ok(granted) = AUTHENTICATOR.check(&token, keys::now()) else { return };
     check(&token, &granted.expect("tokens are asked for"));
 });
 
@@ -54,7 +54,7 @@ fn check(token: &str, grant: &Grant) {
     let (begins, ends) = (claims["nbf"].as_u64().expect("a time"), claims["exp"].as_u64().expect("a time"));
     assert!(begins < ends && ends - begins <= MAX_TTL && begins <= NOW + LEEWAY && ends + LEEWAY > NOW);
     assert_eq!(
-        (grant.begins, grant.expires_at),
+        (grant.not_before, grant.expires_at),
         (begins, keys::now() + Duration::from_secs(ends) - Duration::from_secs(NOW))
     );
     for (claim, flag, default) in [
