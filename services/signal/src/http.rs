@@ -1,5 +1,5 @@
-//! What a listener serves: native gRPC, gRPC-Web, the demo page and health, routed per request. Which services depends on
-//! who can reach the listener.
+//! The HTTP service of a listener: native gRPC, gRPC-Web, the demo page and health, routed per request. The public and
+//! the admin listener serve different parts of it.
 
 mod host;
 mod pages;
@@ -49,7 +49,7 @@ const V1ALPHA: &str = "grpc.reflection.v1alpha.ServerReflection";
 /// What a listener serves in addition to health.
 #[derive(Debug, Clone, Copy)]
 pub struct Serves {
-    /// The Signal service and the demo page: this is the public listener.
+    /// The Signal service and the demo page. Only the public listener serves them.
     signal: bool,
     /// The Rooms service.
     rooms: bool,
@@ -57,7 +57,7 @@ pub struct Serves {
     metrics: bool,
     /// Reflection.
     reflection: bool,
-    /// Health with services, version and store, instead of only "ok".
+    /// Health with services, version and store instead of only "ok".
     detailed_health: bool,
 }
 
@@ -85,9 +85,9 @@ impl Serves {
     }
 }
 
-/// The service of a listener that clients reach under these host names.
+/// The service of a listener with these host names.
 pub fn app(config: &Config, context: &Arc<Context>, health: &Health, serves: Serves, hosts: Hosts) -> App {
-    // Only members use pages of other origins.
+    // Pages of other origins may only call the public listener.
     let origins = if serves.signal { config.cors_origin.clone() } else { Vec::new() };
     let cors = cors(origins.clone());
     let filter = Arc::new(RequestFilter { hosts, origins: origins.clone() });
@@ -99,14 +99,14 @@ pub fn app(config: &Config, context: &Arc<Context>, health: &Health, serves: Ser
     if serves.metrics {
         pages = pages.merge(metrics::router(rooms.clone(), context.memory.clone(), &context.rejections));
     }
-    let foreign = pages::for_foreign_hosts(rooms.clone());
+    let unknown = pages::for_unknown_hosts(rooms.clone());
     App::new(service_fn(move |mut request: Request<Body>| {
         let router = match filter.host_of(&request) {
             Some(host) => {
                 request.extensions_mut().insert(host);
                 if request_filter::is_grpc(&request) { grpc.clone() } else { pages.clone() }
             }
-            None => foreign.clone(),
+            None => unknown.clone(),
         };
         // Only the request body of Exchange may pause.
         let has_end = request.uri().path() != EXCHANGE;

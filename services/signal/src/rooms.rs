@@ -1,4 +1,4 @@
-//! Live rooms: the map, the locks around opening and deleting, and what connects rooms to the clock and the store.
+//! Live rooms: the map, the locks around opening and deleting, and the connection to the clock and the store.
 
 mod live;
 mod open;
@@ -47,7 +47,7 @@ const STORE_TIMEOUT: Duration = Duration::from_millis(1700);
 const MAX_CHANGES: usize = 256;
 /// How often the store is checked.
 pub const STORE_CHECK: Duration = Duration::from_secs(2);
-/// Locks that serialise what concerns one room. Names share them by hash.
+/// Locks that serialize creating, opening and deleting a room. Names share them by hash.
 const ROOM_LOCKS: usize = 64;
 
 /// How rooms are created.
@@ -66,15 +66,15 @@ pub struct RoomDefaults {
 /// Live rooms, and sums over them.
 #[derive(Debug, Default)]
 pub struct RoomStats {
-    /// Live rooms.
+    /// Number of live rooms.
     pub rooms: usize,
     /// Sessions with a stream.
     pub connected: usize,
     /// Sessions without one.
     pub suspended: usize,
-    /// Streams that are attached to a session, or were until it ended or got a newer stream.
+    /// Streams that are attached to a session, or were until the session ended or a newer stream replaced them.
     pub streams: usize,
-    /// What happened since the server started.
+    /// Counters since the server started.
     pub counts: Counts,
 }
 
@@ -138,13 +138,13 @@ impl Rooms {
         &self.passcodes
     }
 
-    /// Runs `work`, which needs the store, with a deadline. Work that misses it may have been done.
+    /// Runs `work`, which needs the store, with a deadline. If it misses the deadline, its result is unknown.
     pub async fn with_deadline<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         time::timeout(STORE_TIMEOUT, work).await.unwrap_or(Err(Error::StoreUnavailable))
     }
 
-    /// Runs a change of a record and its live room to the end, even if the caller goes away or reaches the deadline, so
-    /// that no change is half-applied.
+    /// Runs a change of a record and its live room to completion, even if the caller disconnects or the deadline passes,
+    /// so that no change is half-applied.
     pub async fn change<T: Send + 'static>(
         &self,
         change: impl Future<Output = Result<T, Error>> + Send + 'static,
@@ -159,7 +159,7 @@ impl Rooms {
         self.with_deadline(async { change.await.unwrap_or(Err(RoomError::Draining.into())) }).await
     }
 
-    /// Serialises creating, opening and deleting a room.
+    /// Serializes creating, opening and deleting a room.
     pub async fn room_lock(&self, name: &RoomName) -> sync::MutexGuard<'_, ()> {
         let index = self.hasher.hash_one(name) as usize % ROOM_LOCKS;
         self.room_locks[index].lock().await
@@ -221,7 +221,7 @@ impl Rooms {
         self.draining.cancelled().await;
     }
 
-    /// Ends every stream after it has read what waits for it.
+    /// Ends every stream after it has delivered its waiting entries.
     pub fn drain(&self) {
         self.draining.cancel();
         for room in self.all() {

@@ -1,5 +1,5 @@
-//! Where room records are kept. Never on the path of a signal: a store is asked when a room is created, when the first
-//! member joins it, when its settings change, and for bookkeeping.
+//! The store of room records. No signal waits for it: the server calls it when a room is created, when its first member
+//! joins, when its settings change, and for write-behind.
 
 mod embedded;
 mod mongodb;
@@ -18,58 +18,58 @@ pub use self::{
 };
 use crate::error::Error;
 
-/// What came of creating a record.
+/// The result of creating a record.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Created {
-    /// It is new.
+    /// The record was created.
     New,
-    /// There was one of that name: this.
+    /// A record with that name exists.
     Exists(Box<Record>),
 }
 
-/// What came of changing a record's settings.
+/// The result of updating a record's settings.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Updated {
-    /// They are changed; the record as it is now.
+    /// The updated record.
     Done(Box<Record>),
-    /// The record's version is not the one that was expected: this is how it is.
+    /// The current record, whose version is not the expected one.
     Conflict(Box<Record>),
-    /// There is none of that name.
+    /// No record has that name.
     Missing,
 }
 
-/// Which records to list.
+/// Selects records for a list.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
-    /// Only those whose name comes after this, in the order of its bytes.
+    /// Only names after this one, in byte order.
     pub after: Option<String>,
-    /// Only those that have all of these labels.
+    /// Only records that have all of these labels.
     pub labels: BTreeMap<String, String>,
-    /// How many at the most.
+    /// Maximum number of records.
     pub limit: usize,
 }
 
-/// What happened in a room since its record was last told.
+/// The usage of a room since its record was last updated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Usage {
     /// The room.
     pub name: RoomName,
-    /// Sessions that were opened.
+    /// Sessions opened.
     pub joins: u64,
-    /// Peer connections that were reported as connected.
+    /// Peer connections reported as connected.
     pub calls: u64,
-    /// When somebody was last known to be in it.
+    /// When the room was last known to have a member.
     pub last_active_ms: u64,
 }
 
-/// The store did not do it, or it is not known whether it did. What went wrong is in the server's log.
+/// The call failed, or its result is unknown. The server's log has the cause.
 #[derive(Debug)]
 pub struct Unavailable;
 
 impl Unavailable {
-    /// Logs what went wrong.
+    /// Logs the cause.
     pub fn because(error: impl fmt::Display) -> Self {
-        warn!(%error, "room store failed");
+        warn!(%error, "room store call failed");
         Self
     }
 }
@@ -80,26 +80,25 @@ impl From<Unavailable> for Error {
     }
 }
 
-/// A place for room records.
+/// A store of room records.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
-    /// What kind of store it is, for people.
+    /// The kind of store, for display.
     fn kind(&self) -> &'static str;
 
-    /// Whether the store can be reached.
+    /// Checks that the store is available.
     async fn check(&self) -> Result<(), Unavailable>;
 
-    /// Adds a record, in the place of an expired one, unless there is one of that name.
+    /// Creates a record, unless one with that name exists. It replaces an expired one.
     async fn create(&self, record: Record) -> Result<Created, Unavailable>;
 
-    /// The record of that name, unless it has expired.
+    /// Returns the record with that name, unless it has expired.
     async fn get(&self, name: &RoomName) -> Result<Option<Record>, Unavailable>;
 
-    /// Records by name, ascending, without the expired ones.
+    /// Returns records that have not expired, in ascending order of their names.
     async fn list(&self, filter: Filter) -> Result<Vec<Record>, Unavailable>;
 
-    /// Replaces the settings of the record of that name, unless it has another version than the expected one. The
-    /// empty timeout counts anew from now.
+    /// Replaces the settings of a record, unless its version is not the expected one. The empty timeout starts again.
     async fn update(
         &self,
         name: &RoomName,
@@ -107,23 +106,23 @@ pub trait Store: Send + Sync + 'static {
         settings: Settings,
     ) -> Result<Updated, Unavailable>;
 
-    /// Deletes a record; says whether there was one.
+    /// Deletes a record. Returns whether one existed that had not expired.
     async fn delete(&self, name: &RoomName) -> Result<bool, Unavailable>;
 
-    /// Puts off the end of records of rooms in use, each by its own empty timeout and `grace`, also where it has passed,
-    /// and may delete those that have expired. Says how many were deleted.
+    /// Extends the expiry of records of rooms in use to their empty timeout and `grace` from now, even if they have
+    /// expired. May delete other expired records, and returns how many.
     async fn renew_expiry(&self, in_use: Vec<RoomName>, grace: Duration) -> Result<usize, Unavailable>;
 
-    /// Adds to the counters of the records that are there. Some of it may be lost, or counted twice, when it fails.
+    /// Adds usage to the counters of existing records. After a failure, some of it may be lost or counted twice.
     async fn add_usage(&self, usages: Vec<Usage>) -> Result<(), Unavailable>;
 }
 
-/// Where to keep the records, as given on the command line. Shown without credentials.
+/// Where the records are stored, as given on the command line. Displayed without credentials.
 #[derive(Debug, Clone)]
 pub enum StoreUrl {
-    /// `redb:PATH`: the embedded store, in that folder.
+    /// `redb:PATH`: the embedded store in that folder.
     Embedded(PathBuf),
-    /// `mongodb://...` or `mongodb+srv://...`: a MongoDB.
+    /// `mongodb://...` or `mongodb+srv://...`: a MongoDB database.
     Mongo(Box<MongoUrl>),
 }
 
@@ -134,7 +133,7 @@ impl FromStr for StoreUrl {
         match text.split_once(':') {
             Some(("redb", path)) if !path.is_empty() => Ok(Self::Embedded(path.into())),
             Some(("mongodb" | "mongodb+srv", _)) => Ok(Self::Mongo(Box::new(MongoUrl::parse(text)?))),
-            _ => Err("expected redb:PATH, a folder for the embedded store, or mongodb://HOST/DATABASE".to_owned()),
+            _ => Err("use redb:PATH (a folder for the embedded store) or mongodb://HOST/DATABASE".to_owned()),
         }
     }
 }
@@ -149,7 +148,7 @@ impl fmt::Display for StoreUrl {
 }
 
 impl StoreUrl {
-    /// Opens the store. A MongoDB that is away is none of its business: the store connects when it is there.
+    /// Opens the store. It does not wait for MongoDB: that store connects when the database is available.
     pub async fn open(&self) -> Result<Arc<dyn Store>, String> {
         match self {
             Self::Embedded(path) => Ok(Arc::new(EmbeddedStore::open(path.clone()).await?)),

@@ -15,5 +15,5 @@ pub use self::{
     tls::Tls,
 };
 
-/// The service that answers the requests of a listener.
+/// The service that handles the requests of a listener.
 pub type App = tower::util::BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;

@@ -1,5 +1,5 @@
-//! Identities that were removed from a room: tokens issued to them before that are invalid there, also those that they
-//! have not used yet.
+//! Revoked tokens. When a member is removed from a room, every token issued to it until then is invalid there, used or
+//! not.
 
 use std::{
     num::NonZeroUsize,
@@ -13,10 +13,10 @@ use tracing::warn;
 
 use super::claims::{Grant, LEEWAY, Rules};
 
-/// Most removals that are remembered. Beyond it the oldest is forgotten.
+/// Maximum number of revocations. Beyond it the oldest is dropped.
 const MAX: NonZeroUsize = NonZeroUsize::new(10_000).expect("not zero");
 
-/// Revoked tokens: by room and subject, those whose `nbf` is not after this, in seconds. In order of revocation.
+/// By room and subject, in order of revocation: a time in seconds. Tokens whose `nbf` is not later are revoked.
 #[derive(Debug)]
 pub(super) struct Revocations(Mutex<LruCache<(RoomName, Box<str>), u64>>);
 
@@ -27,20 +27,23 @@ impl Default for Revocations {
 }
 
 impl Revocations {
-    /// Revokes the tokens that were issued until now. `used_nbf` is that of the newest known one, in case the issuer's
-    /// clock is ahead.
+    /// Revokes the tokens issued until now. `used_nbf` is the `nbf` of the newest known one, in case the issuer's clock
+    /// is ahead.
     pub(super) fn add(&self, room: &RoomName, subject: &str, used_nbf: u64, now: SystemTime, rules: &Rules) {
         let now = seconds(now);
         let key = (room.clone(), Box::from(subject));
         // `push` also returns the old value of the same key.
-        let forgotten = self.0.lock().push(key.clone(), now.max(used_nbf)).filter(|(forgotten, _)| *forgotten != key);
-        let longest = (rules.max_ttl + LEEWAY).as_secs();
-        if forgotten.is_some_and(|(_, until)| until + longest > now) {
-            warn!(max = MAX, "too many removed members to remember: tokens of the oldest are valid again");
+        let dropped = self.0.lock().push(key.clone(), now.max(used_nbf)).filter(|(dropped, _)| *dropped != key);
+        let max_lifetime = (rules.max_ttl + LEEWAY).as_secs();
+        if dropped.is_some_and(|(_, until)| until + max_lifetime > now) {
+            warn!(
+                max = MAX,
+                "too many revocations: tokens of the oldest removed member are valid again; lower --jwt-max-ttl"
+            );
         }
     }
 
-    /// Whether a token was revoked for that room.
+    /// Whether a token is revoked for that room.
     pub(super) fn contains(&self, room: &RoomName, grant: &Grant) -> bool {
         let revoked = self.0.lock();
         if revoked.is_empty() {
@@ -87,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn tokens_from_before_a_removal_are_revoked_for_that_room_and_subject() {
+    fn earlier_tokens_are_revoked_for_that_room_and_subject() {
         let revoked = Revocations::default();
         let room = |name| RoomName::parse(name, "room").expect("a name");
         revoked.add(&room("demo"), "ann", 5, at(NOW), &rules());
@@ -95,13 +98,13 @@ mod tests {
         assert!(!revoked.contains(&room("demo"), &grant("ann", NOW + 1)));
         assert!(!revoked.contains(&room("demo"), &grant("bob", NOW)));
         assert!(!revoked.contains(&room("other"), &grant("ann", NOW)));
-        // A used token from an issuer whose clock is ahead.
+        // A used token of an issuer whose clock is ahead.
         revoked.add(&room("demo"), "bob", NOW + 8, at(NOW), &rules());
         assert!(revoked.contains(&room("demo"), &grant("bob", NOW + 8)));
     }
 
     #[test]
-    fn the_list_is_bounded_and_forgets_the_oldest() {
+    fn list_is_bounded_and_drops_the_oldest() {
         let revoked = Revocations::default();
         let room = RoomName::parse("demo", "room").expect("a name");
         let contains = |n: usize| revoked.contains(&room, &grant(&n.to_string(), 0));

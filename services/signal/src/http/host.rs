@@ -1,5 +1,5 @@
-//! The host names of a listener. A page of another site can make its own name resolve to this machine (DNS rebinding); its
-//! requests then carry that name, and are rejected.
+//! The host names of a listener. A page of another site can make its own name resolve to this machine (DNS rebinding).
+//! Its requests carry that name and are rejected.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -15,7 +15,7 @@ pub struct Hosts {
 }
 
 impl Hosts {
-    /// The host names of a listener that is bound to that address.
+    /// The host names of a listener bound to that address.
     pub fn new(bound: SocketAddr, names: Vec<PublicName>) -> Self {
         Self { bound: SocketAddr::new(bound.ip().to_canonical(), bound.port()), names }
     }
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn a_loopback_port_has_loopback_names() {
+    fn loopback_names_are_accepted_by_a_loopback_listener() {
         for bound in ["127.0.0.1:50051", "[::1]:50051", "[::ffff:127.0.0.1]:50051"] {
             let hosts = hosts(bound, &[]);
             for host in ["127.0.0.1:50051", "localhost:50051", "LOCALHOST:50051", "LocalHost:50051", "[::1]:50051"] {
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn other_names_are_foreign() {
+    fn other_names_are_rejected() {
         let hosts = hosts("127.0.0.1:50051", &[]);
         for host in [
             "",
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_a_name_where_connections_arrive_at_it() {
+    fn the_address_that_the_client_connected_to_is_accepted() {
         let every = hosts("0.0.0.0:50051", &[]);
         assert!(is_accepted(&every, Some("192.168.1.5:50051"), "192.168.1.5:50051"));
         assert!(is_accepted(&every, Some("127.0.0.1:50051"), "localhost:50051"));
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn public_names_have_the_port_that_was_said_or_a_usual_one() {
+    fn public_names_match_their_given_port_or_a_default_port() {
         let named = hosts("127.0.0.1:50051", &["signal.example.org", "other.example.org:8443", "127.0.0.1:*"]);
         for host in [
             "signal.example.org",
@@ -180,25 +180,25 @@ mod tests {
         for (name, is_named) in [("signal.example.org", true), ("127.0.0.1:1", false), ("localhost:50051", false)] {
             assert_eq!(named.is_named(&name.parse().expect("an authority")), is_named, "{name}");
         }
-        // The port of https, said and left out.
+        // The port of https, once given and once omitted.
         let named = hosts("127.0.0.1:1", &["signal.example.org:443"]);
         assert!(is_accepted(&named, None, "signal.example.org"));
     }
 
     #[test]
-    fn names_that_are_none_are_refused() {
+    fn invalid_public_names_are_rejected() {
         for name in ["", "*", "*.example.org", "https://x.example", "x.example/", "u@x.example", "x:y", "x:1:*", "x."] {
             assert!(name.parse::<PublicName>().is_err(), "{name:?}");
         }
     }
 
     #[test]
-    fn all_that_a_request_says_must_agree() {
+    fn host_and_authority_must_agree() {
         let hosts = hosts("127.0.0.1:50051", &[]);
         let (ours, foreign) = ("localhost:50051", "evil.example:50051");
-        let accepts = |uri: &str, said: &[&str]| {
+        let accepts = |uri: &str, host_headers: &[&str]| {
             let mut request = Request::post(uri);
-            for host in said {
+            for host in host_headers {
                 request = request.header("host", *host);
             }
             hosts.accept(&request.body(()).expect("a valid request"), None).is_some()

@@ -58,8 +58,8 @@ pub(super) fn router(web_dir: Option<&Path>, detailed_health: bool, origins: Vec
         .layer(header(header::REFERRER_POLICY, "no-referrer"))
 }
 
-/// The demo page loads nothing from other hosts and plays media of peers. It calls the host that serves it, also at other
-/// ports if pages of every port of that host may call, since its server may move there.
+/// The demo page loads nothing from other hosts and plays media of peers. It calls the host that serves it. If pages at
+/// every port of that host may call, it also calls other ports, since its server may move there.
 fn content_security_policy(origins: &[Origin], host: Option<&HostPort>) -> HeaderValue {
     let is_of_host = |origin: &&str| {
         let authority = origin.split_once("://").and_then(|(_, authority)| authority.parse::<HostPort>().ok());
@@ -76,7 +76,7 @@ fn content_security_policy(origins: &[Origin], host: Option<&HostPort>) -> Heade
 }
 
 /// Health for requests to unknown hosts: load balancers check it under any name.
-pub(super) fn for_foreign_hosts(rooms: Arc<Rooms>) -> Router {
+pub(super) fn for_unknown_hosts(rooms: Arc<Rooms>) -> Router {
     Router::new().route("/healthz", get(plain_health)).fallback(async || misdirected()).with_state(rooms)
 }
 

@@ -61,9 +61,9 @@ impl RequestFilter {
         None
     }
 
-    /// Native clients send no `Origin`. That of the server's own pages holds its own host.
+    /// Native clients send no `Origin`. The server's own pages send its own host.
     fn admits_origin(&self, headers: &HeaderMap, host: &HostPort) -> bool {
-        // Only browsers send it, and never for a page of the server itself.
+        // Only browsers send this header, and for the server's own pages its value is another one.
         let is_cross_site = headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site");
         let mut origins = headers.get_all(header::ORIGIN).iter();
         let Some(origin) = origins.next() else { return !is_cross_site };
@@ -82,7 +82,7 @@ impl RequestFilter {
     }
 }
 
-/// Puts the filter in front of gRPC services.
+/// Wraps gRPC services in the filter.
 pub(super) fn layer(router: Router, filter: Arc<RequestFilter>) -> Router {
     router.layer(from_fn(move |request: Request<Body>, next: Next| {
         let host = request.extensions().get::<HostPort>();
@@ -114,13 +114,13 @@ pub(super) fn is_grpc<B>(request: &Request<B>) -> bool {
         && rest.is_none()
 }
 
-/// Such as `application/grpc`, `application/grpc+proto` and those of gRPC-Web.
+/// Matches `application/grpc`, `application/grpc+proto` and the like, and the content types of gRPC-Web.
 fn has_grpc_content(headers: &HeaderMap) -> bool {
     let native = content_after(headers, "application/grpc");
     native.is_some_and(|rest| rest.is_empty() || rest.starts_with(['+', ';'])) || has_web_content(headers)
 }
 
-/// The content types that tonic-web accepts.
+/// Matches the content types that tonic-web accepts.
 fn has_web_content(headers: &HeaderMap) -> bool {
     let web = content_after(headers, "application/grpc-web");
     web.is_some_and(|rest| matches!(rest, "" | "+proto" | "-text" | "-text+proto"))
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn grpc_is_known_by_path_or_content_type() {
+    fn grpc_is_detected_by_path_or_content_type() {
         let grpc = ("content-type", "application/grpc-web+proto");
         assert!(is_grpc(&request("/signalbox.v1.Signal/Send", &[])));
         assert!(is_grpc(&request("/no.such.Service/Method", &[])));
@@ -154,7 +154,7 @@ mod tests {
         assert!(!is_grpc(&request("/x", &[("content-type", "application/grpcfoo")])));
     }
 
-    /// Whether a page of that origin may call, in a request for `host`.
+    /// Whether a request for `host` with these headers passes.
     fn passes(host: &str, headers: &[(&str, &str)]) -> bool {
         let listed = ["https://app.example", "http://localhost:5173", "https://share.example:*"];
         let listed = listed.map(|origin| origin.parse().expect("an origin"));
@@ -165,12 +165,12 @@ mod tests {
     }
 
     #[test]
-    fn only_the_own_and_listed_origins_pass() {
+    fn own_and_listed_origins_pass() {
         let passes = |origin: &str| passes("box.example:8080", &[("origin", origin)]);
         for own in ["http://box.example:8080", "https://box.example:8080", "https://BOX.example:8080"] {
             assert!(passes(own), "{own}");
         }
-        // By another of its names, as behind a proxy that does not say which it was.
+        // Another public name, as behind a proxy that replaces the host.
         for own in ["https://signal.example.org", "http://signal.example.org", "https://signal.example.org:443"] {
             assert!(passes(own), "{own}");
         }
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn every_port_of_a_host_passes_where_that_is_listed_and_nothing_like_it() {
+    fn origins_with_a_port_wildcard_pass_at_every_port_of_that_host_only() {
         let passes = |origin: &str| passes("box.example:8080", &[("origin", origin)]);
         for port in ["", ":1", ":80", ":443", ":20101", ":65535"] {
             assert!(passes(&format!("https://share.example{port}")), "{port}");
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn the_page_of_another_port_is_foreign_even_where_any_port_is_the_servers() {
+    fn pages_at_other_ports_are_rejected_even_if_the_public_name_covers_every_port() {
         assert!(passes("localhost:8080", &[("origin", "http://localhost:8080")]));
         assert!(passes("localhost", &[("origin", "http://localhost:80")]));
         assert!(!passes("localhost:8080", &[("origin", "http://localhost:3000")]));
@@ -271,14 +271,14 @@ mod tests {
     }
 
     #[test]
-    fn who_says_nothing_is_no_page_and_who_says_two_things_is_none_of_ours() {
+    fn requests_without_origin_pass_and_with_two_are_rejected() {
         assert!(passes("localhost:1", &[]));
         let own = ("origin", "http://localhost:1");
         assert!(!passes("localhost:1", &[own, own]));
     }
 
     #[test]
-    fn other_sites_pass_only_when_listed() {
+    fn cross_site_requests_pass_only_from_listed_origins() {
         let site = |site| ("sec-fetch-site", site);
         let (own, listed) = (("origin", "http://localhost:1"), ("origin", "https://app.example"));
         for (headers, pass) in [

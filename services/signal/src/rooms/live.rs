@@ -1,4 +1,4 @@
-//! A live room: its state under its lock, and what is known of its record.
+//! A live room: its state behind its lock, and its record as last known.
 
 use std::{
     sync::{Arc, Weak},
@@ -24,11 +24,11 @@ pub struct LiveRoom {
     rooms: Weak<Rooms>,
 }
 
-/// What is known of the record of a live room.
+/// The record of a live room, as last known.
 struct Stored {
-    /// As last read or changed, with the counters from when the room became live.
+    /// The record as last read or changed, with the counters from when the room became live.
     record: Arc<Record>,
-    /// Joins and calls since then that were handed to write-behind.
+    /// Joins and calls since then that were passed to write-behind.
     reported: (u64, u64),
 }
 
@@ -99,7 +99,7 @@ impl LiveRoom {
         });
     }
 
-    /// The room as others see it.
+    /// The state of the room now.
     pub fn snapshot(&self) -> RoomSnapshot {
         self.snapshot_of(&self.lock())
     }
@@ -115,7 +115,7 @@ impl LiveRoom {
         RoomSnapshot { record, member_count }
     }
 
-    /// The usage since the last call, of a room that has members or had some until now.
+    /// Takes the usage since the last call, of a room that has members or just became empty.
     pub(super) fn take_usage(&self) -> Usage {
         let room = self.lock();
         let (mut stored, counted) = (self.stored.lock(), (room.counts().opened, room.counts().calls));
@@ -129,12 +129,12 @@ impl LiveRoom {
         self.peek(|room| room.member_count() > 0)
     }
 
-    /// Whether the room is empty and lives only for its watchers.
+    /// Whether the room is empty and live only for its watchers.
     pub fn is_dormant(&self) -> bool {
         self.peek(|room| room.member_count() == 0 && room.is_watched())
     }
 
-    /// What a watch yields next.
+    /// The next event or the end of a watch.
     pub fn poll_watch(&self, watch: u64, waker: &Waker) -> WatchNext {
         // Polling leaves no wakers and ends nothing, so `with` is not needed.
         self.lock().poll_watch(watch, waker)

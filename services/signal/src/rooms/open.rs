@@ -1,4 +1,4 @@
-//! How rooms become live: from their records, for a newcomer or a watcher. How changed settings reach them.
+//! Opens rooms from their records, for a newcomer or a watcher, and applies changed settings to live rooms.
 
 use std::{sync::Arc, time::Duration};
 
@@ -31,7 +31,7 @@ impl Rooms {
                 None => self.with_deadline(self.open(name)).await?,
             };
             if let Some(hash) = room.peek(|r| r.required_passcode_hash(verified.as_ref())) {
-                // Without the room's lock: afterwards it may be another room, with another passcode.
+                // Without the room's lock, so the room and its passcode may have changed afterwards.
                 self.passcodes.verify(name, &hash, passcode).await?;
                 verified = Some(hash);
                 continue;
@@ -87,7 +87,7 @@ impl Rooms {
                 }
                 return Ok(room);
             }
-            // Its record has expired, and the new record is that of another room with its name.
+            // Its record has expired, and the new record belongs to another room with its name.
             room.close();
         }
         self.make_live(name, record)

@@ -1,4 +1,4 @@
-//! Rooms as members and operators see them.
+//! The views of a room that members and operators receive.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use signalbox_proto::v1;
 use super::RoomDefaults;
 use crate::store::Record;
 
-/// A room as others see it.
+/// The state of a room at one time.
 #[derive(Debug)]
 pub struct RoomSnapshot {
-    /// Its record. The counters of a live room include what is not written yet.
+    /// Its record. The counters of a live room include usage that is not written yet.
     pub record: Record,
     /// Number of members.
     pub member_count: usize,
@@ -34,7 +34,7 @@ impl RoomSnapshot {
 /// The room for its members.
 pub fn member_view(record: &Record, member_count: usize, defaults: &RoomDefaults) -> v1::Room {
     let settings = &record.settings;
-    // A room in use does not expire for being empty.
+    // The empty timeout does not apply to a room in use.
     let ends_at_ms = if member_count > 0 { settings.ends_at_ms } else { record.expires_at_ms };
     v1::Room {
         name: record.name.clone(),

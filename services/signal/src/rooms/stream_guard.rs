@@ -15,7 +15,7 @@ pub struct StreamGuard {
     pub id: MemberId,
     /// The stream's generation.
     pub generation: u64,
-    /// Whether the client can know the session: its `Welcome` has left, or it has resumed.
+    /// Whether the client can know the session: its `Welcome` was sent, or it has resumed.
     pub is_welcomed: bool,
 }
 
@@ -26,7 +26,7 @@ impl StreamGuard {
         Self { room, id, generation, is_welcomed }
     }
 
-    /// What the stream does next.
+    /// The next step of the stream.
     pub fn poll(&self, waker: &Waker) -> Next {
         // Polling leaves no wakers and ends nothing, so `with` is not needed.
         self.room.lock().poll(now(), self.id, self.generation, waker)

@@ -1,5 +1,5 @@
 //! Write-behind of room records: expiry of rooms in use, and usage counters. No caller waits for it, an unavailable store
-//! delays nothing else, and a crash may lose some of it.
+//! delays nothing else, and a crash may lose some usage.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -20,11 +20,11 @@ const FLUSH_INTERVAL: Duration = Duration::from_secs(30);
 /// Rooms whose usage may wait for an unavailable store. That of further rooms is dropped.
 const MAX_PENDING: usize = 10_000;
 
-/// Usage on its way to the store.
+/// Usage that is not written to the store yet.
 #[derive(Default)]
 pub(super) struct UsageBuffer {
     pending: Mutex<Pending>,
-    /// A room has emptied, and its usage need not wait for the others.
+    /// Notified when a room has become empty: its usage is written at once.
     flush: Notify,
 }
 
@@ -35,7 +35,7 @@ struct Pending {
 }
 
 impl UsageBuffer {
-    /// Adds the usage of a room. If too many rooms wait, it is dropped.
+    /// Adds the usage of a room, or drops it if too many rooms wait.
     fn add(&self, usage: Usage) {
         let mut pending = self.pending.lock();
         let has_space = pending.usage.len() < MAX_PENDING;
@@ -51,7 +51,7 @@ impl UsageBuffer {
         }
     }
 
-    /// Takes everything, and how much was dropped.
+    /// Takes all usage, and the number of dropped entries.
     fn take(&self) -> (Vec<Usage>, u64) {
         let Pending { usage, dropped } = std::mem::take(&mut *self.pending.lock());
         (usage.into_values().collect(), dropped)
@@ -59,7 +59,7 @@ impl UsageBuffer {
 }
 
 impl Rooms {
-    /// The last member of a room has left: its usage is written soon.
+    /// Schedules the usage of a room whose last member has left.
     pub(super) fn room_emptied(&self, room: &LiveRoom) {
         self.usage.add(room.take_usage());
         self.usage.flush.notify_one();
@@ -72,7 +72,7 @@ impl Rooms {
     }
 
     /// Renews the records of rooms in use, lets the others expire, and writes usage, until the server drains. Then it
-    /// writes everything once more.
+    /// writes all usage once more.
     pub async fn run_write_behind(self: Arc<Self>) {
         let mut tick = time::interval(FLUSH_INTERVAL);
         tick.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
@@ -82,7 +82,7 @@ impl Rooms {
                 biased;
                 () = self.draining() => break,
                 _ = tick.tick() => self.renew_rooms().await,
-                // After a failure the store is left alone until the next tick.
+                // After a failure, the next write waits for the tick.
                 () = self.usage.flush.notified(), if is_available => {}
             }
             is_available = self.flush().await;
@@ -101,7 +101,7 @@ impl Rooms {
 
     async fn renew_rooms(&self) {
         let in_use = self.collect_usage();
-        // A failure is retried at the next tick; the store has logged it.
+        // The next tick retries a failure, which the store has logged.
         if let Ok(expired) = self.store.renew_expiry(in_use, GRACE).await
             && expired > 0
         {
@@ -115,7 +115,7 @@ impl Rooms {
         }
     }
 
-    /// Writes the collected usage. Returns whether the store took it; otherwise it waits for the next time.
+    /// Writes the collected usage. Returns whether that succeeded; otherwise the usage waits for the next flush.
     async fn flush(&self) -> bool {
         let (usage, dropped) = self.usage.take();
         if dropped > 0 {
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn usage_of_one_room_adds_up_and_that_of_too_many_is_dropped_and_counted() {
+    fn usage_of_a_room_is_summed_and_usage_of_too_many_rooms_is_dropped() {
         let buffer = UsageBuffer::default();
         for joins in [3, 1] {
             buffer.add(usage("a", joins));

@@ -1,4 +1,4 @@
-//! Who a caller is and what it may do: the token of a call, checked against what the call is about.
+//! Authentication and authorization of callers: checks the token of a call against its room and session.
 
 use std::time::SystemTime;
 
@@ -22,12 +22,12 @@ const SCHEME: &str = "bearer ";
 /// The credentials of a call.
 pub(super) struct Credentials {
     token: Result<Option<Box<str>>, Error>,
-    /// The caller by its address, if that identifies one.
+    /// The caller at the remote address, if that identifies one.
     caller: Option<Caller>,
 }
 
 impl Credentials {
-    /// Those of a request.
+    /// Reads the credentials of a request.
     pub(super) fn of<T>(request: &Request<T>, auth: &Authenticator) -> Self {
         let token = if auth.requires_tokens() { token(request.metadata()) } else { Ok(None) };
         let address = request.extensions().get::<RemoteAddr>();
@@ -38,7 +38,7 @@ impl Credentials {
         self.token.as_ref().map(Option::as_deref).map_err(Clone::clone)
     }
 
-    /// What the token grants. `None` if the server requires none.
+    /// The grant of the token. `None` if the server requires no tokens.
     fn grant(&self, auth: &Authenticator) -> Result<Option<Grant>, Error> {
         if !auth.requires_tokens() {
             return Ok(None);
@@ -69,7 +69,7 @@ pub(super) struct Admitted {
     grant: Option<Grant>,
     permit: Permit,
     caller: Option<Caller>,
-    /// A join without a passcode is no guess.
+    /// A join without a passcode does not count as a failed attempt.
     has_passcode: bool,
 }
 
@@ -116,13 +116,12 @@ pub(super) fn admit(
 }
 
 impl Admitted {
-    /// What the session may do.
+    /// The permissions of the session.
     pub(super) fn permit(&self) -> Permit {
         self.permit.clone()
     }
 
-    /// Checks the result of the join. A possible guess counts as a failed attempt, and a member that was removed
-    /// meanwhile is rejected.
+    /// Checks the result of the join. Records a failed attempt, and rejects a member that was removed in the meantime.
     pub(super) fn confirm<T>(
         self,
         auth: &Authenticator,
@@ -140,8 +139,8 @@ impl Admitted {
     }
 }
 
-/// The permit of a session with that token. With less grace than clock leeway, a valid token may leave no time: it counts
-/// as expired, since its session would end at once.
+/// The permit of a session with that token. If the grace is shorter than the clock leeway, a valid token may leave no
+/// time. It then counts as expired, since its session would end at once.
 fn permit(auth: &Authenticator, grant: &Grant) -> Result<Permit, Error> {
     let until = grant.expires_at + auth.grace();
     let left = until.duration_since(SystemTime::now()).map_err(|_| RoomError::TokenExpired)?;
@@ -153,8 +152,8 @@ fn permit(auth: &Authenticator, grant: &Grant) -> Result<Permit, Error> {
     })
 }
 
-/// The permit that the token of a call within a session renews it with. The session's current token is not checked again,
-/// so that a key can be removed without breaking sessions.
+/// The new permit of a session, if a call within it has a new token. The session's current token is not checked again, so
+/// that a key can be removed without breaking sessions.
 pub(super) fn renewal(
     auth: &Authenticator,
     credentials: &Credentials,
@@ -188,7 +187,7 @@ pub(super) fn administered_rooms<T>(auth: &Authenticator, request: &Request<T>) 
     }
 }
 
-/// Checks that a caller may administer a room. An empty name is one that the server will generate.
+/// Checks that a caller may administer a room. An empty name represents one that the server will generate.
 pub(super) fn check_administers<T>(auth: &Authenticator, request: &Request<T>, room: &str) -> Result<(), Error> {
     let rooms = administered_rooms(auth, request)?;
     if rooms.is_none_or(|rooms| rooms.matches(room)) { Ok(()) } else { Err(Error::RoomForbidden) }

@@ -30,10 +30,10 @@ const MESSAGES_FIELD: u32 = 2;
 /// Messages in one `Send`: the room is locked for all of them.
 const MAX_BATCH: usize = 1024;
 
-/// Initial size of a stream's buffers in bytes, each way. tonic's default of 8 KiB is more than everything else that an
-/// idle stream costs.
+/// Initial size of a stream's buffers in bytes, in each direction. tonic's default of 8 KiB exceeds the cost of the rest
+/// of an idle stream.
 const BUFFER: usize = 512;
-/// Bytes after which a busy stream lets the connection write.
+/// Bytes after which a busy stream yields, so that the connection can write.
 const YIELD_AFTER: usize = 32 * 1024;
 
 /// Frames out, `T` in: the codec of the streams of Signal.

@@ -1,4 +1,4 @@
-//! How a stream gets its session: checks a join or resume, opens the session, and makes the first message.
+//! Opens and resumes sessions: checks a join or resume, attaches the stream, and builds its first message.
 
 use std::{collections::HashMap, sync::Arc, time::SystemTime};
 
@@ -22,7 +22,7 @@ use crate::{
     session_token::SessionToken,
 };
 
-/// A stream that is attached to its session, and its first message.
+/// A stream attached to its session, and its first message.
 pub(super) struct OpenStream {
     pub(super) stream: StreamGuard,
     pub(super) first: Frame,
@@ -34,7 +34,7 @@ pub(super) struct SessionOpener {
 }
 
 impl SessionOpener {
-    /// Opens or resumes a session by the first message of an `Exchange`.
+    /// Opens or resumes a session from the first message of an `Exchange`.
     pub(super) async fn exchange(
         &self,
         credentials: &Credentials,
@@ -47,7 +47,7 @@ impl SessionOpener {
         }
     }
 
-    /// Opens or resumes a session by the request of a `Subscribe`.
+    /// Opens or resumes a session from the request of a `Subscribe`.
     pub(super) async fn subscribe(&self, credentials: &Credentials, open: Option<Open>) -> Result<OpenStream, Status> {
         match open {
             Some(Open::Join(join)) => self.join(credentials, join, StreamKind::Subscribe).await,

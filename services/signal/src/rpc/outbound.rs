@@ -1,4 +1,4 @@
-//! The response stream of a session: what its room has for it, from the first message to the last.
+//! The response stream of a session, from the first message to the final status.
 
 use std::{
     convert::Infallible,
@@ -24,7 +24,7 @@ use crate::{
     rooms::StreamGuard,
 };
 
-/// Clients of a stopping server return spread over this time.
+/// Clients of a draining server reconnect at random times within this interval.
 const RETURN_SPREAD: Duration = Duration::from_secs(5);
 
 /// A session's response stream. Its frames come from the opener (the first one), the room, the ICE timer and `GoAway`.
@@ -32,7 +32,7 @@ pub struct Outbound {
     state: State,
     /// The next heartbeat or ack. Reset only after it has fired, or for an earlier deadline.
     timer: Pin<Box<Sleep>>,
-    /// Dropped with this stream, which ends the task that reads the other direction.
+    /// Dropped with this stream, which ends the task that reads the request stream.
     _alive: Option<oneshot::Sender<Infallible>>,
     opener: Arc<SessionOpener>,
     /// When the client needs fresh ICE servers.
@@ -40,10 +40,10 @@ pub struct Outbound {
 }
 
 enum State {
-    /// The session is being opened. The response headers have left.
+    /// The session is being opened. The response headers have been sent.
     Opening(oneshot::Receiver<Result<OpenStream, Status>>),
     Live(StreamGuard),
-    /// The last message has left, and the status follows.
+    /// The last message has been sent, and the status follows.
     Ending(Status),
     Ended,
 }
@@ -102,7 +102,7 @@ impl Stream for Outbound {
         loop {
             match &mut this.state {
                 State::Opening(opening) => {
-                    // The sender is dropped unused only when the server stops.
+                    // The sender is dropped without a value only when the server stops.
                     let opened = ready!(Pin::new(opening).poll(cx))
                         .unwrap_or_else(|_| Err(Error::Draining(RETURN_SPREAD).into()));
                     match opened {

@@ -1,4 +1,4 @@
-//! The Rooms service: what application servers and operators do with rooms.
+//! The Rooms service, for application servers and operators.
 
 pub(super) mod settings;
 mod watch_stream;
@@ -30,7 +30,7 @@ const MAX_PAGE: u32 = 1000;
 const DEFAULT_PAGE: u32 = 100;
 /// Bans of one room. They are part of its record, which is read and written as a whole.
 const MAX_BANS: usize = 1000;
-/// Attempts of a change that conflicts with another one. Only another server on the same store can cause that.
+/// Attempts of a change that conflicts with another one. Only another server with the same store can cause conflicts.
 const TRIES: usize = 5;
 
 /// `signalbox.v1.Rooms`.
@@ -57,7 +57,7 @@ impl RoomsService {
         &self.context.rooms
     }
 
-    /// The live room, unless it lives only for its watchers: then its record counts.
+    /// The live room. `None` if it is live only for its watchers: then its record counts.
     fn find(&self, name: &RoomName) -> Option<Arc<LiveRoom>> {
         self.rooms().find(name).filter(|room| !room.is_dormant())
     }
@@ -79,7 +79,7 @@ impl RoomsService {
         live.map_or(RoomSnapshot { record, member_count: 0 }, |room| room.snapshot())
     }
 
-    /// Changes a room's settings, on record and in the live room. With an `etag`, only if they still have it.
+    /// Changes a room's settings, in its record and in the live room. With an `etag`, only if it still matches.
     async fn update(
         &self,
         name: &RoomName,
@@ -135,7 +135,7 @@ impl Rooms for RoomsService {
             let record = Record::new(&name, change.apply(this.rooms(), Settings::default())?, now_ms());
             match this.rooms().store().create(record.clone()).await? {
                 Created::New => {
-                    // Watchers of an earlier room with that name, which has expired, must not watch this one.
+                    // Watchers of an expired room with that name must not watch this one.
                     this.rooms().find(&name).inspect(|earlier| earlier.close());
                     Ok(RoomSnapshot { record, member_count: 0 })
                 }
@@ -247,7 +247,7 @@ impl Rooms for RoomsService {
             return Err(Error::invalid("ban", problem).into());
         }
         let this = self.clone();
-        // On record first: a removed member that joins again must find the ban.
+        // The record is updated first: a removed member that joins again must find the ban.
         let banned = self.rooms().change(async move {
             this.update(&name, "", |settings| Ok(with_ban(settings, &identity, ban))).await?;
             room.with(|r| {
@@ -271,7 +271,7 @@ fn room_name(name: &str, field: &'static str) -> Result<RoomName, Error> {
     Ok(RoomName::parse(name, field)?)
 }
 
-/// Adds a ban to the settings. Expired bans are dropped, then those that end first.
+/// Adds a ban to the settings. To make space, it drops expired bans, then those that end first.
 fn with_ban(mut settings: Settings, identity: &str, ban: Duration) -> Settings {
     let now_ms = now_ms();
     let until_ms = now_ms.saturating_add(u64::try_from(ban.as_millis()).unwrap_or(u64::MAX));

@@ -1,4 +1,4 @@
-//! The Signal service: client messages go to their room, and streams carry what the room has for the client.
+//! The Signal service: passes client messages to their room, and streams the room's messages to the client.
 
 use std::{convert::Infallible, sync::Arc};
 
@@ -45,7 +45,7 @@ impl Signal for SignalService {
         let (opened, opening) = oneshot::channel();
         let (alive, closed) = oneshot::channel();
         let credentials = Credentials::of(&request, &self.context.auth);
-        // The response headers leave at once, while the first message is read.
+        // The response headers are sent at once, while the first message is read.
         tokio::spawn(self.clone().read(credentials, request.into_inner(), opened, closed));
         Ok(Response::new(Outbound::new(opening, Some(alive), self.opener.clone())))
     }
@@ -63,7 +63,7 @@ impl Signal for SignalService {
     async fn send(&self, request: Request<SendRequest>) -> Result<Response<SendResponse>, Status> {
         let credentials = Credentials::of(&request, &self.context.auth);
         let SendRequest { session_token, messages } = request.into_inner();
-        // Outcomes are remembered for this many messages, in case the client has to send them again.
+        // The room remembers the outcomes of this many messages, in case the client has to send them again.
         let max_unacked = self.context.rooms.limits().max_unacked as usize;
         if messages.iter().filter(|message| message.seq != 0).count() > max_unacked {
             return Err(Error::invalid("messages", format!("must hold at most {max_unacked} numbered messages")).into());
@@ -124,13 +124,13 @@ impl SignalService {
             };
             let handled = match message {
                 Ok(Some(message)) => room.with(|r| r.handle(now(), id, Via::Stream(generation), message)),
-                // Half-closed: the member stays as long as its stream is read.
+                // Half-closed: the member stays as long as its response stream is open.
                 Ok(None) => return,
                 Err(status) => Err(unreadable(&status)),
             };
             match handled {
                 Ok(handled) if handled.left => return,
-                // A draining room handles nothing, but the stream still delivers what waits for the client.
+                // A draining room handles no messages, but the stream still delivers waiting entries.
                 Ok(_) | Err(RoomError::Draining) => {}
                 Err(error) => return room.with(|r| r.break_stream(now(), id, generation, error)),
             }
@@ -138,7 +138,7 @@ impl SignalService {
     }
 }
 
-/// Gives a stream its opening. If the client goes away first, the opening is dropped.
+/// Delivers an opened session to its stream. If the client disconnects first, the opening is dropped.
 async fn deliver_opening(
     mut opened: oneshot::Sender<Result<OpenStream, Status>>,
     opening: impl Future<Output = Result<OpenStream, Status>>,
@@ -149,6 +149,6 @@ async fn deliver_opening(
         () = opened.closed() => return None,
     };
     let session = opening.as_ref().ok().map(|o| (o.stream.room.clone(), o.stream.id, o.stream.generation));
-    // If the client has just gone away, the guard is dropped here.
+    // If the client has just disconnected, the guard is dropped here.
     opened.send(opening).is_ok().then_some(session).flatten()
 }

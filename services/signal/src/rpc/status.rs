@@ -1,5 +1,5 @@
-//! The one place that maps errors to gRPC statuses. Clients branch on code and reason (signal.proto has the table); the
-//! text is for people.
+//! The only mapping of errors to gRPC statuses. Clients branch on code and reason (signal.proto has the table). The text
+//! is for humans.
 
 use std::collections::HashMap;
 
@@ -69,7 +69,7 @@ impl From<Error> for Status {
     }
 }
 
-/// A message that could not be read. After a lost connection the same error is made, and reaches no client.
+/// The error of a message that cannot be read. A lost connection yields the same error, which reaches no client.
 pub(super) fn unreadable(status: &Status) -> RoomError {
     let is_too_large = status.code() == Code::OutOfRange;
     RoomError::Unreadable { is_too_large, problem: status.message().to_owned() }

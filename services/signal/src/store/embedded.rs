@@ -1,4 +1,4 @@
-//! The embedded store: one redb file in a folder of the server's. Needs no set-up; for one server.
+//! The embedded store: one redb file in a folder. It needs no setup, and serves a single server.
 
 use std::{fs, ops::Bound, path::PathBuf, sync::Arc, time::Duration};
 
@@ -11,7 +11,7 @@ use tracing::warn;
 use super::{Created, Filter, Record, Settings, Store, Unavailable, Updated, Usage};
 use crate::clock::now_ms;
 
-/// Name → record, as JSON: a record that a newer version wrote stays readable.
+/// Name → record as JSON, so that records of newer versions stay readable.
 const ROOMS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("rooms");
 
 type Rooms<'t> = Table<'t, &'static str, &'static [u8]>;
@@ -22,7 +22,7 @@ pub struct EmbeddedStore {
 }
 
 impl EmbeddedStore {
-    /// Opens the store in a folder, making both where they are missing. Only one server at a time can have it open.
+    /// Opens the store in a folder, and creates both if missing. Only one server can have it open at a time.
     pub async fn open(folder: PathBuf) -> Result<Self, String> {
         let open = move || {
             let fail =
@@ -34,10 +34,10 @@ impl EmbeddedStore {
             begin.commit().map_err(|error| fail(&error))?;
             Ok(Self { database: Arc::new(database) })
         };
-        run(open).await.unwrap_or_else(|Unavailable| Err("the store's task failed".to_owned()))
+        run(open).await.unwrap_or_else(|Unavailable| Err("cannot open the store: its task failed".to_owned()))
     }
 
-    /// Runs `work` where blocking is allowed: a commit waits for the disk.
+    /// Runs `work` on a thread that may block, since a commit waits for the disk.
     async fn with<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Database) -> Result<T, redb::Error> + Send + 'static,
@@ -46,7 +46,7 @@ impl EmbeddedStore {
         run(move || work(&database)).await?.map_err(Unavailable::because)
     }
 
-    /// Works on the rooms in a transaction of its own; an error leaves everything as it was.
+    /// Runs `work` in a write transaction. An error rolls it back.
     async fn change<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Rooms<'_>) -> Result<T, redb::Error> + Send + 'static,
@@ -68,14 +68,14 @@ async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Re
 fn decode(bytes: &[u8]) -> Result<Record, redb::Error> {
     serde_json::from_slice(bytes)
         .map(Record::complete)
-        .map_err(|error| redb::Error::Corrupted(format!("a record of {} is unreadable: {error}", ROOMS.name())))
+        .map_err(|error| redb::Error::Corrupted(format!("unreadable record in table {}: {error}", ROOMS.name())))
 }
 
 fn read(rooms: &impl ReadableTable<&'static str, &'static [u8]>, name: &str) -> Result<Option<Record>, redb::Error> {
     rooms.get(name)?.map(|found| decode(found.value())).transpose()
 }
 
-/// Writes a record. What a newer version has added to it stays, so that going back to this one loses nothing.
+/// Writes a record. Fields that a newer version has added stay, so that a downgrade loses nothing.
 fn write(rooms: &mut Rooms<'_>, record: &Record) -> Result<(), redb::Error> {
     let name = record.name.as_str();
     let old = rooms.get(name)?.and_then(|old| serde_json::from_slice::<Map<String, Value>>(old.value()).ok());
@@ -131,8 +131,8 @@ impl Store for EmbeddedStore {
                     break;
                 }
                 let (_, row) = row?;
-                // One that cannot be read must not hide the others.
-                let Ok(record) = decode(row.value()).inspect_err(|error| warn!(%error, "skipped a room record")) else {
+                // An unreadable record must not hide the others.
+                let Ok(record) = decode(row.value()).inspect_err(|error| warn!(%error, "room record skipped")) else {
                     continue;
                 };
                 if !record.is_expired(now) && record.has_labels(&filter.labels) {

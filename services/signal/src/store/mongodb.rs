@@ -1,8 +1,7 @@
-//! Rooms in MongoDB: for rooms that outlive a machine, and for applications that have their data there already.
+//! Room records in MongoDB: for rooms that outlive a machine, and for applications that already use MongoDB.
 //!
-//! Writes are acknowledged by a majority of the database's servers, reads are the primary's. Every call ends within
-//! [`CALL_TIMEOUT`]. What was not acknowledged by then may have been done or not: it is [`Unavailable`], and asking again
-//! is safe.
+//! Writes are acknowledged by a majority of the database's servers, and reads go to the primary. Every call ends within
+//! [`CALL_TIMEOUT`]. The result of a call without a reply is unknown: it returns [`Unavailable`], and a retry is safe.
 
 mod breaker;
 mod document;
@@ -37,41 +36,41 @@ use self::{
 use super::{Created, Filter, Record, Settings, Store, Unavailable, Updated, Usage};
 use crate::clock::now_ms;
 
-/// How long a call may take, with everything that it waits for.
+/// Deadline of a call, including all waits.
 const CALL_TIMEOUT: Duration = Duration::from_millis(1500);
-/// Calls at the same time; more wait their turn, within their time. A call that is cut off costs its connection.
+/// Concurrent calls. More wait, within their deadline, since a call that times out costs its connection.
 const MAX_CALLS: usize = 64;
-/// How often a create snapshots again, when it and others come in each other's way or a connection breaks.
+/// Attempts of a create that conflicts with others or loses its connection.
 const CREATE_ATTEMPTS: usize = 4;
-/// Rooms in one command of bookkeeping.
+/// Rooms in one write-behind command.
 const BATCH: usize = 1000;
-/// How long after its expiry a document may be deleted. Until then a room that is in use can have its expiry put off,
-/// and clocks that differ do no harm.
-const SWEEP_AFTER: Duration = Duration::from_secs(3600);
-/// Code of a write that another one of the same `_id` came before.
+/// How long after its expiry a document is deleted. Until then the expiry of a room in use can still be renewed, and
+/// clock differences do no harm.
+const TTL_DELAY: Duration = Duration::from_secs(3600);
+/// MongoDB's error code for a write of an existing `_id`.
 const DUPLICATE_KEY: i32 = 11000;
 
 /// Room records in MongoDB.
 pub struct MongoStore {
     url: MongoUrl,
-    /// Made at the first call: `mongodb+srv` asks the DNS, which may not answer when the server starts.
+    /// Created at the first call: `mongodb+srv` needs DNS, which may be unavailable when the server starts.
     client: OnceCell<Client>,
     calls: Semaphore,
-    /// A std lock: nothing is awaited inside.
+    /// A blocking lock: nothing is awaited while it is held.
     breaker: Mutex<Breaker>,
-    /// Whether the indexes are there and it was said what kind of MongoDB this is.
-    greeted: AtomicBool,
+    /// Whether the indexes were created and the kind of deployment was logged.
+    is_initialized: AtomicBool,
 }
 
 impl MongoStore {
-    /// A store that connects by itself, now or when the database is there. Fails where the URL asks for something that
-    /// the driver cannot do, such as a key file that is not there.
+    /// A store that connects on its own, now or when the database is available. Fails if the driver cannot apply the
+    /// URL, for example because a key file is missing.
     pub async fn open(url: MongoUrl) -> std::result::Result<Self, String> {
         let store = Self {
             client: OnceCell::new(),
             calls: Semaphore::new(MAX_CALLS),
             breaker: Mutex::default(),
-            greeted: AtomicBool::new(false),
+            is_initialized: AtomicBool::new(false),
             url,
         };
         if !store.url.needs_dns() {
@@ -80,37 +79,37 @@ impl MongoStore {
         Ok(store)
     }
 
-    /// Makes a call, unless too many before it had no answer.
+    /// Makes a call, unless the breaker is open.
     async fn call<T>(
         &self,
-        what: &'static str,
+        name: &'static str,
         work: impl Future<Output = Result<T>>,
     ) -> std::result::Result<T, Unavailable> {
         if !self.breaker().admits(Instant::now()) {
-            debug!(what, "room store call refused: the database does not answer");
+            debug!(call = name, "room store call rejected: the circuit breaker is open");
             return Err(Unavailable);
         }
-        self.attempt(what, work).await
+        self.attempt(name, work).await
     }
 
-    /// Makes a call.
+    /// Makes a call, even if the breaker is open.
     async fn attempt<T>(
         &self,
-        what: &'static str,
+        name: &'static str,
         work: impl Future<Output = Result<T>>,
     ) -> std::result::Result<T, Unavailable> {
-        let turn = async {
-            let _turn = self.calls.acquire().await;
+        let call = async {
+            let _permit = self.calls.acquire().await;
             work.await
         };
-        let problem = match time::timeout(CALL_TIMEOUT, turn).await {
+        let error = match time::timeout(CALL_TIMEOUT, call).await {
             Ok(Ok(result)) => {
                 if self.breaker().answered() {
-                    info!(store = %self.url, "room store is back");
+                    info!(store = %self.url, "room store available again");
                 }
                 return Ok(result);
             }
-            // The database answered; what it holds makes no sense.
+            // The database answered, but a document is malformed.
             Ok(Err(error)) if matches!(*error.kind, ErrorKind::Bson(_)) => {
                 return Err(Unavailable::because(error.kind));
             }
@@ -119,12 +118,12 @@ impl MongoStore {
         };
         let (was_open, is_open) = self.breaker().failed(Instant::now());
         if was_open {
-            debug!(what, problem, "room store call failed");
+            debug!(call = name, error, "room store call failed");
         } else {
-            warn!(what, problem, "room store call failed");
+            warn!(call = name, error, "room store call failed");
         }
         if is_open && !was_open {
-            warn!(store = %self.url, "room store does not answer: calls fail at once until it does");
+            warn!(store = %self.url, "room store unavailable: calls fail at once until it answers again");
         }
         Err(Unavailable)
     }
@@ -142,9 +141,9 @@ impl MongoStore {
         Ok(self.database().await?.collection("rooms"))
     }
 
-    /// Says once what kind of MongoDB this is, and makes the indexes.
-    async fn greet(&self) -> Result<()> {
-        if self.greeted.load(Ordering::Relaxed) {
+    /// Logs the kind of deployment and creates the indexes, once.
+    async fn initialize(&self) -> Result<()> {
+        if self.is_initialized.load(Ordering::Relaxed) {
             return Ok(());
         }
         let hello = self.database().await?.run_command(doc! { "hello": 1 }).await?;
@@ -155,26 +154,26 @@ impl MongoStore {
         } else {
             warn!(
                 store = %self.url,
-                "connected to a standalone MongoDB: rooms are lost with its disk, none can be created while it is away, \
-                 and a change whose answer is lost is not tried again. A replica set of three has none of this"
+                "connected to a standalone MongoDB: rooms are lost with its disk, none can be created while it is down, \
+                 and a change whose reply is lost is not retried. Use a replica set of three to avoid this"
             );
         }
         let expiry = IndexModel::builder()
             .keys(doc! { "expires_at": 1 })
-            .options(IndexOptions::builder().name("expires_at_ttl".to_owned()).expire_after(SWEEP_AFTER).build())
+            .options(IndexOptions::builder().name("expires_at_ttl".to_owned()).expire_after(TTL_DELAY).build())
             .build();
         let labels = IndexModel::builder()
             .keys(doc! { "labels": 1, "_id": 1 })
             .options(IndexOptions::builder().name("labels".to_owned()).build())
             .build();
         match self.rooms().await?.create_indexes([expiry, labels]).await {
-            // It was refused, and would be again: everything works without, more slowly.
+            // A retry would be rejected too. The store works without indexes, but slower.
             Err(error) if matches!(*error.kind, ErrorKind::Command(_)) => {
-                warn!(error = %error.kind, "indexes of the rooms cannot be made: expired rooms stay in the database, lists are slow");
+                warn!(error = %error.kind, "cannot create room indexes: expired rooms stay in the database, and lists are slow");
             }
-            made => drop(made?),
+            created => drop(created?),
         }
-        self.greeted.store(true, Ordering::Relaxed);
+        self.is_initialized.store(true, Ordering::Relaxed);
         Ok(())
     }
 
@@ -183,21 +182,20 @@ impl MongoStore {
         Ok(found.map(decode).transpose()?)
     }
 
-    /// Adds a record, and is the same if it is done twice: the id of this creation stands in the document.
+    /// Creates a record. A retry is idempotent, since the document contains the id of this creation.
     async fn try_create(&self, record: &Record) -> Result<Created> {
         let rooms = self.rooms().await?;
         let creation = Uuid::new();
         let document = encode(record, creation)?;
         let mut failure = None;
         for _ in 0..CREATE_ATTEMPTS {
-            // Replaces an expired document and inserts where there is none. Where there is one that is alive, that
-            // insert is refused for its key.
-            let mut expired = alive(now_ms());
-            expired = doc! { "_id": &record.name, "$nor": [expired] };
+            // Replaces an expired document, or inserts a new one. If one exists that has not expired, the insert fails
+            // with a duplicate key.
+            let expired = doc! { "_id": &record.name, "$nor": [alive(now_ms())] };
             match rooms.replace_one(expired, &document).upsert(true).await {
                 Ok(_) => return Ok(Created::New),
                 Err(error) if is_duplicate(&error) => {}
-                // It may have been done: the next round finds out.
+                // It may have been written: the next attempt finds out.
                 Err(error) if is_lost_connection(&error) => {
                     failure = Some(error);
                     continue;
@@ -206,19 +204,20 @@ impl MongoStore {
             }
             match self.find(&record.name).await? {
                 Some((_, Some(other))) if other == creation => {
-                    // Mine, but it may not have reached the majority. A write waits for it, also one that changes nothing.
-                    let mine = doc! { "_id": &record.name, "creation": creation };
-                    rooms.update_one(mine, doc! { "$set": { "creation": creation } }).await?;
+                    // This call wrote it, but perhaps not to the majority yet. A write waits for that, even if it
+                    // changes nothing.
+                    let own = doc! { "_id": &record.name, "creation": creation };
+                    rooms.update_one(own, doc! { "$set": { "creation": creation } }).await?;
                     return Ok(Created::New);
                 }
                 Some((existing, _)) if !existing.is_expired(now_ms()) => {
                     return Ok(Created::Exists(Box::new(existing)));
                 }
-                // It has just ended.
+                // It has just expired or been deleted.
                 _ => {}
             }
         }
-        Err(failure.unwrap_or_else(|| Error::custom("others created and deleted the room all the time".to_owned())))
+        Err(failure.unwrap_or_else(|| Error::custom("every attempt met a conflicting create or delete".to_owned())))
     }
 }
 
@@ -240,7 +239,7 @@ impl Store for MongoStore {
         "mongodb"
     }
 
-    /// Writes, since a database that can only be read is of no use. Not held up by the breaker: this is what closes it.
+    /// Writes, since a read-only database is of no use. Bypasses the breaker, because this check closes it.
     async fn check(&self) -> std::result::Result<(), Unavailable> {
         self.attempt("check", async {
             let health = self.database().await?.collection::<Document>("health");
@@ -249,11 +248,11 @@ impl Store for MongoStore {
                 .upsert(true)
                 .await;
             match written {
-                // Another server made it at the same time.
+                // Another server has just inserted it.
                 Err(error) if is_duplicate(&error) => {}
                 written => drop(written?),
             }
-            self.greet().await
+            self.initialize().await
         })
         .await
     }
@@ -281,10 +280,10 @@ impl Store for MongoStore {
             let mut found = self.rooms().await?.find(query).sort(doc! { "_id": 1 }).limit(limit).await?;
             let mut page = Vec::new();
             while found.advance().await? {
-                // One that cannot be read must not hide the others.
+                // An unreadable record must not hide the others.
                 match decode(found.deserialize_current()?) {
                     Ok((record, _)) => page.push(record),
-                    Err(error) => warn!(%error, "skipped a room record"),
+                    Err(error) => warn!(%error, "room record skipped"),
                 }
             }
             Ok(page)
@@ -303,7 +302,7 @@ impl Store for MongoStore {
             let mut current = alive(now);
             current.insert("_id", name.as_str());
             if let Some(version) = expected_version {
-                // No version is as high as those that a number of the database cannot hold.
+                // MongoDB has no unsigned integers, and no record has a version above `i64::MAX`.
                 current.insert("version", i64::try_from(version).unwrap_or(-1));
             }
             let mut set = encode_settings(&settings)?;
@@ -317,8 +316,8 @@ impl Store for MongoStore {
             if let Some(updated) = updated {
                 return Ok(Updated::Done(Box::new(decode(updated)?.0)));
             }
-            let other = self.find(name.as_str()).await?.filter(|(record, _)| !record.is_expired(now));
-            Ok(match other {
+            let existing = self.find(name.as_str()).await?.filter(|(record, _)| !record.is_expired(now));
+            Ok(match existing {
                 Some((record, _)) if expected_version.is_some() => Updated::Conflict(Box::new(record)),
                 _ => Updated::Missing,
             })
@@ -334,7 +333,7 @@ impl Store for MongoStore {
         Ok(deleted.await?.is_some_and(|(record, _)| !record.is_expired(now_ms())))
     }
 
-    /// Deletes nothing: the database does so by itself, by its index.
+    /// Deletes nothing: the TTL index does.
     async fn renew_expiry(&self, in_use: Vec<RoomName>, grace: Duration) -> std::result::Result<usize, Unavailable> {
         for batch in in_use.chunks(BATCH) {
             let names: Vec<_> = batch.iter().map(RoomName::as_str).collect();
@@ -347,7 +346,7 @@ impl Store for MongoStore {
                         doc! { "_id": { "$in": names }, "empty_timeout_ms": { "$ne": null } },
                         vec![
                             doc! { "$set": { "idle_until": idle_until } },
-                            // Of what is not there, $min takes no notice.
+                            // `$min` ignores missing fields.
                             doc! { "$set": { "expires_at": { "$min": ["$idle_until", "$ends_at"] } } },
                         ],
                     )
@@ -369,7 +368,7 @@ impl Store for MongoStore {
                     doc! { "q": { "_id": usage.name.as_str() }, "u": change }
                 })
                 .collect();
-            // The driver has no call for many updates that MongoDB below 8.0 knows.
+            // The driver's call for multiple updates needs MongoDB 8.0.
             let command = doc! {
                 "update": "rooms",
                 "updates": updates,

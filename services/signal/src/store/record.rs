@@ -1,4 +1,4 @@
-//! What is stored of a room. Times are milliseconds since 1970, UTC.
+//! Room records. Times are milliseconds since 1970, UTC.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -7,80 +7,80 @@ use signalbox_core::id::RoomName;
 
 use super::Usage;
 
-/// Form of the records that this version writes. It reads older ones, and what it knows of newer ones.
+/// Schema version of the records that this server writes. It reads older records, and the known fields of newer ones.
 pub const SCHEMA: u32 = 1;
-/// How much longer than its empty timeout a record is kept: its expiry is put off at most this late.
+/// How much longer than its empty timeout a record is kept, since its expiry is renewed at most this late.
 pub const GRACE: Duration = Duration::from_secs(60);
 
-/// What is stored of a room: its settings, and what the server keeps of it.
+/// The record of a room: its settings, and the server's bookkeeping.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
-    /// Form of the record; absent in those from before there was a number.
+    /// Schema version. Absent in the oldest records.
     #[serde(default)]
     pub schema: u32,
     /// The room's name, and the record's key.
     pub name: String,
-    /// What the application chose.
+    /// The settings that the application chose.
     #[serde(flatten)]
     pub settings: Settings,
-    /// Rises with every change of the settings, and with nothing else.
+    /// Incremented by every change of the settings, and by nothing else.
     pub version: u64,
     /// When the room was created.
     pub created_at_ms: u64,
-    /// When the settings changed last.
+    /// When the settings last changed.
     #[serde(default)]
     pub updated_at_ms: u64,
 
     // === bookkeeping: changes without a new version ===
-    /// When the record ends because nobody is in the room; put off while somebody is. Absent = never.
+    /// When the record expires because the room is empty. Renewed while the room has members. Absent = never.
     #[serde(default)]
     pub idle_until_ms: Option<u64>,
-    /// When the record ends: the earlier of `settings.ends_at_ms` and `idle_until_ms`; absent = never. A record past it
-    /// counts as gone.
+    /// When the record expires: the earlier of `settings.ends_at_ms` and `idle_until_ms`. Absent = never. An expired
+    /// record counts as deleted.
     #[serde(default)]
     pub expires_at_ms: Option<u64>,
-    /// When somebody was last known to be in the room; 0 = never.
+    /// When the room was last known to have a member; 0 = never.
     #[serde(default)]
     pub last_active_ms: u64,
-    /// Sessions that were opened in the room. Counted from time to time: a crash may lose some.
+    /// Sessions opened in the room. Written behind: a crash may lose some.
     #[serde(default)]
     pub joins: u64,
-    /// Peer connections that members reported as connected. Counted as `joins` are.
+    /// Peer connections that members reported as connected. Written behind like `joins`.
     #[serde(default)]
     pub calls: u64,
 }
 
-/// What the application chose for a room. An update replaces all of it.
+/// The settings of a room, chosen by the application. An update replaces all of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
-    /// Shown to people.
+    /// Name for display.
     #[serde(default)]
     pub display_name: String,
-    /// Seats; absent = the server's default.
+    /// Maximum number of members; absent = the server's default.
     #[serde(default)]
     pub max_members: Option<u32>,
-    /// Nobody new may join.
+    /// Whether joins are rejected.
     #[serde(default)]
     pub locked: bool,
-    /// What joining needs, as an argon2id hash in PHC form; absent = nothing.
+    /// Passcode for joins, as an argon2id hash in PHC format; absent = none.
     #[serde(default)]
     pub passcode_hash: Option<String>,
-    /// Only candidates of a TURN server are let through.
+    /// Whether only candidates of TURN servers pass.
     #[serde(default)]
     pub relay_only: bool,
     /// `DuplicateIdentity`, by number; 0 = REPLACE.
     #[serde(default)]
     pub duplicate_identity: i32,
-    /// How long the record is kept when nobody is in the room; absent = until deleted.
+    /// How long the record of an empty room is kept; absent = until deleted.
     #[serde(default)]
     pub empty_timeout_ms: Option<u64>,
-    /// When the room ends, whoever is in it; absent = never.
+    /// When the room ends, even if it has members; absent = never.
     #[serde(default)]
     pub ends_at_ms: Option<u64>,
-    /// For the application.
+    /// Labels for the application's own use.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
-    /// Identities that may not join, and until when.
+    /// Banned identities, and when each ban ends.
     #[serde(default)]
     pub bans: BTreeMap<String, u64>,
 }
@@ -104,7 +104,7 @@ impl Record {
         }
     }
 
-    /// Replaces the settings. The empty timeout counts anew from now.
+    /// Replaces the settings. The empty timeout starts again.
     pub fn update(&mut self, settings: Settings, now_ms: u64) {
         self.idle_until_ms = settings.idle_until(now_ms, GRACE);
         self.expires_at_ms = settings.expiry(self.idle_until_ms);
@@ -113,7 +113,7 @@ impl Record {
         self.updated_at_ms = now_ms;
     }
 
-    /// Puts off the end of a room that somebody is in.
+    /// Extends the expiry of a room in use.
     pub fn renew_expiry(&mut self, now_ms: u64, grace: Duration) {
         self.idle_until_ms = self.settings.idle_until(now_ms, grace);
         self.expires_at_ms = self.settings.expiry(self.idle_until_ms);
@@ -126,7 +126,7 @@ impl Record {
         self.last_active_ms = self.last_active_ms.max(usage.last_active_ms);
     }
 
-    /// Whether the record counts as gone.
+    /// Whether the record counts as deleted.
     pub fn is_expired(&self, now_ms: u64) -> bool {
         self.expires_at_ms.is_some_and(|at| at <= now_ms)
     }
@@ -136,7 +136,7 @@ impl Record {
         labels.iter().all(|(key, value)| self.settings.labels.get(key) == Some(value))
     }
 
-    /// Fills in what records of the first form, which had no number, do not say.
+    /// Fills in the fields that the oldest records, which have no schema version, lack.
     pub(super) fn complete(mut self) -> Self {
         if self.schema == 0 {
             self.schema = SCHEMA;
@@ -148,13 +148,13 @@ impl Record {
 }
 
 impl Settings {
-    /// When the record of a room that is used now ends, unless it is used again.
+    /// When the record of a room that is in use now expires, unless the room is used again.
     pub(super) fn idle_until(&self, now_ms: u64, grace: Duration) -> Option<u64> {
         let grace = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
         self.empty_timeout_ms.map(|timeout| now_ms.saturating_add(timeout).saturating_add(grace))
     }
 
-    /// When the record ends.
+    /// When the record expires.
     pub(super) fn expiry(&self, idle_until_ms: Option<u64>) -> Option<u64> {
         self.ends_at_ms.into_iter().chain(idle_until_ms).min()
     }

@@ -1,4 +1,4 @@
-//! The accept loop: sockets in, connections served, until told to stop.
+//! The accept loop: accepts sockets and serves connections until the server stops.
 
 use std::{
     io,
@@ -24,10 +24,9 @@ use super::{
 };
 use crate::{config::ConnectionConfig, limits::Memory};
 
-/// Without file descriptors or memory `accept` fails at once, again and again. Wait before the next try, at first this
-/// long...
+/// Without file descriptors or memory, every `accept` fails at once. This is the first wait before a retry...
 const BACK_OFF: Duration = Duration::from_millis(10);
-/// ... then twice as long each time, up to this.
+/// ... which then doubles up to this.
 const MAX_BACK_OFF: Duration = Duration::from_secs(1);
 /// Interval between warnings about the same problem.
 const WARN_EVERY: Duration = Duration::from_secs(3);
@@ -39,7 +38,7 @@ pub trait Network: Listener<Addr = SocketAddr> {
         None
     }
 
-    /// Waits for the first byte of a connection and leaves it to be read, where the network supports that.
+    /// Waits for the first byte of a connection without consuming it. `None` if the network does not support that.
     fn first_byte(_: &Self::Io) -> impl Future<Output = io::Result<Option<u8>>> + Send {
         std::future::ready(Ok(None))
     }
@@ -52,7 +51,7 @@ pub struct Connections {
     tls: Option<Arc<Tls>>,
     limiter: Arc<ConnectionLimiter>,
     memory: Arc<Memory>,
-    /// Every connection holds a receiver.
+    /// Every connection holds a receiver, so that the sender knows when all are closed.
     stop: watch::Sender<()>,
 }
 
@@ -122,15 +121,15 @@ impl Connections {
         }
     }
 
-    /// Shuts all connections down gracefully, and waits for that.
+    /// Shuts down all connections gracefully, and waits until they are closed.
     pub async fn finish(self) {
-        // It fails if there are no connections.
+        // Fails only if there are no connections.
         let _ = self.stop.send(());
         self.stop.closed().await;
     }
 }
 
-/// The result of the first steps of a connection. `None` if the deadline passes or the server stops first.
+/// Runs the first steps of a connection. `None` if the deadline passes or the server stops first.
 async fn until<T>(deadline: Instant, mut stop: watch::Receiver<()>, first_steps: impl Future<Output = T>) -> Option<T> {
     tokio::select! {
         biased;
@@ -189,7 +188,7 @@ impl Listener for Tcp {
                     return accepted;
                 }
                 Err(error) if concerns_one_connection(&error) => {
-                    debug!(%error, "connection lost before it was accepted")
+                    debug!(%error, "connection lost before it was accepted");
                 }
                 Err(error) => {
                     if self.warned.is_time() {

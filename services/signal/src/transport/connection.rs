@@ -49,9 +49,9 @@ const CONNECTION_WINDOW: u32 = 1024 * 1024;
 const FRAME: u32 = 16 * 1024;
 /// Bytes of one stream that may wait in a connection's buffer for a slow reader.
 const SEND_BUFFER: usize = 64 * 1024;
-/// Bytes that are read ahead or wait to be written over HTTP/1.1. It also limits the head of a request.
+/// Bytes that are read ahead or wait to be written over HTTP/1.1. This also limits the head of a request.
 const BUFFER: usize = 64 * 1024;
-/// Bytes of a request's headers over HTTP/2.
+/// Maximum size of a request's headers over HTTP/2, in bytes.
 const HEADER_LIST: u32 = 8 * 1024;
 /// Stream resets before a connection is closed: by the client right after opening, and by the server for protocol errors.
 /// The latter has no limit by default.
@@ -87,7 +87,7 @@ impl Http {
         Self { public: builder(limits.max_streams), trusted: builder(trusted), limits }
     }
 
-    /// How soon the first request of a connection must arrive.
+    /// How long the first request of a connection may take to arrive.
     pub(super) fn first_request(&self) -> Duration {
         self.limits.first_request_timeout
     }

@@ -32,7 +32,9 @@ impl fmt::Display for LimitReached {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Total(max) => write!(f, "{max} connections are open (--max-connections, or the limit on open files)"),
-            Self::Subscriber(max) => write!(f, "an address has {max} open connections (--max-connections-per-address)"),
+            Self::Subscriber(max) => {
+                write!(f, "{max} connections of one address are open (--max-connections-per-address)")
+            }
             Self::Memory => f.write_str("the memory limit is reached (--max-memory-mib)"),
         }
     }

@@ -36,7 +36,7 @@ use crate::{
 
 /// Handshakes at the same time. More wait, since a handshake needs far more memory than an established connection.
 const MAX_HANDSHAKES: usize = 256;
-/// How long a handshake may take while others wait: several round trips.
+/// How long a handshake may take while others wait. It is enough for several round trips.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(1);
 
 /// The response to plain HTTP.
@@ -81,13 +81,13 @@ impl Tls {
         Ok(Some(Arc::new(Self { certificate: Arc::new(Reloaded::load(files)?), handshakes })))
     }
 
-    /// Follows the certificate files for as long as the server runs.
+    /// Reloads the certificate files when they change, for as long as the server runs.
     pub async fn watch(self: Arc<Self>) {
         self.certificate.clone().watch().await;
     }
 
-    /// Accepts TLS on a connection with that first byte. Returns whether the client has a trusted certificate. `None` if
-    /// the client sent plain HTTP, which has been answered.
+    /// Accepts TLS on a connection with that first byte. Returns whether the client has a trusted certificate, or `None`
+    /// after a response to plain HTTP.
     pub(super) async fn accept<S>(&self, mut socket: S, first: Option<u8>) -> io::Result<Option<(TlsStream<S>, bool)>>
     where
         S: AsyncRead + AsyncWrite + Unpin,
@@ -105,7 +105,7 @@ impl Tls {
             tokio::io::copy(&mut socket.take(MAX_REQUEST), &mut tokio::io::sink()).await?;
             return Ok(None);
         }
-        // A handshake counts only after the complete ClientHello.
+        // Silent clients need no handshake permit: it is acquired after the complete ClientHello.
         let hello = LazyConfigAcceptor::new(Acceptor::default(), socket).await?;
         let _permit = self.handshakes.acquire().await;
         let config = self.certificate.current();
@@ -118,7 +118,7 @@ impl Tls {
     }
 }
 
-/// Limits handshakes. A slow one must yield once others wait, so stalled clients keep no others out.
+/// Limits concurrent handshakes. A slow one must yield once others wait, so that stalled clients do not block others.
 struct HandshakeLimiter {
     free: Semaphore,
     waiting: watch::Sender<usize>,
@@ -141,7 +141,7 @@ impl HandshakeLimiter {
     }
 }
 
-/// A handshake that waits, until it is dropped.
+/// Counts a handshake as waiting until it is dropped.
 struct Waiting<'a>(&'a watch::Sender<usize>);
 
 impl<'a> Waiting<'a> {

@@ -1,25 +1,25 @@
-//! What a client knows. It applies `Welcome`, `Resumed` and every entry as the client libraries do, so it judges what
-//! an application sees, whatever the model thinks that the server should send.
+//! A client of the room. It applies `Welcome`, `Resumed` and every entry as the client libraries do, so it checks what an
+//! application sees, independently of what the model expects the server to send.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use signalbox_proto::v1::MemberState;
 
-use crate::model::News;
+use crate::model::Entry;
 
 pub(crate) type Roster = BTreeMap<String, MemberState>;
 
 /// The client of one session.
 pub(crate) struct Client {
-    /// As the web client keeps it: members that a snapshot no longer has stay until their leave.
+    /// The roster of the web client: members missing from a snapshot stay until their leave arrives.
     web: Roster,
     stale: BTreeSet<String>,
     replay_left: u64,
-    /// As applications of the Rust client keep it: a snapshot replaces it.
+    /// The roster of applications of the Rust client: a snapshot replaces it.
     native: Roster,
-    /// Members for whom a signal of this client was accepted.
+    /// Members to whom a signal of this client was accepted.
     addressed: BTreeSet<String>,
-    /// Members whose leave it received.
+    /// Members whose leave has arrived.
     left: BTreeSet<String>,
 }
 
@@ -43,18 +43,18 @@ impl Client {
         self.check_stale();
     }
 
-    /// An entry arrived; `news` unless it is a repetition, which the client drops.
-    pub(crate) fn entry(&mut self, news: Option<&News>) {
-        match news {
-            Some(News::Joined(id)) => self.put(id, MemberState::Connected),
-            Some(News::Updated(id, state)) => self.put(id, *state),
-            Some(News::Left(id, _)) => {
+    /// An entry arrived. `None` if it is a duplicate, which the client drops.
+    pub(crate) fn receive(&mut self, entry: Option<&Entry>) {
+        match entry {
+            Some(Entry::Joined(id)) => self.put(id, MemberState::Connected),
+            Some(Entry::Updated(id, state)) => self.put(id, *state),
+            Some(Entry::Left(id, _)) => {
                 self.web.remove(id);
                 self.stale.remove(id);
                 self.native.remove(id);
-                assert!(self.left.insert(id.clone()), "a member left twice");
+                assert!(self.left.insert(id.clone()), "member left twice");
             }
-            Some(News::Signal { from, .. }) => assert!(self.web.contains_key(from), "a signal of a non-member"),
+            Some(Entry::Signal { from, .. }) => assert!(self.web.contains_key(from), "signal of a non-member"),
             None => {}
         }
         if self.replay_left > 0 {
@@ -64,28 +64,29 @@ impl Client {
     }
 
     fn put(&mut self, id: &str, state: MemberState) {
-        assert!(!self.left.contains(id), "news of a member after its leave");
+        assert!(!self.left.contains(id), "entry about a member after its leave");
         self.stale.remove(id);
         self.web.insert(id.to_owned(), state);
         self.native.insert(id.to_owned(), state);
     }
 
-    /// After the replay the web client removes stale members itself, without a reason: the server owes it theirs.
+    /// After the replay, the web client would remove stale members on its own and without a reason. So the replay must
+    /// contain their leaves.
     fn check_stale(&self) {
         assert!(self.replay_left > 0 || self.stale.is_empty(), "members without a leave: {:?}", self.stale);
     }
 
-    /// A signal for that member was accepted.
+    /// A signal to that member was accepted.
     pub(crate) fn accepted(&mut self, to: String) {
         self.addressed.insert(to);
     }
 
-    /// The client has received everything: it knows exactly `members`, and the end of every addressee that is gone.
+    /// The client has received everything: its rosters are `members`, and it has the leave of every other addressee.
     pub(crate) fn check(&self, members: &Roster) {
-        assert_eq!(&self.web, members, "the roster of a web client");
-        assert_eq!(&self.native, members, "the roster of a Rust client");
+        assert_eq!(&self.web, members, "roster of a web client");
+        assert_eq!(&self.native, members, "roster of a Rust client");
         for id in &self.addressed {
-            assert!(members.contains_key(id) || self.left.contains(id), "the end of addressee {id} was silent");
+            assert!(members.contains_key(id) || self.left.contains(id), "no leave of addressee {id}");
         }
     }
 }

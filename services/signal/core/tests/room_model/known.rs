@@ -1,4 +1,4 @@
-//! What a client may know without having read it, case by case.
+//! Cases of entries that a client may know of without having received them.
 
 use std::{task::Waker, time::Instant};
 
@@ -11,79 +11,79 @@ use signalbox_proto::v1::{
 };
 
 use crate::{
-    model::News,
+    model::Entry,
     streams::decode,
     world::{Numbering, Op, To, World},
 };
 
 const JOIN: Op = Op::Join { identity: 0, passcode: None };
-const RESUME: Op = Op::Resume { who: 0, back: 0, ahead: false, lost: false };
-const RESUMED_LOST: Op = Op::Resume { who: 0, back: 0, ahead: false, lost: true };
-const READ: Op = Op::Read { who: 0, most: 100 };
+const RESUME: Op = Op::Resume { member: 0, back: 0, ahead: false, lost: false };
+const RESUMED_LOST: Op = Op::Resume { member: 0, back: 0, ahead: false, lost: true };
+const READ: Op = Op::Read { member: 0, limit: 100 };
 
-/// Member 0 is the observer, 1 the other one. Runs the operations; what the observer has read by then.
-fn observe(ops: &[Op]) -> Vec<News> {
+/// Runs the operations and returns the entries that member 0, the observer, has received by then.
+fn observe(ops: &[Op]) -> Vec<Entry> {
     let mut world = World::new();
     for op in ops {
         world.apply(op);
         world.check();
     }
-    let seen = world.live[0].processed.iter().map(|(_, news)| news.clone()).collect();
+    let received = world.live[0].processed.iter().map(|(_, entry)| entry.clone()).collect();
     world.finish();
-    seen
+    received
 }
 
-fn is_joined(news: &News) -> bool {
-    matches!(news, News::Joined(_))
+fn is_joined(entry: &Entry) -> bool {
+    matches!(entry, Entry::Joined(_))
 }
 
-fn is_left(news: &News) -> bool {
-    matches!(news, News::Left(_, LeaveReason::Left))
+fn is_left(entry: &Entry) -> bool {
+    matches!(entry, Entry::Left(_, LeaveReason::Left))
 }
 
 #[test]
-fn a_member_that_a_snapshot_showed_leaves_aloud() {
-    let seen = observe(&[JOIN, Op::Drop { who: 0 }, JOIN, RESUME, Op::Leave { who: 1 }, READ]);
+fn leave_of_a_member_in_the_snapshot_is_delivered() {
+    let seen = observe(&[JOIN, Op::Drop { member: 0 }, JOIN, RESUME, Op::Leave { member: 1 }, READ]);
     assert!(matches!(&seen[..], [joined, left] if is_joined(joined) && is_left(left)), "{seen:?}");
 }
 
 #[test]
-fn a_snapshot_that_may_have_been_lost_counts_as_shown() {
-    let seen = observe(&[JOIN, Op::Drop { who: 0 }, JOIN, RESUMED_LOST, Op::Leave { who: 1 }, RESUME, READ]);
+fn lost_snapshot_counts_as_received() {
+    let seen = observe(&[JOIN, Op::Drop { member: 0 }, JOIN, RESUMED_LOST, Op::Leave { member: 1 }, RESUME, READ]);
     assert!(matches!(&seen[..], [joined, left] if is_joined(joined) && is_left(left)), "{seen:?}");
-    let seen = observe(&[JOIN, Op::Drop { who: 0 }, JOIN, RESUME, RESUME, Op::Leave { who: 1 }, READ]);
+    let seen = observe(&[JOIN, Op::Drop { member: 0 }, JOIN, RESUME, RESUME, Op::Leave { member: 1 }, READ]);
     assert!(matches!(&seen[..], [joined, left] if is_joined(joined) && is_left(left)), "{seen:?}");
 }
 
 #[test]
-fn the_sender_learns_of_the_end_of_an_addressee_whose_join_it_has_not_read() {
+fn sender_receives_the_leave_of_an_addressee_whose_join_it_has_not_received() {
     let to_only = Op::Signal { from: 0, to: To::Empty, numbering: Numbering::Next };
     let to_id = Op::Signal { from: 0, to: To::Member(1), numbering: Numbering::Next };
     for send in [to_only, to_id, Op::DataToAll { from: 0 }] {
-        let seen = observe(&[JOIN, JOIN, send.clone(), Op::Leave { who: 1 }, READ]);
+        let seen = observe(&[JOIN, JOIN, send.clone(), Op::Leave { member: 1 }, READ]);
         assert!(matches!(&seen[..], [joined, left] if is_joined(joined) && is_left(left)), "{send:?}: {seen:?}");
     }
 }
 
 #[test]
-fn updates_that_a_resume_counted_as_replayed_are_not_merged() {
-    let flap = [Op::Drop { who: 1 }, Op::Resume { who: 1, back: 0, ahead: false, lost: false }];
+fn updates_counted_as_replayed_are_not_merged() {
+    let flap = [Op::Drop { member: 1 }, Op::Resume { member: 1, back: 0, ahead: false, lost: false }];
     let [drop, resume] = flap;
-    let ops = [JOIN, JOIN, READ, Op::Drop { who: 0 }, drop, RESUME, resume, READ];
-    let states: Vec<_> = observe(&ops).into_iter().filter(|news| matches!(news, News::Updated(..))).collect();
-    let [News::Updated(_, first), News::Updated(_, second)] = &states[..] else { panic!("{states:?}") };
+    let ops = [JOIN, JOIN, READ, Op::Drop { member: 0 }, drop, RESUME, resume, READ];
+    let states: Vec<_> = observe(&ops).into_iter().filter(|entry| matches!(entry, Entry::Updated(..))).collect();
+    let [Entry::Updated(_, first), Entry::Updated(_, second)] = &states[..] else { panic!("{states:?}") };
     assert_eq!([first, second], [&MemberState::Suspended, &MemberState::Connected]);
 }
 
 #[test]
-fn a_visit_that_nobody_can_know_of_takes_no_space() {
-    assert_eq!(observe(&[JOIN, JOIN, Op::Leave { who: 1 }, READ]), []);
+fn unseen_join_and_leave_cancel_out() {
+    assert_eq!(observe(&[JOIN, JOIN, Op::Leave { member: 1 }, READ]), []);
 }
 
-/// The announcement of a resume may end a member that is too slow for it. The snapshot does not show that member, and
-/// its leave is part of the replay.
+/// The update that announces a resume may overflow the mailbox of a slow member and end it. The snapshot does not contain
+/// that member, and the replay contains its leave.
 #[test]
-fn a_snapshot_is_as_new_as_the_replay_that_it_counts() {
+fn snapshot_is_as_new_as_the_replay() {
     let now = Instant::now();
     let limits = Limits { mailbox_entries: 1, ..Limits::default() };
     let mut room = Room::new(Policy { max_members: 1000, ..Policy::default() }, limits);
@@ -102,7 +102,7 @@ fn a_snapshot_is_as_new_as_the_replay_that_it_counts() {
         room.join(now, newcomer, None, StreamKind::Subscribe).unwrap();
         MemberId::new(bits)
     };
-    let drain = |room: &mut Room, id, generation| {
+    let read_all = |room: &mut Room, id, generation| {
         let mut bodies = Vec::new();
         while let Next::Frame(frame) = room.poll(now, id, generation, Waker::noop()) {
             bodies.extend(decode(&frame).body);
@@ -114,25 +114,24 @@ fn a_snapshot_is_as_new_as_the_replay_that_it_counts() {
     for _ in 0..10 {
         join(&mut room);
     }
-    let read = drain(&mut room, observer, 1).len();
-    assert_eq!(read, 11);
+    assert_eq!(read_all(&mut room, observer, 1).len(), 11);
     let after = 12;
     room.stream_lost(now, observer, 1);
-    // A sender may know of everything before its signal, so a later update of the observer does not replace the first.
+    // A sender may know of everything before its signal, so a later update of the observer does not replace an earlier one.
     let data = ClientBody::Data(Data { text: "known".to_owned(), ..Data::default() });
     let message = ClientMessage { to: observer.to_string(), body: Some(data), ..ClientMessage::default() };
     assert!(room.handle(now, slow, Via::Unary, message).unwrap().undelivered.is_empty());
-    // The slow member reads nothing: ten joins and an update wait for it, and as many joins as fit.
+    // The slow member reads nothing. Ten joins and an update wait for it, and further joins fill its mailbox.
     for _ in 0..257 - 11 {
         join(&mut room);
     }
-    assert!(room.member(slow).is_some(), "nothing was too much yet");
+    assert!(room.member(slow).is_some(), "the mailbox is exactly full");
 
-    let opened = room.resume(now, observer, &secret, after, StreamKind::Subscribe).unwrap();
-    assert!(room.member(slow).is_none(), "the announcement did not fit");
-    assert!(opened.members.iter().all(|member| member.member_id != slow.to_string()), "the snapshot");
-    let entries = drain(&mut room, observer, opened.generation);
-    assert_eq!(opened.replayed as usize, entries.len());
+    let start = room.resume(now, observer, &secret, after, StreamKind::Subscribe).unwrap();
+    assert!(room.member(slow).is_none(), "the update does not fit");
+    assert!(start.members.iter().all(|member| member.member_id != slow.to_string()), "snapshot");
+    let entries = read_all(&mut room, observer, start.generation);
+    assert_eq!(start.replayed as usize, entries.len());
     let Some(Body::MemberLeft(left)) = entries.last() else { panic!("{entries:?}") };
     assert_eq!((&left.member_id, left.reason()), (&slow.to_string(), LeaveReason::SlowConsumer));
 }

@@ -1,4 +1,4 @@
-//! The operations of the application's back end and of operators, and what a watch tells them.
+//! Operations of application servers and operators, and the events of a watch.
 
 use std::{sync::Arc, task::Waker, time::Duration};
 
@@ -11,10 +11,10 @@ use signalbox_proto::v1::{
 use crate::world::World;
 
 impl World {
-    /// Whoever is in the room stays.
-    pub(crate) fn set_policy(&mut self, seats: u32, locked: bool, duplicate: DuplicateIdentity, passcode: u8) {
+    /// Present members stay in the room.
+    pub(crate) fn set_policy(&mut self, max_members: u32, locked: bool, duplicate: DuplicateIdentity, passcode: u8) {
         self.policy = Policy {
-            max_members: seats,
+            max_members,
             locked,
             duplicate_identity: duplicate,
             passcode_hash: hash(passcode),
@@ -23,7 +23,7 @@ impl World {
         self.room.set_policy(self.policy.clone());
     }
 
-    /// What the server does for an identity: all of its sessions are removed too.
+    /// Bans an identity as the server does, which also removes all of its sessions.
     pub(crate) fn ban(&mut self, identity: u8, time: Duration) {
         let identity = name(identity);
         if identity.is_empty() {
@@ -40,9 +40,9 @@ impl World {
         }
     }
 
-    pub(crate) fn report(&mut self, who: usize, peer: usize) {
-        let (Some(who), Some(peer)) = (self.pick(who), self.pick(peer)) else { return };
-        let (id, peer) = (self.live[who].id, self.live[peer].id);
+    pub(crate) fn report(&mut self, member: usize, peer: usize) {
+        let (Some(member), Some(peer)) = (self.pick(member), self.pick(peer)) else { return };
+        let (id, peer) = (self.live[member].id, self.live[peer].id);
         let report = ConnectionReport {
             peer: peer.to_string(),
             connection_state: "connected".to_owned(),
@@ -50,13 +50,13 @@ impl World {
         };
         let message = ClientMessage { body: Some(ClientBody::Report(report)), ..ClientMessage::default() };
         assert!(self.room.handle(self.now, id, Via::Unary, message).unwrap().undelivered.is_empty());
-        if id != peer && self.met.insert([id, peer].into()) {
+        if id != peer && self.connected_pairs.insert([id, peer].into()) {
             self.counts.calls += 1;
         }
     }
 
-    /// Takes what the watch has to tell.
-    pub(crate) fn see(&mut self) {
+    /// Processes all waiting events of the watch.
+    pub(crate) fn drain_watch(&mut self) {
         loop {
             let event = match self.room.poll_watch(self.watch, Waker::noop()) {
                 WatchNext::Event(_, event) => event,
@@ -83,12 +83,12 @@ impl World {
     }
 }
 
-/// 0 is anonymous, which never collides.
+/// An identity. 0 is anonymous, which never collides.
 pub(crate) fn name(identity: u8) -> String {
     if identity == 0 { String::new() } else { format!("user-{identity}") }
 }
 
-/// The hash of a passcode; 0 = none.
+/// The hash of a passcode. 0 is none.
 pub(crate) fn hash(passcode: u8) -> Option<Arc<str>> {
     (passcode > 0).then(|| format!("hash {passcode}").into())
 }

@@ -1,4 +1,4 @@
-//! What members say to each other.
+//! Signals and data between members.
 
 use std::collections::BTreeSet;
 
@@ -6,8 +6,8 @@ use signalbox_core::{Error, Via, id::MemberId};
 use signalbox_proto::v1::{ClientMessage, Data, SessionDescription, client_message::Body as ClientBody};
 
 use crate::{
-    model::News,
-    world::{MAILBOX, Numbering, To, World},
+    model::Entry,
+    world::{MAILBOX_ENTRIES, Numbering, To, World},
 };
 
 impl World {
@@ -15,14 +15,14 @@ impl World {
         let Some(from) = self.pick(from) else { return };
         let (sender, handled) = (self.live[from].id, self.live[from].handled);
         let target = match to {
-            To::Member(who) => self.pick(*who),
+            To::Member(member) => self.pick(*member),
             To::Empty => (self.live.len() == 2).then(|| 1 - from),
-            To::Nobody => None,
+            To::Unknown => None,
         };
         let to_text = match to {
             To::Member(_) => self.live[target.unwrap()].id.to_string(),
             To::Empty => String::new(),
-            To::Nobody => MemberId::new([255; 12]).to_string(),
+            To::Unknown => MemberId::new([255; 12]).to_string(),
         };
         let seq = match numbering {
             Numbering::Next => handled + 1,
@@ -43,12 +43,12 @@ impl World {
         let outcome = result.unwrap();
         let reasons: Vec<_> = outcome.undelivered.iter().map(|u| u.reason.as_str()).collect();
         if seq != 0 && seq <= handled {
-            // Again: the same answer, nothing happens twice.
+            // A resent message repeats its outcome and has no other effect.
             assert_eq!(!reasons.is_empty(), self.live[from].failed.contains(&seq));
             assert_eq!(outcome.ack, handled);
             let failed = self.live[from].failed.clone();
             if failed.contains(&seq) && self.live[from].is_connected() {
-                self.live[from].untold = failed;
+                self.live[from].unreported = failed;
             }
             self.live[from].last_ack = self.live[from].last_ack.min(seq - 1);
             return;
@@ -57,12 +57,12 @@ impl World {
             None if matches!(to, To::Empty) => vec!["TARGET_REQUIRED"],
             None => vec!["NO_SUCH_MEMBER"],
             Some(target) if target == from => vec!["NO_SUCH_MEMBER"],
-            Some(target) if !self.live[target].fits(MAILBOX) => vec!["MAILBOX_FULL"],
+            Some(target) if !self.live[target].fits(MAILBOX_ENTRIES) => vec!["MAILBOX_FULL"],
             Some(target) => {
                 self.head += 1;
-                let news = News::Signal { from: sender.to_string(), text };
+                let entry = Entry::Signal { from: sender.to_string(), text };
                 self.counts.accepted[0] += 1;
-                self.deliver(target, news, MAILBOX);
+                self.deliver(target, entry, MAILBOX_ENTRIES);
                 self.accepted(from, target);
                 vec![]
             }
@@ -82,23 +82,23 @@ impl World {
         let outcome = self.room.handle(self.now, sender, Via::Unary, message).unwrap();
 
         let (open, full): (Vec<_>, Vec<_>) =
-            (0..self.live.len()).filter(|i| *i != from).partition(|i| self.live[*i].fits(MAILBOX));
+            (0..self.live.len()).filter(|i| *i != from).partition(|i| self.live[*i].fits(MAILBOX_ENTRIES));
         if !open.is_empty() {
             self.head += 1;
         }
         for index in open {
-            let news = News::Signal { from: sender.to_string(), text: text.clone() };
+            let entry = Entry::Signal { from: sender.to_string(), text: text.clone() };
             self.counts.accepted[3] += 1;
-            self.deliver(index, news, MAILBOX);
+            self.deliver(index, entry, MAILBOX_ENTRIES);
             self.accepted(from, index);
         }
-        let refused: BTreeSet<_> = outcome.undelivered.iter().map(|u| u.to.clone()).collect();
-        assert_eq!(refused, full.iter().map(|i| self.live[*i].id.to_string()).collect());
+        let undelivered: BTreeSet<_> = outcome.undelivered.iter().map(|u| u.to.clone()).collect();
+        assert_eq!(undelivered, full.iter().map(|i| self.live[*i].id.to_string()).collect());
         full.iter().for_each(|_| self.count_undelivered("MAILBOX_FULL"));
         self.live[from].settle(seq, !full.is_empty(), outcome.ack);
     }
 
-    /// From now on the sender's client must learn of the addressee's end.
+    /// From now on, the sender's client must receive the leave of the addressee.
     fn accepted(&mut self, from: usize, to: usize) {
         let to = self.live[to].id.to_string();
         let sender = &mut self.live[from];

@@ -1,4 +1,4 @@
-//! What streams do, and what time does to sessions.
+//! Streams, acknowledgements, resumes, and the effects of time on sessions.
 
 use std::{task::Waker, time::Duration};
 
@@ -10,14 +10,14 @@ use signalbox_proto::v1::{
 };
 
 use crate::{
-    model::{News, roster},
+    model::{Entry, roster},
     world::World,
 };
 
 impl World {
-    /// Takes up to `most` frames of the session's stream, as its client; says whether there was no more.
-    pub(crate) fn read(&mut self, index: usize, most: usize) -> bool {
-        for _ in 0..most {
+    /// Reads up to `limit` frames of the session's stream, as its client. Returns whether no more are waiting.
+    pub(crate) fn read(&mut self, index: usize, limit: usize) -> bool {
+        for _ in 0..limit {
             let (id, generation) = (self.live[index].id, self.live[index].generation);
             if self.live[index].suspended_since.is_some() {
                 return true;
@@ -27,19 +27,19 @@ impl World {
                     self.live[index].receive(self.now, decode(&frame));
                 }
                 Next::Wait(deadline) => {
-                    assert!(deadline > self.now, "a stream that waits has something to wait for");
+                    assert!(deadline > self.now, "the deadline of a waiting stream is in the future");
                     self.check_client(index);
                     return true;
                 }
-                Next::End(end) => panic!("a live stream ended: {end:?}"),
+                Next::End(end) => panic!("live stream ended: {end:?}"),
             }
         }
         false
     }
 
-    /// Also of what the client has not been given yet: that must not be dropped.
-    pub(crate) fn ack(&mut self, who: usize, offset: i64) {
-        let Some(index) = self.pick(who) else { return };
+    /// May acknowledge entries that the client has not received yet: these must not be dropped.
+    pub(crate) fn ack(&mut self, member: usize, offset: i64) {
+        let Some(index) = self.pick(member) else { return };
         let session = &mut self.live[index];
         let ack = session.last_seq.saturating_add_signed(offset).min(self.head);
         if ack == 0 {
@@ -50,20 +50,20 @@ impl World {
         session.acknowledge(self.now, ack);
     }
 
-    pub(crate) fn drop_stream(&mut self, who: usize) {
-        let Some(index) = self.pick(who) else { return };
+    pub(crate) fn drop_stream(&mut self, member: usize) {
+        let Some(index) = self.pick(member) else { return };
         let (id, generation) = (self.live[index].id, self.live[index].generation);
         self.room.stream_lost(self.now, id, generation);
         if self.live[index].is_connected() {
             self.live[index].suspended_since = Some(self.now);
             self.live[index].waits_since = None;
-            self.announce(id, &News::Updated(id.to_string(), MemberState::Suspended));
+            self.announce(id, &Entry::Updated(id.to_string(), MemberState::Suspended));
         }
     }
 
-    /// `lost`: the stream breaks before the client gets the `Resumed`.
-    pub(crate) fn resume(&mut self, who: usize, back: u64, ahead: bool, lost: bool) {
-        let Some(index) = self.pick(who) else { return };
+    /// `lost`: the stream breaks before the client receives the `Resumed`.
+    pub(crate) fn resume(&mut self, member: usize, back: u64, ahead: bool, lost: bool) {
+        let Some(index) = self.pick(member) else { return };
         let (now, head) = (self.now, self.head);
         let session = &mut self.live[index];
         let after = if ahead { head + 1 } else { session.last_seq.saturating_sub(back) };
@@ -78,42 +78,41 @@ impl World {
             self.end(index, LeaveReason::TimedOut, Some(Error::SessionGone));
             return;
         }
-        let opened = result.unwrap();
+        let start = result.unwrap();
         let was_suspended = !session.is_connected();
-        assert_eq!(opened.replayed as usize, session.resume(now, after));
+        assert_eq!(start.replayed as usize, session.resume(now, after));
         if !lost {
-            session.client.resumed(opened.replayed, &roster(&opened.members));
+            session.client.resumed(start.replayed, &roster(&start.members));
         }
-        let reached = (opened.seq, opened.ack, opened.generation);
-        assert_eq!(reached, (after, session.handled, session.generation));
+        assert_eq!((start.seq, start.ack, start.generation), (after, session.handled, session.generation));
         self.counts.resumed += 1;
         self.count_waiting(index);
         if was_suspended {
-            self.announce(id, &News::Updated(id.to_string(), MemberState::Connected));
+            self.announce(id, &Entry::Updated(id.to_string(), MemberState::Connected));
         } else if !lost {
             let next = self.room.poll(now, id, old, Waker::noop());
             assert!(matches!(next, Next::End(End::Fault(Error::Fenced))), "{next:?}");
         }
-        // What the snapshot showed, even if it got lost.
+        // The snapshot contained everything until now. It counts as received even if it was lost.
         self.live[index].known = self.head;
         if lost {
-            return self.drop_stream(who);
+            return self.drop_stream(member);
         }
-        // Late events of the old stream do nothing.
+        // Late events of the old stream have no effect.
         self.room.stream_lost(now, id, old);
         let late = ClientMessage { seq: 1, ..ClientMessage::default() };
         assert_eq!(self.room.handle(now, id, Via::Stream(old), late).err(), Some(Error::Fenced));
     }
 
-    pub(crate) fn leave(&mut self, who: usize) {
-        let Some(index) = self.pick(who) else { return };
+    pub(crate) fn leave(&mut self, member: usize) {
+        let Some(index) = self.pick(member) else { return };
         let leave = ClientMessage { body: Some(ClientBody::Leave(Leave::default())), ..ClientMessage::default() };
         let outcome = self.room.handle(self.now, self.live[index].id, Via::Unary, leave).unwrap();
         assert!(outcome.left);
         self.end(index, LeaveReason::Left, None);
     }
 
-    pub(crate) fn pass(&mut self, time: Duration) {
+    pub(crate) fn advance(&mut self, time: Duration) {
         self.now += time;
         self.room.tick(self.now);
         let mut due: Vec<_> = self
@@ -132,7 +131,7 @@ impl World {
         for session in self.live.iter_mut().filter(|s| s.is_connected()) {
             session.expire(self.now, self.limits.retention());
         }
-        // The room ends them in the order of their ids.
+        // The room ends sessions in the order of their ids.
         due.sort_unstable_by_key(|(id, ..)| *id);
         for (id, reason, error) in due {
             let index = self.live.iter().position(|s| s.id == id).unwrap();
@@ -141,7 +140,7 @@ impl World {
     }
 }
 
-/// What a client makes of a frame: the shared bytes with its own ack appended.
+/// Decodes a frame: the shared bytes, with the reader's own `ack` appended.
 pub(crate) fn decode(frame: &Frame) -> ServerMessage {
     let mut bytes = BytesMut::from(&frame.bytes[..]);
     if frame.ack > 0 {

@@ -1,4 +1,4 @@
-//! A room and its model, side by side: every operation is done to both, and they must agree.
+//! A room and its model. Every operation is applied to both, and they must agree.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,42 +15,47 @@ use signalbox_proto::v1::{DuplicateIdentity, LeaveReason, Member, MemberState};
 
 use crate::{
     client::Roster,
-    model::{News, Session, roster},
+    model::{Entry, Session, roster},
     policy::{hash, name},
     streams::decode,
 };
 
-const SEATS: u32 = 4;
-pub(crate) const MAILBOX: usize = 6;
-const RESERVE: usize = 256;
+const MAX_MEMBERS: u32 = 4;
+pub(crate) const MAILBOX_ENTRIES: usize = 6;
+const MEMBERSHIP_RESERVE: usize = 256;
 
+/// A random operation. Members are indices of live sessions, modulo their number.
 #[derive(Debug, Clone)]
 pub(crate) enum Op {
     Join { identity: u8, passcode: Option<u8> },
     Signal { from: usize, to: To, numbering: Numbering },
     DataToAll { from: usize },
-    Read { who: usize, most: usize },
-    Ack { who: usize, offset: i64 },
-    Drop { who: usize },
-    LateDrop { who: usize },
-    Resume { who: usize, back: u64, ahead: bool, lost: bool },
-    ForeignResume { who: usize },
-    Leave { who: usize },
-    Kick { who: usize },
-    Pass { seconds: u64 },
+    Read { member: usize, limit: usize },
+    Ack { member: usize, offset: i64 },
+    Drop { member: usize },
+    LateDrop { member: usize },
+    Resume { member: usize, back: u64, ahead: bool, lost: bool },
+    ForeignResume { member: usize },
+    Leave { member: usize },
+    Kick { member: usize },
+    Advance { seconds: u64 },
     Close,
-    SetPolicy { seats: u32, locked: bool, duplicate: DuplicateIdentity, passcode: u8 },
+    SetPolicy { max_members: u32, locked: bool, duplicate: DuplicateIdentity, passcode: u8 },
     Ban { identity: u8, seconds: u64 },
-    Report { who: usize, peer: usize },
+    Report { member: usize, peer: usize },
 }
 
+/// The addressee of a signal.
 #[derive(Debug, Clone)]
 pub(crate) enum To {
     Member(usize),
+    /// An empty `to`: the only other member.
     Empty,
-    Nobody,
+    /// A member id that does not exist.
+    Unknown,
 }
 
+/// The sequence number of a signal.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Numbering {
     Next,
@@ -62,11 +67,11 @@ pub(crate) enum Numbering {
 pub(crate) struct World {
     pub(crate) room: Room,
     pub(crate) policy: Policy,
-    /// A watch, and who is in the room by what it told.
+    /// A watch of the room, and its roster by the events of the watch.
     pub(crate) watch: u64,
     pub(crate) watched: BTreeMap<String, MemberState>,
-    /// Pairs that reported a connection.
-    pub(crate) met: BTreeSet<BTreeSet<MemberId>>,
+    /// Pairs of members that reported a connection.
+    pub(crate) connected_pairs: BTreeSet<BTreeSet<MemberId>>,
     pub(crate) limits: Limits,
     pub(crate) now: Instant,
     pub(crate) head: u64,
@@ -79,21 +84,21 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new() -> Self {
         let limits = Limits {
-            mailbox_entries: MAILBOX,
+            mailbox_entries: MAILBOX_ENTRIES,
             signals_per_second: 1_000_000,
             signal_burst: 1_000_000,
             ..Limits::default()
         };
-        let policy = Policy { max_members: SEATS, ..Policy::default() };
+        let policy = Policy { max_members: MAX_MEMBERS, ..Policy::default() };
         let mut room = Room::new(policy.clone(), limits.clone());
-        let (watch, there) = room.watch().unwrap();
-        assert!(there.is_empty());
+        let (watch, present) = room.watch().unwrap();
+        assert!(present.is_empty());
         Self {
             room,
             policy,
             watch,
             watched: BTreeMap::new(),
-            met: BTreeSet::new(),
+            connected_pairs: BTreeSet::new(),
             limits,
             now: Instant::now(),
             head: 0,
@@ -104,22 +109,25 @@ impl World {
         }
     }
 
-    pub(crate) fn pick(&self, who: usize) -> Option<usize> {
-        (!self.live.is_empty()).then(|| who % self.live.len())
+    pub(crate) fn pick(&self, member: usize) -> Option<usize> {
+        (!self.live.is_empty()).then(|| member % self.live.len())
     }
 
     // === the model ===
 
-    pub(crate) fn announce(&mut self, except: MemberId, news: &News) {
+    pub(crate) fn announce(&mut self, except: MemberId, entry: &Entry) {
         self.head += 1;
         for index in (0..self.live.len()).filter(|index| self.live[*index].id != except).collect::<Vec<_>>() {
-            assert!(self.live[index].fits(MAILBOX + RESERVE), "sequences are too short to fill the reserve");
-            self.deliver(index, news.clone(), MAILBOX + RESERVE);
+            assert!(
+                self.live[index].fits(MAILBOX_ENTRIES + MEMBERSHIP_RESERVE),
+                "sequences are too short to fill the reserve"
+            );
+            self.deliver(index, entry.clone(), MAILBOX_ENTRIES + MEMBERSHIP_RESERVE);
         }
     }
 
-    pub(crate) fn deliver(&mut self, index: usize, news: News, cap: usize) {
-        self.live[index].deliver(self.now, self.head, news, cap);
+    pub(crate) fn deliver(&mut self, index: usize, entry: Entry, cap: usize) {
+        self.live[index].deliver(self.now, self.head, entry, cap);
         self.count_waiting(index);
     }
 
@@ -134,99 +142,101 @@ impl World {
     }
 
     pub(crate) fn end(&mut self, index: usize, reason: LeaveReason, expected: Option<Error>) {
-        let mut gone = self.live.remove(index);
+        let mut ended = self.live.remove(index);
         self.counts.ended[reason as usize] += 1;
-        if gone.is_connected() {
-            // Its stream is told why, once; then it goes. Whoever leaves has everything answered before.
+        if ended.is_connected() {
+            // The stream ends once, with the reason. After a `leave`, pending outcomes are flushed first.
             let end = expected.map_or(End::Left, End::Fault);
-            let mut next = self.room.poll(self.now, gone.id, gone.generation, Waker::noop());
+            let mut next = self.room.poll(self.now, ended.id, ended.generation, Waker::noop());
             while let (End::Left, Next::Frame(frame)) = (&end, &next) {
-                gone.receive(self.now, decode(frame));
-                next = self.room.poll(self.now, gone.id, gone.generation, Waker::noop());
+                ended.receive(self.now, decode(frame));
+                next = self.room.poll(self.now, ended.id, ended.generation, Waker::noop());
             }
             assert!(matches!(&next, Next::End(e) if *e == end), "{next:?}, not {end:?}");
-            assert!(end != End::Left || (gone.untold.is_empty() && gone.last_ack == gone.handled));
-            self.room.stream_lost(self.now, gone.id, gone.generation);
+            assert!(end != End::Left || (ended.unreported.is_empty() && ended.last_ack == ended.handled));
+            self.room.stream_lost(self.now, ended.id, ended.generation);
         }
-        self.announce(gone.id, &News::Left(gone.id.to_string(), reason));
+        self.announce(ended.id, &Entry::Left(ended.id.to_string(), reason));
     }
 
-    // === one operation, on both ===
+    // === operations on room and model ===
 
     pub(crate) fn apply(&mut self, op: &Op) {
         match *op {
             Op::Join { identity, passcode } => self.join(identity, passcode),
             Op::Signal { from, ref to, numbering } => self.signal(from, to, numbering),
             Op::DataToAll { from } => self.data_to_all(from),
-            Op::Read { who, most } => {
-                if let Some(index) = self.pick(who) {
-                    self.read(index, most);
+            Op::Read { member, limit } => {
+                if let Some(index) = self.pick(member) {
+                    self.read(index, limit);
                 }
             }
-            Op::Ack { who, offset } => self.ack(who, offset),
-            Op::Drop { who } => self.drop_stream(who),
-            Op::LateDrop { who } => {
-                // An event of a stream that no longer carries the session.
-                if let Some(index) = self.pick(who) {
+            Op::Ack { member, offset } => self.ack(member, offset),
+            Op::Drop { member } => self.drop_stream(member),
+            Op::LateDrop { member } => {
+                // An event of a stream that is no longer attached to the session.
+                if let Some(index) = self.pick(member) {
                     let (id, generation) = (self.live[index].id, self.live[index].generation);
                     self.room.stream_lost(self.now, id, generation - 1);
                     self.room.break_stream(self.now, id, generation - 1, Error::HeartbeatTimeout);
                 }
             }
-            Op::Resume { who, back, ahead, lost } => self.resume(who, back, ahead, lost),
-            Op::ForeignResume { who } => {
-                if let Some(index) = self.pick(who) {
+            Op::Resume { member, back, ahead, lost } => self.resume(member, back, ahead, lost),
+            Op::ForeignResume { member } => {
+                if let Some(index) = self.pick(member) {
                     let (id, wrong) = (self.live[index].id, Secret::new([0; 32]));
                     let result = self.room.resume(self.now, id, &wrong, 0, StreamKind::Exchange);
                     assert_eq!(result.err(), Some(Error::SessionGone));
                 }
             }
-            Op::Leave { who } => self.leave(who),
-            Op::Kick { who } => {
-                if let Some(index) = self.pick(who) {
+            Op::Leave { member } => self.leave(member),
+            Op::Kick { member } => {
+                if let Some(index) = self.pick(member) {
                     self.room.remove(self.now, self.live[index].id).unwrap();
                     self.end(index, LeaveReason::Removed, Some(Error::Removed));
                 }
             }
-            Op::Pass { seconds } => self.pass(Duration::from_secs(seconds)),
-            Op::SetPolicy { seats, locked, duplicate, passcode } => self.set_policy(seats, locked, duplicate, passcode),
+            Op::Advance { seconds } => self.advance(Duration::from_secs(seconds)),
+            Op::SetPolicy { max_members, locked, duplicate, passcode } => {
+                self.set_policy(max_members, locked, duplicate, passcode);
+            }
             Op::Ban { identity, seconds } => self.ban(identity, Duration::from_secs(seconds)),
-            Op::Report { who, peer } => self.report(who, peer),
+            Op::Report { member, peer } => self.report(member, peer),
             Op::Close => {
                 self.room.close(self.now);
-                self.see();
+                self.drain_watch();
                 assert!(self.watched.is_empty());
                 assert!(matches!(self.room.poll_watch(self.watch, Waker::noop()), WatchNext::End(Error::RoomClosed)));
                 self.room.unwatch(self.watch);
                 (self.watch, _) = self.room.watch().unwrap();
-                for gone in std::mem::take(&mut self.live) {
+                for ended in std::mem::take(&mut self.live) {
                     self.counts.ended[LeaveReason::RoomClosed as usize] += 1;
-                    if gone.is_connected() {
-                        let next = self.room.poll(self.now, gone.id, gone.generation, Waker::noop());
+                    if ended.is_connected() {
+                        let next = self.room.poll(self.now, ended.id, ended.generation, Waker::noop());
                         assert!(matches!(next, Next::End(End::Fault(Error::RoomClosed))), "{next:?}");
-                        self.room.stream_lost(self.now, gone.id, gone.generation);
+                        self.room.stream_lost(self.now, ended.id, ended.generation);
                     }
                 }
             }
         }
     }
 
-    /// A passcode was proven to fit the hash of that number; `None`: the one that is asked for.
+    /// `passcode`: the passcode that was verified. `None` verifies the required one.
     pub(crate) fn join(&mut self, identity: u8, passcode: Option<u8>) {
         let identity = name(identity);
-        let asked = self.policy.passcode_hash.clone();
-        let proven = passcode.map_or_else(|| asked.clone(), hash);
-        let to_prove = self.room.required_passcode_hash(proven.as_ref());
+        let policy_hash = self.policy.passcode_hash.clone();
+        let verified = passcode.map_or_else(|| policy_hash.clone(), hash);
+        let required_hash = self.room.required_passcode_hash(verified.as_ref());
         let number = (self.joins + self.texts * 1000 + 1).to_be_bytes();
         let mut bits = [7; 12];
         bits[..8].copy_from_slice(&number);
         let (id, secret) = (MemberId::new(bits), Secret::new([1; 32]));
         let member = Member { identity: identity.clone(), ..Member::default() };
         let newcomer = Newcomer { id, secret, member, permit: Permit::default() };
-        let result = self.room.join(self.now, newcomer, proven.as_ref(), StreamKind::Exchange);
+        let result = self.room.join(self.now, newcomer, verified.as_ref(), StreamKind::Exchange);
 
         let Policy { max_members, locked, duplicate_identity, .. } = self.policy;
-        // Any member of that identity: the one with the lowest id is replaced.
+        // If several members have that identity, the one with the lowest id is replaced.
         let named = |s: &&Session| !identity.is_empty() && s.identity == identity;
         let same = self
             .live
@@ -235,10 +245,10 @@ impl World {
             .map(|s| s.id)
             .min()
             .filter(|_| duplicate_identity != DuplicateIdentity::Allow);
-        let refused = if locked {
+        let rejection = if locked {
             Some(Error::RoomLocked)
-        } else if asked.is_some() && asked != proven {
-            assert_eq!(to_prove, asked);
+        } else if policy_hash.is_some() && policy_hash != verified {
+            assert_eq!(required_hash, policy_hash);
             Some(Error::PasscodeWrong)
         } else if self.policy.bans.get(&identity).is_some_and(|until| *until > self.now) {
             Some(Error::Banned)
@@ -249,39 +259,39 @@ impl World {
         } else {
             None
         };
-        if let Some(refused) = refused {
-            assert_eq!(result.err(), Some(refused));
+        if let Some(rejection) = rejection {
+            assert_eq!(result.err(), Some(rejection));
             self.texts += 1;
             return;
         }
-        assert_eq!(to_prove, None);
+        assert_eq!(required_hash, None);
         let same = same.map(|id| self.live.iter().position(|s| s.id == id).unwrap());
         if let Some(replaced) = same {
             self.end(replaced, LeaveReason::Replaced, Some(Error::Replaced));
         }
-        let opened = result.unwrap();
+        let start = result.unwrap();
         self.joins += 1;
         self.counts.opened += 1;
-        self.announce(id, &News::Joined(id.to_string()));
-        assert_eq!((opened.seq, opened.generation, opened.you.join_order), (self.head, 1, self.joins));
-        self.live.push(Session::new(id, secret, identity, roster(&opened.members)));
+        self.announce(id, &Entry::Joined(id.to_string()));
+        assert_eq!((start.seq, start.generation, start.you.join_order), (self.head, 1, self.joins));
+        self.live.push(Session::new(id, secret, identity, roster(&start.members)));
         self.check_roster_of(self.live.len() - 1);
     }
 
-    // === what holds after every operation ===
+    // === invariants after every operation ===
 
     pub(crate) fn check(&mut self) {
-        self.see();
+        self.drain_watch();
         let states = self.live.iter().map(|s| (s.id.to_string(), s.state()));
-        assert_eq!(self.watched, states.collect(), "what the watch tells");
+        assert_eq!(self.watched, states.collect(), "roster of the watch");
         assert_eq!(self.room.member_count(), self.live.len());
         self.counts.max_waiting_bytes = self.room.counts().max_waiting_bytes;
         assert_eq!(self.room.counts(), &self.counts);
         let ids: BTreeSet<_> = self.room.members().into_iter().map(|m| m.member_id).collect();
         assert_eq!(ids, self.live.iter().map(|s| s.id.to_string()).collect());
         for session in &self.live {
-            let kept = self.room.held_bytes_of(session.id).unwrap();
-            assert!(kept <= self.limits.mailbox_bytes + 256 * 1024, "{kept} bytes kept");
+            let held = self.room.held_bytes_of(session.id).unwrap();
+            assert!(held <= self.limits.mailbox_bytes + 256 * 1024, "{held} bytes held");
         }
     }
 
@@ -289,7 +299,7 @@ impl World {
         assert_eq!(self.live[index].roster, self.others(index));
     }
 
-    /// The stream has nothing more to say: what the client knows must be the room as it is.
+    /// The stream has delivered everything: the client's roster must be that of the room.
     pub(crate) fn check_client(&self, index: usize) {
         self.live[index].client.check(&self.others(index));
     }
@@ -299,25 +309,25 @@ impl World {
         self.live.iter().filter(|s| s.id != own).map(|s| (s.id.to_string(), s.state())).collect()
     }
 
-    /// Everybody comes back and reads to the end: then nothing is missing and all rosters agree.
+    /// All sessions resume and read to the end. Then no entry is missing, and all rosters agree.
     pub(crate) fn finish(&mut self) {
-        for who in 0..self.live.len() {
-            if self.live.get(who).is_some_and(|s| !s.is_connected()) {
-                self.resume(who, 0, false, false);
+        for member in 0..self.live.len() {
+            if self.live.get(member).is_some_and(|s| !s.is_connected()) {
+                self.resume(member, 0, false, false);
             }
         }
         for index in 0..self.live.len() {
             while !self.read(index, 100) {}
             let session = &self.live[index];
-            assert_eq!(session.processed, session.inbox, "all that was accepted has arrived");
-            assert!(session.untold.is_empty());
+            assert_eq!(session.processed, session.inbox, "every accepted signal has arrived");
+            assert!(session.unreported.is_empty());
             self.check_roster_of(index);
         }
         while !self.live.is_empty() {
             self.leave(0);
         }
         assert_eq!(self.room.member_count(), 0);
-        assert!(!self.room.retire_if_empty(), "somebody watches");
+        assert!(!self.room.retire_if_empty(), "the room is watched");
         self.room.unwatch(self.watch);
         assert!(self.room.retire_if_empty());
     }

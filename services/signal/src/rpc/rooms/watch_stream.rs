@@ -19,7 +19,7 @@ use crate::{clock::now, error::Error, rooms::LiveRoom};
 pub struct WatchStream {
     room: Arc<LiveRoom>,
     watch: u64,
-    /// Members that were present when it began.
+    /// Members present when the watch began, not yet sent.
     present: vec::IntoIter<RoomEvent>,
     is_over: bool,
 }
@@ -57,7 +57,7 @@ impl Drop for WatchStream {
     }
 }
 
-/// Fills in the time. The clock of the room has no date.
+/// Sets the time of an event. The room's clock is monotonic and has no date.
 fn at(then: Instant, event: RoomEvent) -> RoomEvent {
     let at = SystemTime::now() - now().saturating_duration_since(then);
     RoomEvent { at: Some(at.into()), ..event }

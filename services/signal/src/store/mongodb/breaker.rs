@@ -1,13 +1,13 @@
-//! A circuit breaker: while the database does not answer, calls fail at once in place of waiting one by one.
+//! A circuit breaker: while the database does not answer, calls fail at once instead of waiting one by one.
 
 use std::time::{Duration, Instant};
 
-/// Failures in a row after which it opens.
+/// Consecutive failures that open the breaker.
 const THRESHOLD: u32 = 5;
-/// How long it stays open before one call is let through to see.
+/// How long the breaker stays open before it lets one call through as a probe.
 const PAUSE: Duration = Duration::from_secs(2);
 
-/// Counts failures in a row. Time is an argument.
+/// Counts consecutive failures. Time is an argument.
 #[derive(Debug, Default)]
 pub(super) struct Breaker {
     failures: u32,
@@ -19,7 +19,7 @@ impl Breaker {
     pub(super) fn admits(&mut self, now: Instant) -> bool {
         match self.open_until {
             Some(until) if now < until => false,
-            // Half open: this call goes through, others only when another pause has passed without an answer.
+            // Half-open: this call is the probe. The next one follows after another pause without an answer.
             Some(_) => {
                 self.open_until = Some(now + PAUSE);
                 true
@@ -28,14 +28,14 @@ impl Breaker {
         }
     }
 
-    /// The database answered. Says whether that is news.
+    /// The database answered. Returns whether the breaker was open.
     pub(super) fn answered(&mut self) -> bool {
         let was_open = self.open_until.is_some();
         *self = Self::default();
         was_open
     }
 
-    /// The database did not answer. Says whether it was open before that, and is now.
+    /// The database did not answer. Returns whether the breaker was open before, and is open now.
     pub(super) fn failed(&mut self, now: Instant) -> (bool, bool) {
         let was_open = self.open_until.is_some();
         self.failures = self.failures.saturating_add(1);
@@ -51,20 +51,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn five_failures_in_a_row_open_it_and_an_answer_closes_it() {
+    fn breaker_opens_after_five_consecutive_failures_and_an_answer_closes_it() {
         let mut breaker = Breaker::default();
         let start = Instant::now();
         let later = |ms| start + Duration::from_millis(ms);
         for _ in 0..THRESHOLD - 1 {
             assert_eq!(breaker.failed(start), (false, false));
         }
-        assert!(!breaker.answered() && breaker.admits(start), "not in a row");
+        assert!(!breaker.answered() && breaker.admits(start), "not consecutive");
         for n in 1..=THRESHOLD {
             assert!(breaker.admits(start));
             assert_eq!(breaker.failed(start), (false, n == THRESHOLD), "failure {n}");
         }
         assert!(!breaker.admits(start) && !breaker.admits(later(1999)));
-        // One call in each pause, whether it fails or never ends.
+        // One probe per pause, whether it fails or never ends.
         assert!(breaker.admits(later(2000)));
         assert!(!breaker.admits(later(2001)));
         assert_eq!(breaker.failed(later(3500)), (true, true));

@@ -1,21 +1,22 @@
-//! A room's record as a document of the collection `rooms`. Labels and bans are lists, not documents: their keys come
-//! from outside, and no name of a field does.
+//! Room records as documents of the collection `rooms`. Labels and bans are lists, since keys that clients choose must
+//! not become field names.
 
 use mongodb::bson::{self, DateTime, Document, Uuid, doc};
 use serde::{Deserialize, Serialize};
 
 use crate::store::{Record, Settings};
 
-/// 9999-12-31T23:59:59.999Z: the last time that a date is sure to be shown, and far enough for "never" in sums of two.
+/// 9999-12-31T23:59:59.999Z: the last date that is certain to be displayed. Later times are stored as this one, and a sum
+/// of two does not overflow.
 const LAST_MS: u64 = 253_402_300_799_999;
 
-/// A room, as people see it in the database.
+/// The document of a room.
 #[derive(Serialize, Deserialize)]
 struct RoomDocument {
     #[serde(rename = "_id")]
     name: String,
     schema: u32,
-    /// Says whose create it was, to a server that tries again since it never heard what came of it.
+    /// Identifies the call that created the document, for a server that retries after a lost reply.
     #[serde(default)]
     creation: Option<Uuid>,
     #[serde(flatten)]
@@ -89,7 +90,7 @@ pub(super) fn encode(record: &Record, creation: Uuid) -> bson::error::Result<Doc
     })
 }
 
-/// The fields that an update of the settings sets; those that only a newer version knows stay as they are.
+/// The fields that an update of the settings sets. Fields of newer versions stay unchanged.
 pub(super) fn encode_settings(new: &Settings) -> bson::error::Result<Document> {
     bson::serialize_to_document(&settings(new))
 }
@@ -105,11 +106,15 @@ fn settings(settings: &Settings) -> SettingsDocument {
         empty_timeout_ms: settings.empty_timeout_ms.map(|ms| ms.min(LAST_MS)),
         ends_at: settings.ends_at_ms.map(date),
         labels: settings.labels.iter().map(|(k, v)| Label { k: k.clone(), v: v.clone() }).collect(),
-        bans: settings.bans.iter().map(|(who, until)| Ban { identity: who.clone(), until: date(*until) }).collect(),
+        bans: settings
+            .bans
+            .iter()
+            .map(|(identity, until)| Ban { identity: identity.clone(), until: date(*until) })
+            .collect(),
     }
 }
 
-/// The record of a document, and whose create it was.
+/// The record of a document, and the id of the call that created it.
 pub(super) fn decode(document: Document) -> bson::error::Result<(Record, Option<Uuid>)> {
     let room: RoomDocument = bson::deserialize_from_document(document)?;
     let settings = Settings {
@@ -140,7 +145,7 @@ pub(super) fn decode(document: Document) -> bson::error::Result<(Record, Option<
     Ok((record, room.creation))
 }
 
-/// A time as a date.
+/// A time in milliseconds as a BSON date.
 pub(super) fn date(ms: u64) -> DateTime {
     DateTime::from_millis(i64::try_from(ms.min(LAST_MS)).unwrap_or(i64::MAX))
 }
@@ -149,7 +154,7 @@ fn millis(date: DateTime) -> u64 {
     u64::try_from(date.timestamp_millis()).unwrap_or(0)
 }
 
-/// What a query adds so that it finds none that has expired. `$not` lets those through that never do.
+/// The query for documents that have not expired. `$not` also matches those that never expire.
 pub(super) fn alive(now_ms: u64) -> Document {
     doc! { "expires_at": { "$not": { "$lte": date(now_ms) } } }
 }

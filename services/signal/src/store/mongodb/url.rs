@@ -1,4 +1,4 @@
-//! The URL of a MongoDB: checked when it is given, and never shown with its credentials.
+//! The URL of a MongoDB database: checked when parsed, and never displayed with its credentials.
 
 use std::{fmt, time::Duration};
 
@@ -10,29 +10,29 @@ use mongodb::{
     },
 };
 
-/// The database, where the URL names none.
+/// The database, if the URL names none.
 const DATABASE: &str = "signalbox";
-/// How long to look for a server that takes writes. A little less than a call may take, so that the error says why there
-/// is none.
+/// How long to look for a server that accepts writes. Slightly shorter than a call, so that the error says why there is
+/// none.
 const SELECTION_TIMEOUT: Duration = Duration::from_millis(1400);
-/// How long a connection may take to be made.
+/// How long connecting may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// How often the servers of the database are asked how they are.
+/// Interval of health checks of the database's servers.
 const HEARTBEAT: Duration = Duration::from_secs(2);
-/// How long a write waits for the majority of the database's servers. Less than a call may take, so that the error says
-/// what was missing.
+/// How long a write waits for the majority of the database's servers. Shorter than a call, so that the error says what
+/// was missing.
 const MAJORITY_TIMEOUT: Duration = Duration::from_secs(1);
-/// Connections to one server of the database: the most, those kept ready, those being made, and how long an idle one
-/// stays.
+/// The connection pool of each server of the database: maximum size, minimum size, concurrent connects, and how long an
+/// idle connection stays open.
 const MAX_CONNECTIONS: u32 = 32;
 const MIN_CONNECTIONS: u32 = 4;
 const MAX_CONNECTING: u32 = 4;
 const MAX_IDLE: Duration = Duration::from_secs(300);
 
-/// Where a MongoDB is, as given on the command line.
+/// The URL of a MongoDB database, as given on the command line.
 #[derive(Clone, PartialEq)]
 pub struct MongoUrl {
-    /// Holds the credentials, so it is not shown.
+    /// Never displayed: it contains the credentials.
     text: String,
     parsed: ConnectionString,
 }
@@ -40,52 +40,53 @@ pub struct MongoUrl {
 impl MongoUrl {
     /// Checks a URL that starts with `mongodb://` or `mongodb+srv://`.
     pub fn parse(text: &str) -> std::result::Result<Self, String> {
-        let refuse = |problem: &dyn fmt::Display| {
-            // The problem may quote what it is about, and where the URL is malformed that may be a part of a secret.
-            let secret = text.contains('@') || text.to_ascii_lowercase().contains("password");
-            let problem = if secret {
-                "not shown, since the URL holds credentials; in these, percent-encode what is not a letter or digit"
+        let invalid = |problem: &dyn fmt::Display| {
+            // The driver's error may quote parts of the URL, and in a malformed URL these may be parts of a secret.
+            let has_secret = text.contains('@') || text.to_ascii_lowercase().contains("password");
+            let problem = if has_secret {
+                "details are hidden, since the URL contains credentials; percent-encode everything in them that is \
+                 not a letter or digit"
             } else {
                 &problem.to_string()
             };
             format!(
-                "not a valid MongoDB URL, mongodb://[USER:PASSWORD@]HOST[:PORT][,...]/[DATABASE][?OPTIONS]: {problem}"
+                "invalid MongoDB URL: {problem} (use mongodb://[USER:PASSWORD@]HOST[:PORT][,...]/[DATABASE][?OPTIONS])"
             )
         };
-        let parsed = ConnectionString::parse(text).map_err(|error| refuse(&error.kind))?;
-        #[allow(deprecated, reason = "the driver reads the option and then refuses it")]
+        let parsed = ConnectionString::parse(text).map_err(|error| invalid(&error.kind))?;
+        #[allow(deprecated, reason = "the driver parses the option and later rejects it")]
         if parsed.socket_timeout.is_some() {
-            return Err(refuse(&"socketTimeoutMS is not supported"));
+            return Err(invalid(&"socketTimeoutMS is not supported"));
         }
         let weaker = |concern: &WriteConcern| {
             concern.w.as_ref().is_some_and(|w| *w != Acknowledgment::Majority) || concern.journal == Some(false)
         };
         if parsed.write_concern.as_ref().is_some_and(weaker) {
-            return Err(refuse(&"rooms are written with w=majority, and with the journal's default"));
+            return Err(invalid(&"writes need w=majority and the default journal setting"));
         }
         if parsed.read_preference.as_ref().is_some_and(|preference| *preference != ReadPreference::Primary) {
-            return Err(refuse(&"rooms are read with readPreference=primary"));
+            return Err(invalid(&"reads need readPreference=primary"));
         }
         let url = Self { text: text.to_owned(), parsed };
         let illegal = ['/', '\\', '.', ' ', '"', '$', '*', '<', '>', ':', '|', '?', '\0'];
         if url.database().len() > 63 || url.database().contains(illegal) {
-            return Err(refuse(&"a database name has at most 63 bytes, and none of / \\ . \" $ * < > : | ? and space"));
+            return Err(invalid(&"use a database name of 1-63 bytes without / \\ . \" $ * < > : | ? and spaces"));
         }
         Ok(url)
     }
 
-    /// Whether the servers are named by DNS records, which may not be found yet.
+    /// Whether the servers are listed in DNS records, which may not be available yet.
     pub(super) fn needs_dns(&self) -> bool {
         matches!(self.parsed.host_info, HostInfo::DnsRecord(_))
     }
 
-    /// The database that holds the rooms.
+    /// Name of the database that contains the rooms.
     pub(super) fn database(&self) -> &str {
         self.parsed.default_database.as_deref().unwrap_or(DATABASE)
     }
 
-    /// The driver's settings. Asks the DNS where the URL is `mongodb+srv`. What the URL says of the pool and of times
-    /// holds; the rest is what this server relies on.
+    /// The driver's options. Resolves DNS records for `mongodb+srv`. Pool sizes and timeouts in the URL apply; the
+    /// write concern and read preference are fixed.
     pub(super) async fn options(&self) -> Result<ClientOptions> {
         let mut options = ClientOptions::parse(&self.text).await?;
         options.app_name.get_or_insert_with(|| "signalbox".to_owned());
@@ -93,8 +94,8 @@ impl MongoUrl {
         options.connect_timeout.get_or_insert(CONNECT_TIMEOUT);
         options.heartbeat_freq.get_or_insert(HEARTBEAT);
         options.server_monitoring_mode.get_or_insert(ServerMonitoringMode::Stream);
-        let most = *options.max_pool_size.get_or_insert(MAX_CONNECTIONS);
-        options.min_pool_size.get_or_insert(MIN_CONNECTIONS.min(most));
+        let max = *options.max_pool_size.get_or_insert(MAX_CONNECTIONS);
+        options.min_pool_size.get_or_insert(MIN_CONNECTIONS.min(max));
         options.max_connecting.get_or_insert(MAX_CONNECTING);
         options.max_idle_time.get_or_insert(MAX_IDLE);
         options.write_concern = Some(write_concern());
@@ -103,12 +104,12 @@ impl MongoUrl {
     }
 }
 
-/// A write counts once the majority of the database's servers have it: it then survives the loss of any one of three.
+/// A write counts once the majority of the database's servers have it. It then survives the loss of any one of three.
 pub(super) fn write_concern() -> WriteConcern {
     WriteConcern::builder().w(Acknowledgment::Majority).w_timeout(MAJORITY_TIMEOUT).build()
 }
 
-/// Without user, password and options.
+/// Omits user, password and options.
 impl fmt::Display for MongoUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.parsed.host_info {
@@ -132,12 +133,12 @@ impl fmt::Debug for MongoUrl {
 mod tests {
     use super::*;
 
-    fn refused(text: &str) -> String {
+    fn error_of(text: &str) -> String {
         MongoUrl::parse(text).expect_err(text)
     }
 
     #[test]
-    fn credentials_and_options_are_not_shown() {
+    fn credentials_and_options_are_not_displayed() {
         let url = "mongodb://ada:hunter2@a.example,b.example:27018/rooms?appName=hunter2";
         let url = MongoUrl::parse(url).expect("a valid URL");
         assert_eq!(url.to_string(), "mongodb://a.example:27017,b.example:27018/rooms");
@@ -147,8 +148,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_a_url_holds_no_credentials() {
-        for wrong in [
+    fn errors_contain_no_credentials() {
+        for invalid in [
             "mongodb:ada:hunter2@a.example",
             "mongodb://ada:hun:ter2@a.example",
             "mongodb://ada:x/hunter2@a.example",
@@ -158,14 +159,14 @@ mod tests {
             "mongodb://ada:hunter2@a.example/?maxPoolSize=hunter2",
             "mongodb://a.example/?tlsCertificateKeyFilePassword=hunter2&maxPoolSize=many",
         ] {
-            let said = refused(wrong);
-            assert!(!said.contains("ter2"), "{wrong}: {said}");
+            let error = error_of(invalid);
+            assert!(!error.contains("ter2"), "{invalid}: {error}");
         }
     }
 
     #[test]
-    fn an_option_that_breaks_a_promise_is_named() {
-        for (wrong, named) in [
+    fn errors_name_the_unsupported_option() {
+        for (invalid, named) in [
             ("mongodb://a.example/?w=1", "w=majority"),
             ("mongodb://a.example/?journal=false", "journal"),
             ("mongodb://a.example/?readPreference=secondary", "readPreference"),
@@ -175,16 +176,16 @@ mod tests {
             ("mongodb+srv://a.example.org:27017/", "port"),
             ("mongodb://", "host"),
         ] {
-            let said = refused(wrong);
-            assert!(said.contains(named), "{wrong}: {said}");
+            let error = error_of(invalid);
+            assert!(error.contains(named), "{invalid}: {error}");
         }
-        for right in ["mongodb://a.example/?retryWrites=true&w=majority", "mongodb+srv://u:p@cluster.example.org"] {
-            MongoUrl::parse(right).expect(right);
+        for valid in ["mongodb://a.example/?retryWrites=true&w=majority", "mongodb+srv://u:p@cluster.example.org"] {
+            MongoUrl::parse(valid).expect(valid);
         }
     }
 
     #[tokio::test]
-    async fn what_a_url_says_of_the_pool_and_of_times_holds() {
+    async fn pool_sizes_and_timeouts_in_the_url_apply() {
         let options = MongoUrl::parse("mongodb://a.example").expect("a valid URL").options().await.expect("options");
         assert_eq!((options.max_pool_size, options.min_pool_size), (Some(32), Some(4)));
         assert_eq!(options.write_concern, Some(write_concern()));

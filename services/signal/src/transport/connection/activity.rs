@@ -1,4 +1,4 @@
-//! The activity of a connection: whether it has sent a request, which are open, and how many the client has reset.
+//! The activity of a connection: whether a request has arrived, how many are open, and how many the client has reset.
 
 use std::{
     pin::Pin,
@@ -21,7 +21,7 @@ pub(super) struct Activity {
 }
 
 struct State {
-    /// A whole request has arrived.
+    /// Whether a whole request has arrived.
     has_begun: bool,
     /// Requests without a complete response.
     open: usize,
@@ -69,7 +69,7 @@ impl Activity {
         self.state.lock().has_begun
     }
 
-    /// When the connection will have been idle for that long, as far as is known now.
+    /// The earliest time when the connection can have been idle for that long.
     pub(super) fn due(&self, now: Instant, idle: Duration) -> Instant {
         let state = self.state.lock();
         if state.open > 0 { now + idle } else { state.idle_since + idle }
@@ -205,7 +205,7 @@ mod tests {
         Some(Rates { calls, resets })
     }
 
-    async fn reached_reset_limit(activity: &Activity) -> bool {
+    async fn is_reset_limit_reached(activity: &Activity) -> bool {
         tokio::time::timeout(Duration::ZERO, activity.reset_limit_reached()).await.is_ok()
     }
 
@@ -215,18 +215,18 @@ mod tests {
         for _ in 0..40 {
             drop(activity.open());
         }
-        assert!(!reached_reset_limit(&activity).await);
+        assert!(!is_reset_limit_reached(&activity).await);
         tokio::time::advance(Duration::from_millis(500)).await;
         for _ in 0..10 {
             drop(activity.open());
         }
-        assert!(!reached_reset_limit(&activity).await);
+        assert!(!is_reset_limit_reached(&activity).await);
         drop(activity.open());
-        assert!(reached_reset_limit(&activity).await);
+        assert!(is_reset_limit_reached(&activity).await);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn answered_streams_do_not_count_and_trusted_clients_have_no_limit() {
+    async fn answered_streams_and_trusted_clients_are_not_limited() {
         for (rates, is_answered) in [(rates((1000, 1000), (1, 1)), true), (None, false)] {
             let activity = activity(rates);
             for _ in 0..1000 {
@@ -234,7 +234,7 @@ mod tests {
                 stream.is_answered = is_answered;
                 assert!(wait.is_zero());
             }
-            assert!(!reached_reset_limit(&activity).await);
+            assert!(!is_reset_limit_reached(&activity).await);
         }
     }
 
@@ -246,14 +246,14 @@ mod tests {
         assert_eq!(opened(3), [10, 20, 30].map(Duration::from_millis));
         tokio::time::advance(Duration::from_millis(30)).await;
         assert_eq!(opened(1), [Duration::from_millis(10)]);
-        // Never more at once than the burst.
+        // Idle time allows no more than the burst.
         tokio::time::advance(Duration::from_secs(60)).await;
         assert!(opened(10).iter().all(Duration::is_zero));
         assert_eq!(opened(1), [Duration::from_millis(10)]);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn idle_time_begins_after_the_last_stream() {
+    async fn idle_time_starts_after_the_last_stream() {
         let idle = Duration::from_secs(60);
         let activity = activity(None);
         let start = Instant::now();

@@ -12,15 +12,15 @@ use rcgen::{CertificateParams, DnType, KeyPair};
 /// Key and certificate.
 const FILE: &str = "tls-self-signed.pem";
 
-/// A file with a key and a certificate for these names. It is made once, so that the fingerprint stays. If the names have
-/// changed, a new certificate is made for the same key.
+/// Returns a file with a key and a certificate for these names. It is generated once, so that the fingerprint stays. If
+/// the names have changed, a new certificate is generated for the same key.
 pub(super) fn file(folder: &Path, names: &[String]) -> Result<PathBuf, String> {
     let path = folder.join(FILE);
     let fail = |error: &dyn std::fmt::Display| format!("--tls-self-signed: {}: {error}", path.display());
     let header = format!("For {}\n", names.join(" "));
     let key = match fs::read_to_string(&path) {
         Ok(kept) => {
-            // Other users must not read it, even if an administrator has allowed it.
+            // Only the owner may read the key, even if the permissions were widened.
             fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).map_err(|error| fail(&error))?;
             if kept.starts_with(&header) {
                 return Ok(path);
