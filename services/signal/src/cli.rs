@@ -1,4 +1,4 @@
-//! The command line: what to run, and with which configuration.
+//! The command line of `signalbox`.
 
 pub mod keygen;
 pub mod token;
@@ -12,10 +12,10 @@ use crate::config::Config;
 #[derive(Debug, Parser)]
 #[command(name = "signalbox", version, args_conflicts_with_subcommands = true)]
 pub struct Cli {
-    /// What to run; `serve` by default.
+    /// The command; `serve` by default.
     #[command(subcommand)]
     pub command: Option<Command>,
-    /// The settings of `serve`.
+    /// The settings of `serve`, which is the default.
     #[command(flatten)]
     pub serve: Config,
 }
@@ -25,8 +25,8 @@ pub struct Cli {
 pub enum Command {
     /// Run the server (default)
     Serve(Box<Config>),
-    /// Print a token for a member or an application server
+    /// Issue a token for a member or an application server, and print it
     Token(Box<TokenArgs>),
-    /// Make a key pair that signs tokens
+    /// Generate an Ed25519 key pair for tokens
     Keygen(KeygenArgs),
 }

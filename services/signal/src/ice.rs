@@ -1,5 +1,7 @@
-//! ICE servers for members: STUN as configured, TURN with time-limited credentials (the TURN REST scheme, coturn's
-//! `use-auth-secret`): username `expiry:id`, credential base64(HMAC-SHA1(secret, username)).
+//! ICE servers for members: STUN as configured, TURN with time-limited credentials.
+//!
+//! The credentials follow the TURN REST scheme (`use-auth-secret` of coturn): username `expiry:id`, credential
+//! base64(HMAC-SHA1(secret, username)).
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -17,22 +19,22 @@ pub struct IceConfig {
     pub stun: Vec<String>,
     /// `turn:` and `turns:` URIs.
     pub turn: Vec<String>,
-    /// Shared with the TURN server; present when `turn` is not empty.
+    /// Shared with the TURN server. Required if `turn` is not empty.
     pub turn_secret: Option<Secret>,
     /// How long TURN credentials are valid.
     pub turn_ttl: Duration,
 }
 
 impl IceConfig {
-    /// How long after its last credentials a member gets new ones: well before they expire, and not at the same time as
-    /// other members. `random` is from 0 to 1. `None`: nothing expires.
+    /// How long after its last credentials a member gets new ones: well before they expire, and spread by `random` (0 to
+    /// 1) so that members do not get them at the same time. `None`: nothing expires.
     pub fn refresh_after(&self, random: f64) -> Option<Duration> {
         self.turn_secret.as_ref().filter(|_| !self.turn.is_empty())?;
         Some(self.turn_ttl.mul_f64(0.7 + 0.1 * random))
     }
 
-    /// The ICE servers of one member, and when its credentials expire. `id` is opaque: it lets the operator of the TURN
-    /// server distinguish members without identifying them.
+    /// The ICE servers for a member, and when its credentials expire. `id` is opaque, so the TURN server can distinguish
+    /// members but not identify them.
     pub fn servers_for(&self, id: &str, now: SystemTime) -> (Vec<IceServer>, Option<Timestamp>) {
         let mut servers = Vec::new();
         if !self.stun.is_empty() {
@@ -56,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn credentials_are_those_of_the_turn_rest_scheme() {
+    fn credentials_follow_the_turn_rest_scheme() {
         let config = IceConfig {
             stun: vec!["stun:stun.example.org".to_owned()],
             turn: vec!["turn:turn.example.org?transport=udp".to_owned()],

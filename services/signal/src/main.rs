@@ -22,7 +22,7 @@ use tokio::{
 use tracing::info;
 use tracing_subscriber::EnvFilter;
 
-/// The configuration or arguments make no sense; nothing was started.
+/// Exit status for invalid arguments or settings, before anything starts.
 const EXIT_USAGE: u8 = 2;
 
 fn main() -> ExitCode {
@@ -53,7 +53,7 @@ fn main() -> ExitCode {
         Err(error) => return fail(&format!("cannot start: {error}"), 1),
     };
     let served = runtime.block_on(serve(config));
-    // A disk that does not answer must not keep the program; the store is safe against that.
+    // A hanging disk must not delay the exit. The store survives an interrupted write.
     runtime.shutdown_timeout(Duration::from_millis(500));
     match served {
         Ok(()) => ExitCode::SUCCESS,
@@ -64,24 +64,24 @@ fn main() -> ExitCode {
 async fn serve(config: Config) -> Result<(), String> {
     let (ready_file, admin_ready_file) = (config.ready_file.clone(), config.admin_ready_file.clone());
     info!(version = env!("CARGO_PKG_VERSION"), ?config, "configuration");
-    // Before the port is bound: from then on a signal must end the server in an orderly way.
+    // Before the port is bound: from then on a signal must drain the server.
     let stop = stop_signal()?;
     let tls = config.serves_tls();
     let server = Server::bind(config).await?;
-    let nowhere = |error| format!("the listener has no address: {error}");
-    let address = server.local_addr().map_err(nowhere)?;
+    let no_address = |error| format!("the listener has no address: {error}");
+    let address = server.local_addr().map_err(no_address)?;
     info!(tls, %address, "listening");
-    if let Some(address) = server.admin_addr().map_err(nowhere)? {
-        info!(%address, "admin port listening");
+    if let Some(address) = server.admin_addr().map_err(no_address)? {
+        info!(%address, "admin listening");
         write_ready_file("--admin-ready-file", admin_ready_file, address)?;
     }
-    // Last: whoever waits for this one finds the other, too.
+    // Last, so that both files exist when this one does.
     write_ready_file("--ready-file", ready_file, address)?;
     server.run(stop).await;
     Ok(())
 }
 
-/// Writes an address to a file. It is renamed into place, so that whoever waits for the file finds it whole.
+/// Writes an address to a file. It is renamed into place, so that no reader sees a partial file.
 fn write_ready_file(flag: &str, path: Option<PathBuf>, address: SocketAddr) -> Result<(), String> {
     let Some(path) = path else { return Ok(()) };
     let partial = path.with_extension("partial");
@@ -90,7 +90,7 @@ fn write_ready_file(flag: &str, path: Option<PathBuf>, address: SocketAddr) -> R
         .map_err(|error| format!("cannot write {flag} {}: {error}", path.display()))
 }
 
-/// Done at the first Ctrl-C or SIGTERM.
+/// Completes at the first Ctrl-C or SIGTERM.
 fn stop_signal() -> Result<impl Future<Output = ()>, String> {
     let listen = |kind| signal(kind).map_err(|error| format!("cannot listen for signals: {error}"));
     let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
@@ -102,7 +102,7 @@ fn stop_signal() -> Result<impl Future<Output = ()>, String> {
     })
 }
 
-/// Prints what a command came to, and nothing else.
+/// Prints the result of a command, and nothing else.
 fn print(result: Result<String, String>) -> ExitCode {
     let printed = result.and_then(|text| {
         writeln!(std::io::stdout(), "{text}").map_err(|error| format!("cannot write to standard output: {error}"))
@@ -113,7 +113,7 @@ fn print(result: Result<String, String>) -> ExitCode {
     }
 }
 
-#[allow(clippy::print_stderr, reason = "the log may not be set up yet, and this is for whoever typed the command")]
+#[allow(clippy::print_stderr, reason = "the log may not be set up yet, and the user of the command line reads this")]
 fn fail(message: &str, code: u8) -> ExitCode {
     eprintln!("signalbox: {message}");
     ExitCode::from(code)

@@ -1,7 +1,7 @@
-//! Metrics for operators, as OpenMetrics text. The counters of rooms are collected on each scrape, so a signal only adds to
+//! Metrics for operators, as OpenMetrics text. Room counters are collected on each scrape, so a signal only increments
 //! plain numbers of its room.
 //!
-//! No label holds a room, a member or an address: there are too many, and they are private.
+//! No label contains a room, member or address: they are private and have unbounded cardinality.
 
 use std::{
     fmt::{self, Debug, Formatter},
@@ -35,7 +35,7 @@ use crate::{
     rooms::{RoomStats, Rooms},
 };
 
-/// As the OpenMetrics specification has it.
+/// Required by the OpenMetrics specification.
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// A label's name and value.
@@ -79,7 +79,7 @@ async fn scrape(State(registry): State<Arc<Registry>>) -> Response {
     ([(header::CONTENT_TYPE, CONTENT_TYPE), (header::CACHE_CONTROL, "no-store")], text).into_response()
 }
 
-/// Collects the counters of rooms.
+/// Collects the counters of rooms and the memory of the process.
 struct RoomCollector {
     rooms: Arc<Rooms>,
     memory: Arc<Memory>,
@@ -100,10 +100,10 @@ impl Collector for RoomCollector {
         };
         gauge("rooms", "Live rooms", None, rooms as u64)?;
         gauge("streams", "Streams attached to a session", None, streams as u64)?;
-        let most = "Most entries that ever waited in one mailbox since the server started";
-        gauge("mailbox_high_water_entries", most, None, counts.max_waiting_entries)?;
-        let most = "Most bytes that ever waited in one mailbox since the server started";
-        gauge("mailbox_high_water", most, Some(&Unit::Bytes), counts.max_waiting_bytes)?;
+        let help = "Most entries that ever waited in one mailbox since the server started";
+        gauge("mailbox_high_water_entries", help, None, counts.max_waiting_entries)?;
+        let help = "Most bytes that ever waited in one mailbox since the server started";
+        gauge("mailbox_high_water", help, Some(&Unit::Bytes), counts.max_waiting_bytes)?;
         if let Some(needed) = self.memory.needed() {
             let help = "Memory that the process needs, compared with --max-memory-mib";
             gauge("memory_needed", help, Some(&Unit::Bytes), needed)?;
@@ -118,8 +118,8 @@ impl Collector for RoomCollector {
 
         let mut family = |name, help, kind, label: &'static str, values: &[(&'static str, u64)]| {
             let mut family = encoder.encode_descriptor(name, help, None, kind)?;
-            for (of, value) in values {
-                let labels: Label = [(label, *of)];
+            for (label_value, value) in values {
+                let labels: Label = [(label, *label_value)];
                 let encoder = family.encode_family(&labels)?;
                 match kind {
                     MetricType::Counter => ConstCounter::new(*value).encode(encoder)?,
@@ -144,7 +144,7 @@ impl Collector for RoomCollector {
     }
 }
 
-/// A leave reason without its common prefix, and the number of sessions that ended for it.
+/// A leave reason without its common prefix, and the number of sessions that it ended.
 fn ended(counts: &Counts) -> impl Fn(LeaveReason) -> (&'static str, u64) + '_ {
     |reason| (reason.as_str_name().trim_start_matches("LEAVE_REASON_"), counts.ended[reason as usize])
 }

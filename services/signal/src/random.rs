@@ -1,4 +1,4 @@
-//! Where random bits come from: the system, or a seed in a simulation that must be repeatable.
+//! Random bits: from the operating system, or from a seed in a reproducible simulation.
 
 use std::{fmt, sync::Arc};
 
@@ -9,17 +9,17 @@ pub struct Random(Arc<Fill>);
 type Fill = dyn Fn(&mut [u8]) + Send + Sync;
 
 impl Random {
-    /// The operating system's.
+    /// The source of the operating system.
     pub fn system() -> Self {
-        Self::from_fn(|bits| getrandom::fill(bits).expect("a system without random bits cannot keep a secret"))
+        Self::from_fn(|bits| getrandom::fill(bits).expect("the operating system provides random bits"))
     }
 
-    /// A source of the caller's. Secrets are made from it.
+    /// Another source. It must be unpredictable outside tests, because secrets are made from it.
     pub fn from_fn(fill: impl Fn(&mut [u8]) + Send + Sync + 'static) -> Self {
         Self(Arc::new(fill))
     }
 
-    /// Fresh bits.
+    /// New random bits.
     pub fn bits<const N: usize>(&self) -> [u8; N] {
         let mut bits = [0; N];
         (self.0)(&mut bits);

@@ -107,7 +107,7 @@ impl Server {
             Some(address) => Some(bind("--admin-listen", address).await?),
             None => None,
         };
-        if !auth.requires_tokens() && !config.is_for_this_machine() {
+        if !auth.requires_tokens() && !config.is_local() {
             warn!(address = %config.listen, "no authentication: anyone who can reach this address can join any room");
         }
         let parts = Parts { store, auth, random: Random::system(), memory, tls, listener };

@@ -1,4 +1,4 @@
-//! What a token grants: its claims, each checked.
+//! The claims of a token: each is checked, and together they are what the token grants.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -7,68 +7,70 @@ use signalbox_core::{TokenId, id::RoomName};
 
 use crate::error::{Error, RoomError};
 
-/// How far clocks may be apart.
+/// Tolerated clock skew between issuer and server.
 pub const LEEWAY: Duration = Duration::from_secs(10);
-/// Longest `sub` and `name`, in bytes: those of an identity and a display name.
+/// Longest `sub` and `name`, in bytes: the limit of an identity and a display name.
 pub(crate) const MAX_NAME: usize = 256;
 
-/// What every token must be.
+const NAME_INVALID: &str = "sub and name must be strings of at most 256 bytes";
+
+/// The rules for every token.
 #[derive(Debug, Clone)]
 pub struct Rules {
-    /// `iss`, where one is asked for.
+    /// Required `iss`. `None`: it is not checked.
     pub issuer: Option<String>,
-    /// What `aud` must be or hold.
+    /// `aud` must equal or contain it.
     pub audience: String,
     /// Longest time from `nbf` to `exp`.
     pub max_ttl: Duration,
-    /// How long a session outlives its token, for one that is late with its renewal.
+    /// How long a session outlives its token, so that a late renewal still succeeds.
     pub grace: Duration,
 }
 
-/// What a token grants, and to whom.
+/// What a token grants.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grant {
-    /// Which token says so.
+    /// The id of the token.
     pub token: TokenId,
     /// `sub`: the identity.
     pub subject: String,
     /// `name`: the display name.
     pub display_name: Option<String>,
-    /// `room`: which rooms.
+    /// `room`: the rooms for which it is valid.
     pub rooms: RoomPattern,
-    /// Whether it opens a session.
+    /// Whether it permits joins.
     pub can_join: bool,
     /// Whether the session may send application data.
     pub can_send_data: bool,
-    /// Whether it opens the Rooms service.
+    /// Whether it permits calls of `Rooms`.
     pub can_admin: bool,
-    /// `nbf`, in seconds: when it was made.
+    /// `nbf`, in seconds since 1970.
     pub not_before: u64,
     /// `exp`.
     pub expires_at: SystemTime,
 }
 
-/// One room, or all whose names begin with something.
+/// One room, or all rooms whose names have a prefix.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RoomPattern {
-    /// That room.
+    /// One room.
     Exact(RoomName),
-    /// `*` at the end; alone, it is every room.
+    /// A prefix followed by `*`. The empty prefix matches every room.
     Prefix(String),
 }
 
 impl RoomPattern {
-    /// Reads a room's name, or the beginning of one and `*`.
+    /// Parses a room name, or a prefix followed by `*`.
     pub fn parse(text: &str) -> Option<Self> {
         let Some(prefix) = text.strip_suffix('*') else {
             return RoomName::parse(text, "room").ok().map(Self::Exact);
         };
-        // Whatever a name may begin with is a name itself.
+        // Every non-empty prefix of a room name is a room name itself.
         let fits = prefix.is_empty() || RoomName::parse(prefix, "room").is_ok();
         fits.then(|| Self::Prefix(prefix.to_owned()))
     }
 
-    /// Whether a room is among them.
+    /// Whether it matches a room.
     pub fn matches(&self, room: &str) -> bool {
         match self {
             Self::Exact(name) => name.as_str() == room,
@@ -77,7 +79,7 @@ impl RoomPattern {
     }
 }
 
-/// Checks the claims of a token whose signature is right.
+/// Checks the claims of a token whose signature is valid.
 pub(super) fn check(
     claims: &Map<String, Value>,
     token: TokenId,
@@ -86,28 +88,28 @@ pub(super) fn check(
 ) -> Result<Grant, Error> {
     match claims.get("aud") {
         Some(Value::String(audience)) if *audience == rules.audience => {}
-        Some(Value::Array(several)) if is_among(several, &rules.audience) => {}
-        _ => return Err(Error::TokenInvalid("its aud is missing or does not name this server's audience")),
+        Some(Value::Array(audiences)) if contains_audience(audiences, &rules.audience) => {}
+        _ => return Err(Error::TokenInvalid("aud is missing or wrong: use the audience of this server")),
     }
     if let Some(issuer) = &rules.issuer
         && claims.get("iss").and_then(Value::as_str) != Some(issuer)
     {
-        return Err(Error::TokenInvalid("its iss is missing or not the one that this server trusts"));
+        return Err(Error::TokenInvalid("iss is missing or wrong: use the issuer that this server trusts"));
     }
     let name = |claim| match claims.get(claim) {
         None => Ok(None),
         Some(Value::String(name)) if name.len() <= MAX_NAME => Ok(Some(name.clone()).filter(|name| !name.is_empty())),
-        Some(_) => Err(Error::TokenInvalid("its sub and name must be texts of at most 256 bytes")),
+        Some(_) => Err(Error::TokenInvalid(NAME_INVALID)),
     };
-    let subject = name("sub")?.ok_or(Error::TokenInvalid("it must have a sub: who the token is for"))?;
+    let subject = name("sub")?.ok_or(Error::TokenInvalid("sub is missing: use the identity of the member"))?;
     let display_name = name("name")?;
     let rooms = claims.get("room").and_then(Value::as_str).and_then(RoomPattern::parse);
     let rooms =
-        rooms.ok_or(Error::TokenInvalid("it must have a room: a room's name, or the beginning of one and *"))?;
+        rooms.ok_or(Error::TokenInvalid("room is missing or invalid: use a room name, or a prefix followed by *"))?;
     let flag = |claim, default| match claims.get(claim) {
         None => Ok(default),
         Some(Value::Bool(flag)) => Ok(*flag),
-        Some(_) => Err(Error::TokenInvalid("its can_join, can_send_data and can_admin must be true or false")),
+        Some(_) => Err(Error::TokenInvalid("can_join, can_send_data and can_admin must be true or false")),
     };
     let (not_before, expires_at) = check_times(claims, rules, now)?;
     Ok(Grant {
@@ -123,28 +125,26 @@ pub(super) fn check(
     })
 }
 
-fn is_among(several: &[Value], audience: &str) -> bool {
-    several.iter().all(Value::is_string) && several.iter().any(|one| one == audience)
+fn contains_audience(audiences: &[Value], audience: &str) -> bool {
+    audiences.iter().all(Value::is_string) && audiences.iter().any(|one| one == audience)
 }
 
-/// Checks `nbf` and `exp`, and gives them. All in seconds, so that no sum of times can overflow.
+/// Checks and returns `nbf` and `exp`. It calculates in seconds, where no sum overflows.
 fn check_times(claims: &Map<String, Value>, rules: &Rules, now: SystemTime) -> Result<(u64, SystemTime), Error> {
     let time = |claim, problem| claims.get(claim).and_then(Value::as_u64).ok_or(Error::TokenInvalid(problem));
-    let expires = time("exp", "it must have an exp, in whole seconds since 1970")?;
-    let not_before = time("nbf", "it must have an nbf, in whole seconds since 1970")?;
+    let expires = time("exp", "exp is missing or invalid: use whole seconds since 1970")?;
+    let not_before = time("nbf", "nbf is missing or invalid: use whole seconds since 1970")?;
     let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     if expires <= not_before || expires - not_before > rules.max_ttl.as_secs() {
-        return Err(Error::TokenInvalid(
-            "its exp must come after its nbf, by the longest time that this server allows",
-        ));
+        return Err(Error::TokenInvalid("exp must be later than nbf, by at most the validity that this server allows"));
     }
     if not_before > now.saturating_add(LEEWAY.as_secs()) {
-        return Err(Error::TokenInvalid("its nbf is still to come: are the clocks right?"));
+        return Err(Error::TokenInvalid("nbf is in the future: check the clocks of the issuer and the server"));
     }
     if expires.saturating_add(LEEWAY.as_secs()) <= now {
         return Err(RoomError::TokenExpired.into());
     }
-    // Not beyond now + leeway + the longest time, as was checked.
+    // Cannot overflow: the checks limit it to now + LEEWAY + max_ttl.
     Ok((not_before, UNIX_EPOCH + Duration::from_secs(expires)))
 }
 
@@ -153,7 +153,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pattern_is_a_room_or_a_beginning() {
+    fn error_texts_match_the_limits() {
+        assert!(NAME_INVALID.contains(&format!(" {MAX_NAME} bytes")));
+    }
+
+    #[test]
+    fn a_pattern_is_a_room_or_a_prefix() {
         let matches = |pattern: &str, room: &str| RoomPattern::parse(pattern).expect("a pattern").matches(room);
         assert!(matches("demo", "demo") && !matches("demo", "demo2") && !matches("demo", "dem"));
         assert!(matches("team-*", "team-") && matches("team-*", "team-a") && !matches("team-*", "team"));

@@ -1,5 +1,15 @@
-//! JSON Web Signatures in compact form (RFC 7515), as JWTs have them: taken apart strictly, and believed only when a
-//! key says so. What a token says about keys (`jwk`, `jku`, `x5u`, ...) is never used.
+//! JSON Web Signatures in compact form (RFC 7515), the form of JWTs.
+//!
+//! This file is a security boundary: its input comes from unauthenticated callers, and what it accepts grants access.
+//! It verifies tokens with its own code, because the `jsonwebtoken` crate, when it was evaluated,
+//!
+//! - accepted critical extensions (`crit`) that it did not understand, against RFC 7515, section 4.1.11,
+//! - accepted duplicate names in claims, so that two verifiers could read one token differently,
+//! - panicked on an Ed25519 key that was too short,
+//! - added about 40 crates, among them an RSA implementation with an unfixed advisory.
+//!
+//! Cryptography is `ring`, which TLS needs anyway. The server's key determines the algorithm, and keys in the header
+//! (`jwk`, `jku`, `x5u`, ...) are ignored.
 
 use data_encoding::BASE64URL_NOPAD;
 use ring::digest::{SHA256, digest};
@@ -9,38 +19,41 @@ use signalbox_core::TokenId;
 use super::keys::{Key, Keyring};
 use crate::error::Error;
 
-/// Longest token that is looked at, in bytes. Below the limit for a request's headers, so that it is this one that a
-/// caller hears of.
+/// Longest token that is parsed, in bytes. It is below the limit for the headers of a request, so that the caller of a
+/// longer one receives this error.
 pub const MAX_TOKEN: usize = 4096;
 /// Longest key id, in bytes.
 pub(super) const MAX_KID: usize = 128;
 
-/// The id of a token, valid or not: a hash of its signed part. The signature is left out, since one for ES256 has two
-/// forms.
+const TOO_LONG: &str = "longer than 4096 bytes";
+const KID_INVALID: &str = "kid must be a string of at most 128 bytes";
+
+/// The id of a token, valid or not: a hash of its signed part. The signature is excluded, because an ES256 signature has
+/// two valid forms.
 pub fn token_id(token: &str) -> TokenId {
     let signed = token.rsplit_once('.').map_or(token, |(signed, _)| signed);
     let hash = digest(&SHA256, signed.as_bytes());
     TokenId(hash.as_ref().try_into().expect("SHA-256 has 32 bytes"))
 }
 
-/// Checks a token's form and signature and gives its claims.
+/// Checks the form and signature of a token, and returns its claims.
 pub(super) fn verify(token: &str, keys: &Keyring) -> Result<Map<String, Value>, Error> {
     if token.len() > MAX_TOKEN {
-        return Err(Error::TokenInvalid("it is longer than 4096 bytes"));
+        return Err(Error::TokenInvalid(TOO_LONG));
     }
     let parts: Vec<_> = token.splitn(4, '.').collect();
     let [header, payload, signature] = parts[..] else {
-        return Err(Error::TokenInvalid("a JWT has three parts with dots between"));
+        return Err(Error::TokenInvalid("use three parts, separated by dots"));
     };
     let key = find_key(&object(&decode(header)?)?, keys)?;
     let signed = &token[..header.len() + 1 + payload.len()];
     if !key.verifies(signed.as_bytes(), &decode(signature)?) {
-        return Err(Error::TokenInvalid("its signature does not fit its key"));
+        return Err(Error::TokenInvalid("the signature does not match the key"));
     }
     object(&decode(payload)?)
 }
 
-/// Makes a token of claims.
+/// Issues a token.
 pub(crate) fn sign(
     claims: &Map<String, Value>,
     algorithm: &str,
@@ -59,36 +72,40 @@ pub(crate) fn sign(
     format!("{signed}.{signature}")
 }
 
-/// The key that a header means. The key, not the header, says which algorithm is used.
+/// The key that a header selects. The key, not the header, determines the algorithm.
 fn find_key<'a>(header: &Map<String, Value>, keys: &'a Keyring) -> Result<&'a Key, Error> {
     if header.contains_key("crit") {
-        return Err(Error::TokenInvalid("its header has critical extensions, and none are known here"));
+        return Err(Error::TokenInvalid("critical extensions are not supported: issue it without crit"));
     }
     if header.contains_key("cty") || header.contains_key("enc") || header.contains_key("zip") {
-        return Err(Error::TokenInvalid("it must hold claims, not another token, and be neither encrypted nor packed"));
+        return Err(Error::TokenInvalid(
+            "nested, encrypted and compressed tokens are not supported: issue it without cty, enc and zip",
+        ));
     }
-    // Tokens of other kinds have types of their own (RFC 8725, section 3.11).
+    // Other kinds of tokens have their own types (RFC 8725, section 3.11).
     let is_jwt = |typ: &str| typ.eq_ignore_ascii_case("JWT") || typ.eq_ignore_ascii_case("at+jwt");
     if header.get("typ").is_some_and(|typ| !typ.as_str().is_some_and(is_jwt)) {
-        return Err(Error::TokenInvalid("its typ must be JWT"));
+        return Err(Error::TokenInvalid("typ must be JWT or at+jwt"));
     }
     let kid = match header.get("kid") {
         None => None,
         Some(Value::String(kid)) if kid.len() <= MAX_KID => Some(kid.as_str()),
-        Some(_) => return Err(Error::TokenInvalid("its kid must be a text of at most 128 bytes")),
+        Some(_) => return Err(Error::TokenInvalid(KID_INVALID)),
     };
     let key = keys.find(kid)?;
     match header.get("alg") {
         Some(Value::String(alg)) if key.algorithms().contains(&alg.as_str()) => Ok(key),
-        _ => Err(Error::TokenInvalid("its alg is not that of its key")),
+        _ => Err(Error::TokenInvalid("alg does not match the key")),
     }
 }
 
 fn decode(part: &str) -> Result<Vec<u8>, Error> {
-    BASE64URL_NOPAD.decode(part.as_bytes()).map_err(|_| Error::TokenInvalid("its parts must be base64url, unpadded"))
+    BASE64URL_NOPAD
+        .decode(part.as_bytes())
+        .map_err(|_| Error::TokenInvalid("each part must be base64url without padding"))
 }
 
-/// Reads a JSON object in which no name stands twice: two readers of such a token could disagree on what it says.
+/// Parses a JSON object without duplicate names: two verifiers could read such a token differently.
 fn object(json: &[u8]) -> Result<Map<String, Value>, Error> {
     struct Unique(Map<String, Value>);
 
@@ -111,7 +128,7 @@ fn object(json: &[u8]) -> Result<Map<String, Value>, Error> {
             let mut map = Map::new();
             while let Some((name, value)) = access.next_entry::<String, Value>()? {
                 if map.insert(name, value).is_some() {
-                    return Err(serde::de::Error::custom("a name stands twice"));
+                    return Err(serde::de::Error::custom("duplicate name"));
                 }
             }
             Ok(Unique(map))
@@ -119,6 +136,17 @@ fn object(json: &[u8]) -> Result<Map<String, Value>, Error> {
     }
 
     let Unique(map) = serde_json::from_slice(json)
-        .map_err(|_| Error::TokenInvalid("its parts must be JSON objects in which no name stands twice"))?;
+        .map_err(|_| Error::TokenInvalid("header and claims must be JSON objects without duplicate names"))?;
     Ok(map)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn error_texts_match_the_limits() {
+        assert!(TOO_LONG.contains(&format!(" {MAX_TOKEN} bytes")));
+        assert!(KID_INVALID.contains(&format!(" {MAX_KID} bytes")));
+    }
 }

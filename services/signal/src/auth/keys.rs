@@ -1,5 +1,4 @@
-//! The keys that tokens are checked with: where they come from, and how they change while the server runs. A key has
-//! one algorithm, whatever a token says.
+//! The keys that verify tokens: their files and formats. A key has one algorithm, whatever the header of a token claims.
 
 use std::{
     fs,
@@ -21,13 +20,13 @@ use tracing::warn;
 use super::jws::MAX_KID;
 use crate::{error::Error, reload::Source, secret::Secret};
 
-/// Shortest secret for HS256, in bytes: that of its hash (RFC 7518, section 3.2).
+/// Shortest secret for HS256, in bytes: the length of its hash (RFC 7518, section 3.2).
 pub const MIN_SECRET: usize = 32;
-/// Largest key file.
+/// Largest key file, in bytes.
 const MAX_FILE: usize = 1024 * 1024;
-/// What stands before the key in a SubjectPublicKeyInfo of Ed25519 (RFC 8410) and of P-256 with an uncompressed point
-/// (RFC 5480).
+/// The SubjectPublicKeyInfo header of an Ed25519 key, before its 32 bytes (RFC 8410).
 pub(crate) const ED25519_SPKI: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
+/// The SubjectPublicKeyInfo header of a P-256 key, before its uncompressed point (RFC 5480).
 const P256_SPKI: [u8; 26] = [
     0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce,
     0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
@@ -44,20 +43,20 @@ pub(crate) enum Key {
 impl Key {
     fn ed25519(point: &[u8]) -> Result<Self, String> {
         let point: [u8; 32] = point.try_into().map_err(|_| "an Ed25519 key has 32 bytes".to_owned())?;
-        // With a key of small order a signature fits many messages.
+        // With a key of small order, one signature is valid for many messages.
         let mut y = point;
         y[31] &= 0x7f;
         if SMALL_ORDER.contains(&HEXLOWER.encode(&y).as_str()) {
-            Err("that is not a key: its order is small".to_owned())
+            Err("the Ed25519 key has a small order: generate a new one".to_owned())
         } else {
             Ok(Self::Ed25519(point))
         }
     }
 
     fn p256(point: &[u8]) -> Result<Self, String> {
-        let problem = || "that is not a point of P-256".to_owned();
+        let problem = || "not a point on P-256".to_owned();
         let point = <[u8; 65]>::try_from(point).map_err(|_| problem())?;
-        // A key agreement refuses what is not on the curve, before a token comes.
+        // A key agreement rejects points off the curve now, instead of at the first token.
         let ours = EphemeralPrivateKey::generate(&agreement::ECDH_P256, &SystemRandom::new()).map_err(|_| problem())?;
         let theirs = agreement::UnparsedPublicKey::new(&agreement::ECDH_P256, point);
         agreement::agree_ephemeral(ours, &theirs, |_| ()).map_err(|_| problem())?;
@@ -67,13 +66,13 @@ impl Key {
     fn secret(secret: &[u8]) -> Result<Self, String> {
         if secret.len() < MIN_SECRET {
             return Err(format!(
-                "a secret for HS256 must have at least {MIN_SECRET} bytes, such as of: openssl rand -hex 32"
+                "invalid HS256 secret: use at least {MIN_SECRET} bytes, such as of openssl rand -hex 32"
             ));
         }
         Ok(Self::Secret(hmac::Key::new(hmac::HMAC_SHA256, secret)))
     }
 
-    /// The names of its algorithm: RFC 7518, RFC 8037 and, for the last, RFC 9864.
+    /// The names of its algorithm: RFC 7518, RFC 8037, and RFC 9864 for `Ed25519`.
     pub(super) fn algorithms(&self) -> &'static [&'static str] {
         match self {
             Self::Ed25519(_) => &["EdDSA", "Ed25519"],
@@ -93,7 +92,7 @@ impl Key {
     }
 }
 
-/// The y coordinates of Ed25519's points of small order, as keys hold them, and the second ways to write two of them.
+/// The encoded y coordinates of the Ed25519 points of small order, including the second encodings of two of them.
 const SMALL_ORDER: [&str; 7] = [
     "0000000000000000000000000000000000000000000000000000000000000000",
     "0100000000000000000000000000000000000000000000000000000000000000",
@@ -104,43 +103,43 @@ const SMALL_ORDER: [&str; 7] = [
     "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
 ];
 
-/// Keys by their ids.
+/// Keys by key id.
 #[derive(Default)]
 pub(crate) struct Keyring(Vec<(Option<String>, Key)>);
 
 impl Keyring {
-    /// The key of that id. A token without one needs no id where there is one key only.
+    /// The key with that id. A token without an id uses the only key.
     pub(super) fn find(&self, kid: Option<&str>) -> Result<&Key, Error> {
         match (kid, &self.0[..]) {
             (Some(kid), keys) => {
                 let key = keys.iter().find(|(known, _)| known.as_deref() == Some(kid));
-                key.map(|(_, key)| key).ok_or(Error::TokenInvalid("no key here has its kid"))
+                key.map(|(_, key)| key).ok_or(Error::TokenInvalid("no key of this server has its kid"))
             }
             (None, [(_, only)]) => Ok(only),
-            (None, _) => Err(Error::TokenInvalid("it needs a kid, since there is more than one key")),
+            (None, _) => Err(Error::TokenInvalid("kid is missing: it is required when the server has several keys")),
         }
     }
 
     fn add(&mut self, kid: Option<&str>, key: Key) -> Result<(), String> {
         if kid.is_some_and(|kid| kid.is_empty() || kid.len() > MAX_KID) {
-            return Err(format!("a key id must have 1 to {MAX_KID} bytes"));
+            return Err(format!("invalid key id: use 1-{MAX_KID} bytes"));
         }
         if let Some(kid) = kid
             && self.0.iter().any(|(known, _)| known.as_deref() == Some(kid))
         {
-            return Err(format!("two keys have the id {kid}"));
+            return Err(format!("two keys have the id {kid}: use unique ids"));
         }
         self.0.push((kid.map(ToOwned::to_owned), key));
         Ok(())
     }
 }
 
-/// `[KID=]PATH`: a key file, and the id that tokens name it by.
+/// `[KID=]PATH`: a key file and the key's id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyFile {
-    /// The key's id.
+    /// The `kid` of tokens that use this key.
     pub kid: Option<String>,
-    /// A public key in PEM.
+    /// A public key (PEM).
     pub path: PathBuf,
 }
 
@@ -153,18 +152,18 @@ impl FromStr for KeyFile {
             Some((kid, path)) if is_kid(kid) && !kid.is_empty() && !path.is_empty() => {
                 Ok(Self { kid: Some(kid.to_owned()), path: path.into() })
             }
-            _ if text.is_empty() => Err("must not be empty".to_owned()),
+            _ if text.is_empty() => Err("use PATH or KID=PATH".to_owned()),
             _ => Ok(Self { kid: None, path: text.into() }),
         }
     }
 }
 
-/// Where keys come from.
+/// The sources of keys.
 #[derive(Debug, Clone, Default)]
 pub struct KeySources {
     /// A secret for HS256.
     pub secret: Option<Secret>,
-    /// Public keys in PEM.
+    /// Public keys (PEM).
     pub files: Vec<KeyFile>,
     /// A JWK Set (RFC 7517).
     pub jwks: Option<PathBuf>,
@@ -194,11 +193,11 @@ impl Source for KeySources {
             read_jwks(content, &mut keys).map_err(|error| format!("--jwks {}: {error}", path.display()))?;
         }
         match &keys.0[..] {
-            [] => Err("--auth jwt needs a key: --jwt-secret, --jwt-key or --jwks".to_owned()),
+            [] => Err("--auth jwt needs a key: add --jwt-secret, --jwt-key or --jwks".to_owned()),
             [_] => Ok(keys),
             several if several.iter().all(|(kid, _)| kid.is_some()) => Ok(keys),
-            _ => Err("where there is more than one key, each needs an id: --jwt-key KID=PATH, or kid in a JWK; a \
-                      secret then stands in --jwks, as a key of type oct"
+            _ => Err("with several keys, each needs an id: use --jwt-key KID=PATH, kid in a JWK, and for a secret a \
+                      JWK of type oct"
                 .to_owned()),
         }
     }
@@ -207,31 +206,29 @@ impl Source for KeySources {
 fn read(path: &Path) -> Result<Vec<u8>, String> {
     let size = fs::metadata(path).map(|metadata| metadata.len());
     match size.and_then(|size| if size > MAX_FILE as u64 { Ok(Vec::new()) } else { fs::read(path) }) {
-        Ok(content) if content.is_empty() => Err(format!("{} is empty, or no key file at all", path.display())),
+        Ok(content) if content.is_empty() => Err(format!("{} is empty or too large: use a key file", path.display())),
         Ok(content) => Ok(content),
         Err(error) => Err(format!("cannot read {}: {error}", path.display())),
     }
 }
 
-/// Reads a public key in PEM.
+/// Parses a public key (PEM).
 fn public_key(pem: &[u8]) -> Result<Key, String> {
     let (kind, der) = <(SectionKind, Vec<u8>)>::from_pem_slice(pem)
-        .map_err(|_| "it holds no key in PEM, that is, no -----BEGIN PUBLIC KEY-----".to_owned())?;
+        .map_err(|_| "no PEM key found: use a file with -----BEGIN PUBLIC KEY-----".to_owned())?;
     match kind {
         SectionKind::PublicKey => {}
         SectionKind::PrivateKey | SectionKind::EcPrivateKey | SectionKind::RsaPrivateKey => {
-            return Err("it is a private key, which stays with whoever makes tokens; this one needs its public key: \
-                        openssl pkey -in KEY -pubout"
-                .to_owned());
+            return Err("this is a private key: use its public key, from openssl pkey -in KEY -pubout".to_owned());
         }
-        _ => return Err("it holds something else than a public key".to_owned()),
+        _ => return Err("no public key found: use a file with -----BEGIN PUBLIC KEY-----".to_owned()),
     }
     if let Some(point) = der.strip_prefix(&ED25519_SPKI) {
         Key::ed25519(point)
     } else if let Some(point) = der.strip_prefix(&P256_SPKI) {
         Key::p256(point)
     } else {
-        Err("the key must be one for Ed25519 or, uncompressed, for P-256 (ES256)".to_owned())
+        Err("unsupported key: use Ed25519 or P-256 (ES256) with an uncompressed point".to_owned())
     }
 }
 
@@ -240,7 +237,7 @@ struct JwkSet {
     keys: Vec<Jwk>,
 }
 
-/// A JSON Web Key (RFC 7517, RFC 7518, RFC 8037), as far as it is used.
+/// The members of a JSON Web Key (RFC 7517, RFC 7518, RFC 8037) that are used.
 #[derive(Deserialize)]
 struct Jwk {
     kty: String,
@@ -255,41 +252,41 @@ struct Jwk {
     d: Option<serde::de::IgnoredAny>,
 }
 
-/// Adds the keys of a JWK Set. Those that are not for checking signatures here are passed over.
+/// Adds the keys of a JWK Set. Skips keys for other uses and of unsupported types.
 fn read_jwks(json: &[u8], keys: &mut Keyring) -> Result<(), String> {
-    let set: JwkSet = serde_json::from_slice(json).map_err(|error| format!("it is no JWK Set: {error}"))?;
+    let set: JwkSet = serde_json::from_slice(json).map_err(|error| format!("no JWK Set found: {error}"))?;
     for jwk in set.keys {
         let name = jwk.kid.clone().unwrap_or_else(|| "without kid".to_owned());
         if jwk.usage.as_ref().is_some_and(|usage| usage != "sig") {
             continue;
         }
         let key = match (jwk.kty.as_str(), jwk.crv.as_deref()) {
-            ("OKP", Some("Ed25519")) => Key::ed25519(&part(jwk.x.as_ref())?),
+            ("OKP", Some("Ed25519")) => Key::ed25519(&decode(jwk.x.as_ref())?),
             ("EC", Some("P-256")) => {
-                Key::p256(&[&[4], &part(jwk.x.as_ref())?[..], &part(jwk.y.as_ref())?[..]].concat())
+                Key::p256(&[&[4], &decode(jwk.x.as_ref())?[..], &decode(jwk.y.as_ref())?[..]].concat())
             }
-            ("oct", _) => Key::secret(&part(jwk.k.as_ref())?),
+            ("oct", _) => Key::secret(&decode(jwk.k.as_ref())?),
             (kty, crv) => {
-                warn!(key = name, kty, crv, "key of a JWK Set is of a type that is not used here");
+                warn!(key = name, kty, crv, "skipping a JWK of unsupported type");
                 continue;
             }
         };
         let key = key.map_err(|error| format!("key {name}: {error}"))?;
         if jwk.d.is_some() {
-            return Err(format!("key {name} is private: it stays with whoever makes tokens; take out its d"));
+            return Err(format!("key {name} is private: remove its d"));
         }
         if jwk.alg.as_ref().is_some_and(|alg| !key.algorithms().contains(&alg.as_str())) {
-            return Err(format!("key {name}: its alg must be {}", key.algorithms().join(" or ")));
+            return Err(format!("key {name} has another alg: use {}", key.algorithms().join(" or ")));
         }
         keys.add(jwk.kid.as_deref(), key)?;
     }
     Ok(())
 }
 
-/// Decodes a number or secret of a JWK.
-fn part(text: Option<&String>) -> Result<Vec<u8>, String> {
-    let text = text.ok_or("a key lacks x, y or k")?;
-    BASE64URL_NOPAD.decode(text.as_bytes()).map_err(|_| "x, y and k must be base64url, unpadded".to_owned())
+/// Decodes `x`, `y` or `k` of a JWK.
+fn decode(text: Option<&String>) -> Result<Vec<u8>, String> {
+    let text = text.ok_or("a key has no x, y or k: add it")?;
+    BASE64URL_NOPAD.decode(text.as_bytes()).map_err(|_| "x, y and k must be base64url without padding".to_owned())
 }
 
 #[cfg(test)]

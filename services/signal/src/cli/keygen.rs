@@ -1,4 +1,4 @@
-//! `signalbox keygen`: makes a key pair that signs tokens.
+//! `signalbox keygen`: generates a key pair for tokens.
 
 use std::{fs::OpenOptions, io::Write, os::unix::fs::OpenOptionsExt, path::PathBuf};
 
@@ -11,29 +11,29 @@ use ring::{
 
 use crate::auth::ED25519_SPKI;
 
-/// The PKCS #8 header of an Ed25519 key, before its 32 bytes (RFC 8410, section 7). ring writes version 2, which OpenSSL
-/// cannot read.
+/// The PKCS #8 header of an Ed25519 key, before its 32 bytes (RFC 8410, section 7). `ring` would write version 2, which
+/// OpenSSL cannot read.
 const ED25519_PKCS8: [u8; 16] =
     [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
 
 /// The arguments of `signalbox keygen`.
 #[derive(Debug, Clone, Args)]
 pub struct KeygenArgs {
-    /// File for the private key; the public key goes to PATH.pub
+    /// File for the private key. The public key is written to PATH.pub; existing files are not overwritten
     #[arg(value_name = "PATH")]
     pub path: PathBuf,
 }
 
-/// Makes an Ed25519 key pair. Returns a message about its files, which are never overwritten.
+/// Generates an Ed25519 key pair. Returns a text that names its files. Never overwrites a file.
 pub fn keygen(args: &KeygenArgs) -> Result<String, String> {
     let mut seed = [0; 32];
-    SystemRandom::new().fill(&mut seed).map_err(|_| "no random bits from the system".to_owned())?;
-    let pair = Ed25519KeyPair::from_seed_unchecked(&seed).map_err(|_| "cannot make a key".to_owned())?;
+    SystemRandom::new().fill(&mut seed).map_err(|_| "cannot get random bits from the operating system".to_owned())?;
+    let pair = Ed25519KeyPair::from_seed_unchecked(&seed).map_err(|_| "cannot generate a key".to_owned())?;
     let mut public_path = args.path.clone().into_os_string();
     public_path.push(".pub");
     let public_path = PathBuf::from(public_path);
     if let Some(path) = [&args.path, &public_path].into_iter().find(|path| path.exists()) {
-        return Err(format!("{} exists: choose another path, since keys are not overwritten", path.display()));
+        return Err(format!("{} exists: choose another path, keys are never overwritten", path.display()));
     }
     let private = pem("PRIVATE KEY", &[&ED25519_PKCS8[..], &seed].concat());
     let public = pem("PUBLIC KEY", &[&ED25519_SPKI[..], pair.public_key().as_ref()].concat());
@@ -43,7 +43,7 @@ pub fn keygen(args: &KeygenArgs) -> Result<String, String> {
             .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
     }
     Ok(format!(
-        "private key: {} (signs tokens, keep it secret)\npublic key: {} (the server's --jwt-key)",
+        "private key: {} (signs tokens: keep it secret)\npublic key: {} (verifies them: the server's --jwt-key)",
         args.path.display(),
         public_path.display()
     ))

@@ -1,5 +1,5 @@
-//! `signalbox token`: issues tokens for evaluation, scripts and tests. An application server issues them with a JWT library
-//! of its own language.
+//! `signalbox token`: issues tokens for evaluation, scripts and tests. An application server uses a JWT library of its
+//! language instead.
 
 use std::{
     env, fs,
@@ -24,59 +24,59 @@ use crate::{
 /// The arguments of `signalbox token`.
 #[derive(Debug, Clone, Args)]
 pub struct TokenArgs {
-    /// Room that the token is for, or a name prefix followed by *
+    /// Room for which the token is valid, or a prefix of room names followed by *
     #[arg(long, value_parser = room, value_name = "ROOM")]
     pub room: String,
 
-    /// Identity of the member
+    /// Identity of the member (sub), 1 to 256 bytes
     #[arg(long, value_parser = name, value_name = "TEXT")]
     pub identity: String,
 
-    /// Display name of the member; without it the member may choose one
+    /// Display name of the member, 1 to 256 bytes. Without it the member chooses one
     #[arg(long, value_parser = name, value_name = "TEXT")]
     pub name: Option<String>,
 
-    /// How long the token is valid
+    /// Validity of the token
     #[arg(long, default_value = "5m", value_parser = duration, value_name = "TIME")]
     pub ttl: Duration,
 
-    /// Allow the Rooms service, for rooms that --room matches
+    /// Permit calls of Rooms (can_admin), for the rooms that --room matches
     #[arg(long)]
     pub admin: bool,
 
-    /// Do not allow application data
+    /// Forbid application data (can_send_data)
     #[arg(long)]
     pub no_data: bool,
 
-    /// Private key (PEM, Ed25519 or P-256) that signs the token; its public key is the server's --jwt-key
+    /// Private key (PEM, Ed25519 or P-256) that signs the token. The server needs its public key as --jwt-key
     #[arg(long, conflicts_with = "secret_env", value_name = "PATH")]
     pub key: Option<PathBuf>,
 
-    /// Environment variable with the server's --jwt-secret; used without --key
+    /// Environment variable that contains the server's --jwt-secret; used without --key
     #[arg(long, default_value = "SIGNALBOX_JWT_SECRET", value_name = "VARIABLE")]
     pub secret_env: String,
 
-    /// Key id, if the server has several keys
+    /// Key id (kid) of the signing key; required if the server has several keys
     #[arg(long, value_name = "KID")]
     pub kid: Option<String>,
 
-    /// The server's --jwt-issuer, if it has one
+    /// Issuer (iss): the server's --jwt-issuer, if it has one
     #[arg(long, env = "SIGNALBOX_JWT_ISSUER", value_name = "TEXT")]
     pub issuer: Option<String>,
 
-    /// The server's --jwt-audience
+    /// Audience (aud): the server's --jwt-audience
     #[arg(long, env = "SIGNALBOX_JWT_AUDIENCE", default_value = "signalbox", value_name = "TEXT")]
     pub audience: String,
 }
 
 fn room(text: &str) -> Result<String, String> {
-    let problem = "use a room name (1 to 64 of A-Z a-z 0-9 _ -), or a prefix of one followed by *";
-    RoomPattern::parse(text).map(|_| text.to_owned()).ok_or_else(|| problem.to_owned())
+    let advice = "use 1-64 of A-Z a-z 0-9 _ -, or a prefix followed by *";
+    RoomPattern::parse(text).map(|_| text.to_owned()).ok_or_else(|| advice.to_owned())
 }
 
 fn name(text: &str) -> Result<String, String> {
     let fits = (1..=MAX_NAME).contains(&text.len());
-    if fits { Ok(text.to_owned()) } else { Err(format!("must have 1 to {MAX_NAME} bytes")) }
+    if fits { Ok(text.to_owned()) } else { Err(format!("use 1-{MAX_NAME} bytes")) }
 }
 
 /// Issues a token.
@@ -118,9 +118,9 @@ enum Signer {
 impl Signer {
     fn secret(variable: &str) -> Result<Self, String> {
         let secret = env::var(variable)
-            .map_err(|_| format!("no signing key: use --key PATH, or set {variable} to the server's secret"))?;
+            .map_err(|_| format!("no signing key: use --key PATH, or set {variable} to the server's --jwt-secret"))?;
         if secret.len() < MIN_SECRET {
-            return Err(format!("the secret in {variable} must have at least {MIN_SECRET} bytes"));
+            return Err(format!("invalid {variable}: use a secret of at least {MIN_SECRET} bytes"));
         }
         Ok(Self::Secret(hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes())))
     }
@@ -128,11 +128,13 @@ impl Signer {
     fn read(path: &Path) -> Result<Self, String> {
         let pem = fs::read(path).map_err(|error| error.to_string())?;
         let (kind, der) = <(SectionKind, Vec<u8>)>::from_pem_slice(&pem)
-            .map_err(|_| "no key in PEM: expected -----BEGIN PRIVATE KEY-----".to_owned())?;
+            .map_err(|_| "no PEM key found: use a file with -----BEGIN PRIVATE KEY-----".to_owned())?;
         match kind {
             SectionKind::PrivateKey => {}
-            SectionKind::EcPrivateKey => return Err("convert it first: openssl pkcs8 -topk8 -nocrypt".to_owned()),
-            _ => return Err("not a private key".to_owned()),
+            SectionKind::EcPrivateKey => {
+                return Err("unsupported format: convert it with openssl pkcs8 -topk8 -nocrypt".to_owned());
+            }
+            _ => return Err("no private key found: use a file with -----BEGIN PRIVATE KEY-----".to_owned()),
         }
         if let Ok(pair) = Ed25519KeyPair::from_pkcs8_maybe_unchecked(&der) {
             return Ok(Self::Ed25519(pair));
@@ -155,7 +157,7 @@ impl Signer {
             Self::Ed25519(pair) => pair.sign(message).as_ref().to_vec(),
             Self::P256(pair) => {
                 let signature = pair.sign(&SystemRandom::new(), message);
-                signature.expect("a system without random bits cannot keep a secret").as_ref().to_vec()
+                signature.expect("the operating system provides random bits").as_ref().to_vec()
             }
             Self::Secret(key) => hmac::sign(key, message).as_ref().to_vec(),
         }

@@ -1,96 +1,100 @@
-//! Settings of who may do what.
+//! Settings of authentication and of the rate limit for failed joins.
 
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
+use humantime::format_duration;
 
-use super::duration;
+use super::{duration, value::invalid};
 use crate::{
     auth::{Addresses, Authenticator, KeyFile, KeySources, MIN_SECRET, Rules},
     limits::ThrottlePolicy,
     secret::Secret,
 };
 
-/// How members and back ends prove who they are.
+/// How members and application servers authenticate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Auth {
-    /// They do not.
+    /// Anyone may join.
     None,
-    /// With a JSON Web Token.
+    /// A join needs a JSON Web Token.
     Jwt,
 }
 
-/// The settings of who may do what.
+/// The settings of authentication.
 #[derive(Debug, Clone, Args)]
 pub struct AuthConfig {
-    /// Who may join: with none everybody, with jwt whoever shows a token that a key of yours has signed
+    /// Authentication: `none` (anyone may join) or `jwt` (a join needs a token signed by one of your keys)
     #[arg(long, env = "SIGNALBOX_AUTH", default_value = "none", value_name = "KIND")]
     pub auth: Auth,
 
-    /// Starts without --auth jwt even where --listen or --public-name says that other machines reach it
+    /// Start without --auth jwt even if --listen or --public-name lets other machines reach the server
     #[arg(long, env = "SIGNALBOX_ALLOW_ANONYMOUS", default_value = "false", action = clap::ArgAction::Set,
           num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     pub allow_anonymous: bool,
 
-    /// Secret of 32 bytes or more that tokens are signed with (HS256), where it is the only key. Better in the variable:
-    /// arguments can be seen by other users of the machine
+    /// Shared secret of at least 32 bytes for tokens signed with HS256, if it is the only key. Prefer the variable:
+    /// other users of the machine can see arguments
     #[arg(long, env = "SIGNALBOX_JWT_SECRET", hide_env_values = true, value_name = "SECRET")]
     pub jwt_secret: Option<Secret>,
 
-    /// Public key in PEM that tokens are checked with: Ed25519 (EdDSA) or P-256 (ES256). Repeat for more, each with an
-    /// id. Read again when it changes
+    /// Public key (PEM) that verifies tokens: Ed25519 (EdDSA) or P-256 (ES256). Repeatable; several keys need a KID
+    /// each. Reloaded when the file changes
     #[arg(long, env = "SIGNALBOX_JWT_KEY", value_delimiter = ',', value_name = "[KID=]PATH")]
     pub jwt_key: Vec<KeyFile>,
 
-    /// JWK Set with keys that tokens are checked with (OKP, EC, oct). Read again when it changes
+    /// JWK Set (JSON) with keys that verify tokens, of type OKP, EC or oct. Reloaded when the file changes
     #[arg(long, env = "SIGNALBOX_JWKS", value_name = "PATH")]
     pub jwks: Option<PathBuf>,
 
-    /// What iss of a token must be; unless set, iss is not looked at
+    /// Required iss of tokens. If unset, iss is not checked
     #[arg(long, env = "SIGNALBOX_JWT_ISSUER", value_name = "TEXT")]
     pub jwt_issuer: Option<String>,
 
-    /// What aud of a token must be or hold
+    /// Audience that the aud of a token must equal or contain
     #[arg(long, env = "SIGNALBOX_JWT_AUDIENCE", default_value = "signalbox", value_name = "TEXT")]
     pub jwt_audience: String,
 
-    /// Longest time from nbf to exp of a token
+    /// Longest validity of a token, from nbf to exp; 1m to 366days
     #[arg(long, env = "SIGNALBOX_JWT_MAX_TTL", default_value = "24h", value_parser = duration, value_name = "TIME")]
     pub jwt_max_ttl: Duration,
 
-    /// How long a session may outlive its token before it is ended for not being renewed. Less than 10s also narrows by how much the clock of who made the token may be behind
+    /// How long a session may outlive its token before the server ends it, at most 1h. Values below 10s also reduce the
+    /// clock skew that is tolerated when the issuer's clock is behind
     #[arg(long, env = "SIGNALBOX_JWT_GRACE", default_value = "25s", value_parser = duration, value_name = "TIME")]
     pub jwt_grace: Duration,
 
-    /// Joins that may fail for a wrong token, passcode or room before more are held back
+    /// Failed joins (wrong token, passcode or room) that a caller may make in --bad-join-window before further ones are
+    /// rate-limited
     #[arg(long, env = "SIGNALBOX_MAX_BAD_JOINS", default_value = "10", value_name = "N")]
     pub max_bad_joins: u32,
 
-    /// Time in which --max-bad-joins may fail; also the longest that joins are held back
+    /// Time window of --max-bad-joins, and the longest wait of a rate-limited caller; 1s to 24h
     #[arg(long, env = "SIGNALBOX_BAD_JOIN_WINDOW", default_value = "30m", value_parser = duration, value_name = "TIME")]
     pub bad_join_window: Duration,
 
-    /// Whether callers without a valid token are told apart by address when joins are held back: false where a proxy or
-    /// tunnel stands in front, so that all have its address; unless set, by all addresses but loopback
+    /// Identify callers without a valid token by address when failed joins are counted. Set false behind a proxy or
+    /// tunnel on another machine, which hides their addresses. Default: all addresses except loopback
     #[arg(long, env = "SIGNALBOX_BAD_JOINS_BY_ADDRESS", action = clap::ArgAction::Set, value_name = "BOOL")]
     pub bad_joins_by_address: Option<bool>,
 }
 
 impl AuthConfig {
-    /// Checks what the fields must be together. The message says which setting to change.
-    pub(super) fn check(&self, is_for_this_machine: bool) -> Result<(), String> {
+    /// Checks the values, alone and in combination. The error names the setting to change. `is_local`: other machines
+    /// cannot reach the server.
+    pub(super) fn check(&self, is_local: bool) -> Result<(), String> {
         let has_keys = self.jwt_secret.is_some() || !self.jwt_key.is_empty() || self.jwks.is_some();
         match self.auth {
             Auth::Jwt if !has_keys => {
-                return Err("--auth jwt needs a key: --jwt-secret, --jwt-key or --jwks".to_owned());
+                return Err("--auth jwt needs a key: add --jwt-secret, --jwt-key or --jwks".to_owned());
             }
             Auth::None if has_keys => {
-                return Err("a key for tokens is given, but nobody is asked for one: add --auth jwt".to_owned());
+                return Err("--jwt-secret, --jwt-key and --jwks have no effect without --auth jwt: add it".to_owned());
             }
-            Auth::None if !self.allow_anonymous && !is_for_this_machine => {
+            Auth::None if !self.allow_anonymous && !is_local => {
                 return Err(
-                    "--listen or --public-name says that other machines reach this server, where anybody could \
-                            join any room: ask for tokens with --auth jwt, or allow it with --allow-anonymous"
+                    "--listen or --public-name lets other machines reach the server, and anyone could join any \
+                            room: require tokens with --auth jwt, or accept that with --allow-anonymous"
                         .to_owned(),
                 );
             }
@@ -98,25 +102,25 @@ impl AuthConfig {
         }
         if self.jwt_secret.as_ref().is_some_and(|secret| secret.expose().len() < MIN_SECRET) {
             return Err(format!(
-                "--jwt-secret must have at least {MIN_SECRET} bytes; openssl rand -hex 32 makes a good one"
+                "invalid --jwt-secret: use at least {MIN_SECRET} bytes, such as of openssl rand -hex 32"
             ));
         }
         if self.jwt_max_ttl < Duration::from_secs(60) || self.jwt_max_ttl > Duration::from_secs(366 * 24 * 3600) {
-            return Err("--jwt-max-ttl must be between 1m and 366days".to_owned());
+            return Err(invalid("--jwt-max-ttl", format_duration(self.jwt_max_ttl), "1m to 366days"));
         }
         if self.jwt_grace > Duration::from_secs(3600) {
-            return Err("--jwt-grace must be at most 1h".to_owned());
+            return Err(invalid("--jwt-grace", format_duration(self.jwt_grace), "at most 1h"));
         }
         if self.max_bad_joins == 0 {
-            return Err("--max-bad-joins must be at least 1".to_owned());
+            return Err(invalid("--max-bad-joins", 0, "at least 1"));
         }
         if self.bad_join_window < Duration::from_secs(1) || self.bad_join_window > Duration::from_secs(24 * 3600) {
-            return Err("--bad-join-window must be between 1s and 24h".to_owned());
+            return Err(invalid("--bad-join-window", format_duration(self.bad_join_window), "1s to 24h"));
         }
         Ok(())
     }
 
-    /// The authenticator, with the keys read for the first time.
+    /// Reads the keys and returns the authenticator.
     pub fn authenticator(&self) -> Result<Authenticator, String> {
         let policy = ThrottlePolicy { failures: self.max_bad_joins, window: self.bad_join_window };
         let addresses = match self.bad_joins_by_address {

@@ -1,4 +1,4 @@
-//! What the settings must be, each and together.
+//! Settings alone and in combination, and their documentation.
 
 use clap::Parser;
 
@@ -11,7 +11,7 @@ fn parse(args: &[&str]) -> Config {
 }
 
 #[test]
-fn defaults_are_valid_and_those_of_the_contract() {
+fn defaults_are_valid_and_match_the_contract() {
     let config = parse(&[]);
     assert_eq!(config.check(), Ok(()));
     let (ours, contract) = (format!("{:?}", config.limits()), format!("{:?}", Limits::default()));
@@ -19,7 +19,7 @@ fn defaults_are_valid_and_those_of_the_contract() {
 }
 
 #[test]
-fn what_does_not_fit_together_is_refused_with_the_flag_to_change() {
+fn invalid_combinations_are_rejected_with_the_flag_to_change() {
     for (args, flag) in [
         (&["--turn-url", "turn:t.example"][..], "--turn-secret"),
         (&["--admin-listen", "0.0.0.0:1"], "--admin-listen"),
@@ -51,13 +51,13 @@ fn what_does_not_fit_together_is_refused_with_the_flag_to_change() {
         (&["--max-sdp-bytes", "200000"], "--max-message-bytes"),
         (&["--max-message-bytes", "300000"], "--mailbox-bytes"),
     ] {
-        let error = parse(args).check().expect_err("must be refused");
+        let error = parse(args).check().expect_err("an invalid combination");
         assert!(error.contains(flag), "{args:?}: {error}");
     }
 }
 
 #[test]
-fn rooms_are_served_to_the_own_machine_only_and_at_one_place() {
+fn rooms_are_served_by_default_on_loopback_only_and_on_one_listener() {
     for (args, served) in [
         (&[][..], true),
         (&["--listen", "127.0.0.1:0"], true),
@@ -77,7 +77,7 @@ fn rooms_are_served_to_the_own_machine_only_and_at_one_place() {
 }
 
 #[test]
-fn malformed_values_are_refused() {
+fn malformed_values_are_rejected() {
     for args in [
         ["--ice-server", "http://x"],
         ["--ice-server", "stun:"],
@@ -103,14 +103,14 @@ fn malformed_values_are_refused() {
         ["--public-name", ""],
         ["--tls-cert", "without-a-key.pem"],
         ["--tls-key", "without-a-certificate.pem"],
-        ["--admin-ready-file", "without-a-port-to-tell"],
+        ["--admin-ready-file", "without-an-admin-listener"],
     ] {
         assert!(Cli::try_parse_from([&["signalbox"][..], &args].concat()).is_err(), "{args:?}");
     }
 }
 
 #[test]
-fn the_documentation_has_every_setting_with_its_default_and_help() {
+fn the_documentation_lists_every_setting_with_its_default_and_help() {
     use clap::{Arg, CommandFactory};
 
     let command = Cli::command();
@@ -123,20 +123,20 @@ fn the_documentation_has_every_setting_with_its_default_and_help() {
     let table: String = command.get_arguments().filter_map(row).collect();
     let page = include_str!("../../../../docs/configuration.md");
     assert!(table.lines().count() > 20);
-    assert!(page.contains(&table), "docs/configuration.md must hold this table:\n{table}");
+    assert!(page.contains(&table), "docs/configuration.md must contain this table:\n{table}");
 }
 
 #[test]
-fn secrets_are_not_shown() {
+fn secrets_are_never_printed() {
     let config = parse(&["--turn-url", "turn:t.example", "--turn-secret", "hunter2"]);
     assert!(!format!("{config:?}").contains("hunter2"));
     let config = parse(&["--store", "mongodb://ada:hunter2@a.example/rooms"]);
-    let shown = format!("{config:?}");
-    assert!(shown.contains("mongodb://a.example:27017/rooms") && !shown.contains("hunter2"), "{shown}");
+    let printed = format!("{config:?}");
+    assert!(printed.contains("mongodb://a.example:27017/rooms") && !printed.contains("hunter2"), "{printed}");
     for wrong in ["mongo://ada:hunter2@a.example", "mongodb://ada:hunter2@a.example:port"] {
-        let refused = Cli::try_parse_from(["signalbox", "--store", wrong]).expect_err(wrong);
-        let said = refused.to_string();
-        assert!(said.contains("--store") && !said.contains("hunter2"), "{said}");
-        assert_eq!(refused.exit_code(), 2);
+        let error = Cli::try_parse_from(["signalbox", "--store", wrong]).expect_err(wrong);
+        let text = error.to_string();
+        assert!(text.contains("--store") && !text.contains("hunter2"), "{text}");
+        assert_eq!(error.exit_code(), 2);
     }
 }

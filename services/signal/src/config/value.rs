@@ -1,13 +1,19 @@
-//! Values of settings that are more than a number: each is checked when it is read.
+//! Parsers of settings that are more than a number, and the text of their errors.
 
-use std::{ffi::OsStr, str::FromStr, time::Duration};
+use std::{ffi::OsStr, fmt::Display, str::FromStr, time::Duration};
 
 use clap::{Arg, Command, builder::TypedValueParser, error::ErrorKind};
 
 use crate::{net::HostPort, store::StoreUrl};
 
+/// The error for a value that parses but is not allowed. Errors of parsers start with advice, since clap puts the flag
+/// and the value in front.
+pub(super) fn invalid(flag: &str, value: impl Display, advice: impl Display) -> String {
+    format!(r#"invalid {flag} "{value}": use {advice}"#)
+}
+
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text).map_err(|error| format!("{error}; write it like 30s, 5m or 12h"))
+    humantime::parse_duration(text).map_err(|error| format!("use a time such as 30s, 5m or 12h ({error})"))
 }
 
 pub(super) fn stun_url(text: &str) -> Result<String, String> {
@@ -22,21 +28,21 @@ pub(super) fn turn_url(text: &str) -> Result<String, String> {
 fn ice_url(text: &str, schemes: [&str; 2]) -> Result<String, String> {
     match schemes.iter().find_map(|scheme| text.strip_prefix(scheme)) {
         Some(rest) if !rest.is_empty() && !rest.starts_with('/') => Ok(text.to_owned()),
-        _ => Err(format!("expected {}HOST[:PORT] or {}HOST[:PORT]", schemes[0], schemes[1])),
+        _ => Err(format!("use {}HOST[:PORT] or {}HOST[:PORT]", schemes[0], schemes[1])),
     }
 }
 
-/// An origin (RFC 6454) as browsers send it: scheme, host and, unless it is the scheme's own, port. With `*` for the port
-/// it stands for those of every port of the host.
+/// An origin (RFC 6454) as browsers send it: scheme, host and, unless it is the scheme's default, port. `*` as the port
+/// covers every port of the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
-    /// Without the port where it is every one.
+    /// Without the port if it covers every port.
     text: String,
     every_port: bool,
 }
 
 impl Origin {
-    /// Whether what a browser sends is this origin, or one of these.
+    /// Whether it covers the origin that a browser sends.
     pub fn admits(&self, origin: &str) -> bool {
         match origin.strip_prefix(&self.text) {
             Some("") => true,
@@ -45,13 +51,13 @@ impl Origin {
         }
     }
 
-    /// Scheme and host, where every port of it is meant.
+    /// Scheme and host, if it covers every port of the host.
     pub fn every_port(&self) -> Option<&str> {
         self.every_port.then_some(self.text.as_str())
     }
 }
 
-/// In the one form that browsers send.
+/// Accepts only the form that browsers send, without leading zeros or a sign.
 fn is_port(text: &str) -> bool {
     text.parse::<u16>().is_ok_and(|port| port != 0 && port.to_string() == text)
 }
@@ -61,14 +67,15 @@ impl FromStr for Origin {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let fail = || {
-            "expected scheme://host[:port] without a path, such as https://app.example.org, or :* for the port"
+            "use scheme://host, scheme://host:port or scheme://host:*, in lower case and without a path, such as \
+             https://app.example.org"
                 .to_owned()
         };
         let (text, every_port) = text.strip_suffix(":*").map_or((text, false), |text| (text, true));
         let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).ok_or_else(fail)?;
         let authority: http::uri::Authority = rest.parse().map_err(|_| fail())?;
         let plain = authority.as_str() == rest && !rest.contains('@') && !rest.contains('*') && !rest.contains('/');
-        // It becomes part of a Content-Security-Policy: a host in the strictest sense.
+        // With every port it becomes part of a Content-Security-Policy, so the host must be strictly valid.
         let is_host = rest.parse::<HostPort>().is_ok_and(|authority| !authority.has_port());
         if plain && rest == rest.to_ascii_lowercase() && (is_host || !every_port) {
             Ok(Self { text: text.to_owned(), every_port })
@@ -78,7 +85,7 @@ impl FromStr for Origin {
     }
 }
 
-/// Reads `--store` without showing what was given where that is wrong: it may hold credentials.
+/// Parses `--store`. The error does not show the value, which may hold credentials.
 #[derive(Debug, Clone)]
 pub(super) struct SecretUrl;
 
@@ -86,9 +93,9 @@ impl TypedValueParser for SecretUrl {
     type Value = StoreUrl;
 
     fn parse_ref(&self, command: &Command, _: Option<&Arg>, value: &OsStr) -> Result<StoreUrl, clap::Error> {
-        let text = value.to_str().ok_or_else(|| "must be UTF-8".to_owned());
+        let text = value.to_str().ok_or_else(|| "use UTF-8".to_owned());
         text.and_then(str::parse).map_err(|problem| {
-            clap::Error::raw(ErrorKind::ValueValidation, format!("--store: {problem}\n")).with_cmd(command)
+            clap::Error::raw(ErrorKind::ValueValidation, format!("invalid --store: {problem}\n")).with_cmd(command)
         })
     }
 }

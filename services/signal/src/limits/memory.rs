@@ -1,9 +1,9 @@
-//! How much memory the process has, and whether that leaves room for newcomers.
+//! The memory of the process, and its limit (`--max-memory-mib`).
 //!
-//! What counts is resident memory, since that is what a process is killed for. But what sessions have had when they end
-//! stays with the process: malloc keeps it and gives it to the next, before the process grows. So near the bound what the
-//! server itself holds counts beside: whatever of that has gone since it was most is there for newcomers. It is counted
-//! low, with what idle sessions and connections take, so that nothing counts as free that is not.
+//! The limit is about resident memory, because the system kills a process for that. But resident memory does not fall
+//! when sessions end: the allocator keeps their memory and reuses it before the process grows. So near the limit, memory
+//! that was freed since the peak counts as available. What the server holds is estimated low, from idle sessions and
+//! connections, so that memory in use never counts as available.
 
 use std::{
     fs, io,
@@ -17,68 +17,72 @@ use std::{
 use rustix::param::page_size;
 use tokio::time;
 
-/// How often it is looked at. What comes in between is small beside what is left free.
-const LOOK: Duration = Duration::from_millis(50);
+/// Memory of this process, in pages (proc(5)).
+const STATM: &str = "/proc/self/statm";
+/// Interval between reads. What a process can allocate within it is small compared with the last tenth of the limit.
+const INTERVAL: Duration = Duration::from_millis(50);
 
-/// Bytes that an idle session takes, as `scripts/bench.sh idle` measures it, without what its member says of itself.
+/// Resident memory of an idle session without attributes, in bytes. Measured with `scripts/bench.sh idle`, in the row with
+/// shared connections: 7.7 kB per member (1 kB is 1,000 bytes).
 pub const SESSION: u64 = 7_700;
-/// Bytes that a connection takes beside its sessions, measured in the same way.
+/// Resident memory of a connection without its sessions, in bytes. Measured with `scripts/bench.sh idle`, in the row with
+/// one connection per member: 31 kB per member, less [`SESSION`].
 pub const CONNECTION: u64 = 23_000;
 
-/// The memory of this process, and its bound.
+/// The memory of the process, and its limit.
 #[derive(Debug)]
 pub struct Memory {
-    most: u64,
+    /// In bytes; `u64::MAX` if there is no limit.
+    limit: u64,
     needed: AtomicU64,
 }
 
 impl Memory {
-    /// Without a bound.
+    /// No limit.
     pub fn unbounded() -> Arc<Self> {
-        Arc::new(Self { most: u64::MAX, needed: AtomicU64::new(0) })
+        Arc::new(Self { limit: u64::MAX, needed: AtomicU64::new(0) })
     }
 
-    /// With a bound in MiB, if there is one. Linux tells how much a process has; elsewhere there can be none.
-    pub fn new(most: Option<u64>) -> Result<Arc<Self>, String> {
-        let Some(most) = most else { return Ok(Self::unbounded()) };
-        let resident = resident().map_err(|error| {
-            format!("--max-memory-mib needs Linux, which tells the memory of a process in /proc/self/statm: {error}")
-        })?;
-        Ok(Arc::new(Self { most: most.saturating_mul(1024 * 1024), needed: AtomicU64::new(resident) }))
+    /// A limit in MiB, if there is one. It needs Linux.
+    pub fn new(limit_mib: Option<u64>) -> Result<Arc<Self>, String> {
+        let Some(limit_mib) = limit_mib else { return Ok(Self::unbounded()) };
+        let resident =
+            resident().map_err(|error| format!("--max-memory-mib needs Linux: cannot read {STATM}: {error}"))?;
+        Ok(Arc::new(Self { limit: limit_mib.saturating_mul(1024 * 1024), needed: AtomicU64::new(resident) }))
     }
 
-    /// What is compared with the bound, where there is one: resident memory, less what is free in it, in bytes.
+    /// The bytes that are compared with the limit, if there is one: resident memory without what is available in it.
     pub fn needed(&self) -> Option<u64> {
-        (self.most != u64::MAX).then(|| self.needed.load(Ordering::Relaxed))
+        (self.limit != u64::MAX).then(|| self.needed.load(Ordering::Relaxed))
     }
 
-    /// Whether somebody new may join. The last tenth is for those who are there.
+    /// Whether new members may join. The last tenth of the limit is reserved for existing sessions.
     pub fn accepts_joins(&self) -> bool {
-        self.needed.load(Ordering::Relaxed) < self.near()
+        self.needed.load(Ordering::Relaxed) < self.join_limit()
     }
 
-    /// Whether another connection may be taken, if only for those who are there and come back.
+    /// Whether another connection may be accepted. Up to the full limit, so that existing sessions can resume.
     pub fn accepts_connections(&self) -> bool {
-        self.needed.load(Ordering::Relaxed) < self.most
+        self.needed.load(Ordering::Relaxed) < self.limit
     }
 
-    fn near(&self) -> u64 {
-        self.most / 10 * 9
+    fn join_limit(&self) -> u64 {
+        self.limit / 10 * 9
     }
 
-    /// Keeps looking, for as long as the server runs. `held` counts the bytes that the server holds at least; it is
-    /// asked near the bound only.
+    /// Follows the memory of the process for as long as the server runs. `held` returns a lower bound of the bytes that the
+    /// server holds. It visits every room, so it is called near the limit only.
     pub async fn watch(self: Arc<Self>, held: impl Fn() -> u64) {
-        if self.most == u64::MAX {
+        if self.limit == u64::MAX {
             return;
         }
-        let mut tick = time::interval(LOOK);
+        let mut tick = time::interval(INTERVAL);
         let mut peak = Peak::default();
         loop {
             tick.tick().await;
-            // It was told at the start, so it is told now; and else what was told last holds.
+            // `new` has read it, so an error is transient: keep the last value.
             let Ok(resident) = resident() else { continue };
-            let needed = if resident < self.near() {
+            let needed = if resident < self.join_limit() {
                 peak = Peak::default();
                 resident
             } else {
@@ -89,7 +93,7 @@ impl Memory {
     }
 }
 
-/// When the server held most, since its memory came near the bound.
+/// The moment since the memory came near the limit at which the server held the most bytes.
 #[derive(Debug, Default)]
 struct Peak {
     resident: u64,
@@ -97,20 +101,20 @@ struct Peak {
 }
 
 impl Peak {
-    /// What the process needs of its resident memory.
+    /// The resident memory without what is available in it.
     fn needed(&mut self, resident: u64, held: u64) -> u64 {
         if held >= self.held {
             *self = Self { resident, held };
         }
-        // What the system has got back must not be counted as free again.
-        let free = self.held - held;
-        resident.max(self.resident).saturating_sub(free).min(resident)
+        let freed = self.held - held;
+        // Subtract from the peak: memory that went back to the system must not count as available again.
+        resident.max(self.resident).saturating_sub(freed).min(resident)
     }
 }
 
-/// What this process has, in bytes.
+/// The resident memory of this process, in bytes.
 fn resident() -> io::Result<u64> {
-    let statm = fs::read_to_string("/proc/self/statm")?;
+    let statm = fs::read_to_string(STATM)?;
     let pages: Option<u64> = statm.split_whitespace().nth(1).and_then(|pages| pages.parse().ok());
     Ok(pages.ok_or(io::ErrorKind::InvalidData)? * page_size() as u64)
 }
@@ -120,17 +124,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_has_gone_is_free() {
+    fn freed_memory_is_available() {
         let mut peak = Peak::default();
         assert_eq!(peak.needed(900, 500), 900);
         assert_eq!(peak.needed(950, 560), 950, "the server holds more than before");
-        assert_eq!(peak.needed(950, 460), 850, "malloc keeps what has gone");
-        assert_eq!(peak.needed(960, 460), 860, "what the process grows by is not free");
-        assert_eq!(peak.needed(900, 460), 850, "the system has got half of it back");
-        assert_eq!(peak.needed(840, 460), 840, "the system has got back more than that");
-        assert_eq!(peak.needed(950, 560), 950, "others have taken it");
+        assert_eq!(peak.needed(950, 460), 850, "the allocator keeps what was freed");
+        assert_eq!(peak.needed(960, 460), 860, "growth of the process is not available");
+        assert_eq!(peak.needed(900, 460), 850, "half of it went back to the system");
+        assert_eq!(peak.needed(840, 460), 840, "more than that went back to the system");
+        assert_eq!(peak.needed(950, 560), 950, "new sessions reuse it");
         assert_eq!(peak.needed(950, 0), 390);
-        let mut nobody = Peak::default();
-        assert_eq!(nobody.needed(900, 0), 900);
+        let mut empty = Peak::default();
+        assert_eq!(empty.needed(900, 0), 900);
     }
 }
