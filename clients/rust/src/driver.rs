@@ -268,7 +268,7 @@ impl Driver {
                     Some(token) => {
                         self.pending_token = None;
                         match token {
-                            Ok(token) => self.renew_session(&stream.channel, token),
+                            Ok(token) => self.renew_session(&stream.connection.channel, token),
                             Err(error) => debug!(%error, "token renewal failed, retrying"),
                         }
                     }

@@ -29,6 +29,7 @@
 //! - [`Event::Rejoined`]: the session could not be resumed, so the client joined again. Renegotiate.
 
 mod backoff;
+mod connection;
 mod driver;
 mod error;
 mod outbox;
@@ -46,6 +47,7 @@ pub use signalbox_proto::v1;
 use tonic::transport::{Certificate, ClientTlsConfig};
 use tonic::transport::{Channel, Endpoint};
 
+use self::connection::Connection;
 use self::token::{TokenFuture, TokenSource};
 pub use self::{
     error::Error,
@@ -61,7 +63,7 @@ pub struct Client {
 }
 
 /// Opens a connection.
-type Dial = Arc<dyn Fn() -> Channel + Send + Sync>;
+type Dial = Arc<dyn Fn() -> Connection + Send + Sync>;
 /// Returns random numbers between 0 and 1.
 type Jitter = Arc<dyn Fn() -> f64 + Send + Sync>;
 
@@ -74,7 +76,7 @@ impl Client {
         let endpoint = endpoint(url)?;
         #[cfg(feature = "tls")]
         let endpoint = with_tls(endpoint, ClientTlsConfig::new().with_webpki_roots())?;
-        Ok(Self::with_dial(move || endpoint.connect_lazy()))
+        Ok(Self::with_endpoint(endpoint))
     }
 
     /// A client that trusts only these root certificates, in PEM. For a server with a self-signed certificate, pass
@@ -90,11 +92,23 @@ impl Client {
             return Err(Error::Certificate);
         }
         let endpoint = with_tls(endpoint, ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem)))?;
-        Ok(Self::with_dial(move || endpoint.connect_lazy()))
+        Ok(Self::with_endpoint(endpoint))
+    }
+
+    /// A client whose connections use these settings. It sets the executor of the endpoint.
+    pub fn with_endpoint(endpoint: Endpoint) -> Self {
+        Self::with_connections(move || Connection::open(&endpoint))
     }
 
     /// A client that opens its connections with `dial`, once per stream.
+    ///
+    /// A channel closes its connection only after everything has been sent. If the server cannot be reached, that is when
+    /// keep-alive times out, long after the session is dropped. [`Client::with_endpoint`] closes it at once.
     pub fn with_dial(dial: impl Fn() -> Channel + Send + Sync + 'static) -> Self {
+        Self::with_connections(move || Connection::foreign(dial()))
+    }
+
+    fn with_connections(dial: impl Fn() -> Connection + Send + Sync + 'static) -> Self {
         Self { dial: Arc::new(dial), random: Arc::new(backoff::system_random), token: TokenSource::None }
     }
 

@@ -7,9 +7,9 @@ use signalbox_proto::v1::{
 };
 use tokio::{sync::mpsc, time::timeout};
 use tokio_stream::{StreamExt, wrappers::ReceiverStream};
-use tonic::{Streaming, transport::Channel};
+use tonic::Streaming;
 
-use crate::{Client, Error, token::Credentials};
+use crate::{Client, Error, connection::Connection, token::Credentials};
 
 /// Capacity of the queue between the driver and the connection.
 const OUTGOING_CAPACITY: usize = 64;
@@ -18,10 +18,10 @@ pub(crate) const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// An open `Exchange` call.
 pub(crate) struct Stream {
-    /// The connection, for unary calls next to the stream.
-    pub(crate) channel: Channel,
     pub(crate) outgoing: mpsc::Sender<ClientMessage>,
     pub(crate) incoming: Streaming<ServerMessage>,
+    /// For unary calls next to the stream. Dropped last, so that it closes after the stream.
+    pub(crate) connection: Connection,
 }
 
 impl Stream {
@@ -33,14 +33,14 @@ impl Stream {
     ) -> Result<(Self, ServerMessage), Error> {
         let open = async {
             credentials.ensure_token().await?;
-            let channel = (client.dial)();
+            let connection = (client.dial)();
             let (outgoing, messages) = mpsc::channel(OUTGOING_CAPACITY);
             let first = ClientMessage { body: Some(body), ..ClientMessage::default() };
             let request = credentials.request(tokio_stream::once(first).chain(ReceiverStream::new(messages)))?;
-            let mut incoming = SignalClient::new(channel.clone()).exchange(request).await?.into_inner();
+            let mut incoming = SignalClient::new(connection.channel.clone()).exchange(request).await?.into_inner();
             let first =
                 incoming.message().await?.ok_or(Error::Protocol("the stream ended before its first message"))?;
-            Ok((Self { channel, outgoing, incoming }, first))
+            Ok((Self { outgoing, incoming, connection }, first))
         };
         timeout(OPEN_TIMEOUT, open).await.unwrap_or_else(|_| {
             let message = format!("no response from the server within {} s", OPEN_TIMEOUT.as_secs());

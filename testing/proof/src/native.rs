@@ -54,7 +54,7 @@ fn client(addr: SocketAddr) -> Result<Client, Error> {
         .http2_keep_alive_interval(Duration::from_secs(10))
         .keep_alive_timeout(Duration::from_secs(5))
         .keep_alive_while_idle(true);
-    Ok(Client::with_dial(move || endpoint.connect_lazy()))
+    Ok(Client::with_endpoint(endpoint))
 }
 
 struct Live {

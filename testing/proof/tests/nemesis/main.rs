@@ -1,6 +1,7 @@
 //! A short run of the whole proof: a real server, real connections, faults; scripts/prove.sh does a long one. And the
 //! rosters of clients whose connections stall.
 
+mod lost_leave;
 mod rosters;
 
 use std::{env, path::PathBuf, time::Duration};

@@ -33,7 +33,7 @@ type Known = (String, BTreeSet<String>);
 
 fn client(addr: SocketAddr) -> Client {
     let endpoint = Endpoint::from_shared(format!("http://{addr}")).expect("an address");
-    Client::with_dial(move || endpoint.clone().initial_stream_window_size(WINDOW).connect_lazy())
+    Client::with_endpoint(endpoint.initial_stream_window_size(WINDOW))
 }
 
 async fn join(addr: SocketAddr, room: &str) -> Session {
