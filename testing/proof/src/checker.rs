@@ -147,6 +147,7 @@ impl Checker {
                 let member = self.session(member);
                 let ended = &mut self.sessions[member as usize];
                 ended.timed_out |= reason.contains("TIMED_OUT");
+                ended.goodbye |= reason.trim_start_matches("LEAVE_REASON_") == "LEFT";
                 ended.reported.get_or_insert((at, session));
                 self.sees(at, session, member, View::Gone);
             }
@@ -238,9 +239,13 @@ impl Checker {
         if session.over.is_some() {
             return self.odd(at, "ends a session again");
         }
-        session.over = Some(Over { at, by_server: BY_SERVER.iter().any(|by_server| reason.contains(by_server)) });
+        let by_server = BY_SERVER.iter().any(|by_server| reason.contains(by_server));
+        session.over = Some(Over { at, by_server });
         self.counts.ends += 1;
-        self.live.remove(&id);
+        // The server may hold one that left for longer, if it did not get its goodbye.
+        if by_server {
+            self.live.remove(&id);
+        }
     }
 
     /// A client was told that a member is there, or gone.

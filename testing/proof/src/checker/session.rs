@@ -21,7 +21,7 @@ pub(super) struct Cut {
 pub(super) struct Over {
     pub(super) at: u64,
     /// The server said so, and had thus ended the session by then. One who leaves on a dead connection says goodbye to
-    /// nobody, and the server lets the session time out.
+    /// nobody, and the server goes by what it finds out itself: see [`Session::goodbye`].
     pub(super) by_server: bool,
 }
 
@@ -43,10 +43,13 @@ pub(super) struct Session {
     /// Its client has answers on another connection than its stream.
     pub(super) page: bool,
     pub(super) over: Option<Over>,
-    /// When the server had ended it for certain: it was told to, or was lost itself.
+    /// When the server had ended it for certain: it was told to, or was lost itself. Of one that left this may be later
+    /// than its own word.
     pub(super) ended: Option<u64>,
     /// Somebody was told that it timed out.
     pub(super) timed_out: bool,
+    /// Somebody was told that it left: the server had its goodbye.
+    pub(super) goodbye: bool,
     /// When somebody was first told that it ended, and who.
     pub(super) reported: Option<(u64, u32)>,
     /// When its client last noted something that it had from the server, and anything at all.
@@ -82,6 +85,7 @@ impl Session {
             over: None,
             ended: None,
             timed_out: false,
+            goodbye: false,
             reported: None,
             heard: 0,
             noted: 0,
@@ -119,10 +123,15 @@ impl Session {
         };
         let soon = over.at.saturating_add(bounds.tell);
         let sign = cut.map_or(over.at, |cut| cut.noted).saturating_add(patience);
-        let deadline = match (cut.is_some() || self.timed_out, over.by_server) {
-            (false, _) => soon,
-            (true, true) => soon.min(sign),
-            (true, false) => sign,
+        let deadline = if over.by_server {
+            if cut.is_some() || self.timed_out { soon.min(sign) } else { soon }
+        } else if self.goodbye {
+            if cut.is_some() { sign } else { soon }
+        } else {
+            // Nobody was told that it left: its goodbye was lost, and for the server it was there until the server found
+            // that out or ended it for another reason. Then all are told at about the same time.
+            let known = self.ended.into_iter().chain(self.reported.map(|(at, _)| at)).min();
+            known.map_or(sign, |known| sign.min(known.max(over.at).saturating_add(bounds.tell)))
         };
         Some(End { at: over.at, deadline, vague: false })
     }

@@ -245,3 +245,60 @@ fn a_breach_shows_before_the_end_and_ends_the_run() {
     assert_eq!(found(&report), [Check::GapFree]);
     assert!(report.to_string().starts_with("FAILED"), "{report}");
 }
+
+/// `b` leaves at 3 s; what follows is up to the notes. Two windows of 5 s, and 2 s: 15 s.
+fn leaves(notes: &[(u64, What)]) -> Vec<Check> {
+    found(&two(&[&[(3, over("b", "LEFT"))], notes].concat()))
+}
+
+fn told(reason: &str) -> What {
+    What::SawLeave { session: "a".to_owned(), member: "b".to_owned(), reason: format!("LEAVE_REASON_{reason}") }
+}
+
+#[test]
+fn whose_goodbye_is_lost_is_found_out_within_the_bound() {
+    let at = |at, reason| leaves(&[(at, told(reason)), (30, last("a", &[]))]);
+    for reason in ["TIMED_OUT", "SLOW_CONSUMER"] {
+        assert_eq!(at(15, reason), [], "{reason}");
+        assert_eq!(at(16, reason), [Check::LoudLoss], "{reason}");
+    }
+    // The server had its goodbye.
+    assert_eq!(at(5, "LEFT"), []);
+    assert_eq!(at(6, "LEFT"), [Check::LoudLoss]);
+    // Nobody is ever told.
+    assert_eq!(leaves(&[(30, last("a", &["b"]))]), [Check::LoudLoss, Check::Roster]);
+}
+
+#[test]
+fn whose_goodbye_is_lost_may_be_ended_otherwise_before_that_is_found_out() {
+    let ended = |session: &str, reason: &str| What::Ended { session: session.to_owned(), reason: reason.to_owned() };
+    // Together with all others.
+    assert_eq!(leaves(&[(9, What::ServerLost), (10, over("a", "SESSION_GONE"))]), []);
+    let closed = [ended("a", "ROOM_CLOSED"), ended("b", "ROOM_CLOSED"), over("a", "ROOM_CLOSED")];
+    assert_eq!(leaves(&closed.map(|what| (9, what))), []);
+    // Too late for that: it had to be found out before.
+    let alive = What::SawRoster { session: "a".to_owned(), roster: vec!["b".to_owned()] };
+    assert_eq!(leaves(&[(16, alive), (20, What::ServerLost), (20, over("a", "SESSION_GONE"))]), [Check::LoudLoss]);
+    // Alone.
+    let removed = |at| leaves(&[(8, ended("b", "REMOVED")), (at, told("REMOVED")), (30, last("a", &[]))]);
+    assert_eq!(removed(10), []);
+    assert_eq!(removed(11), [Check::LoudLoss]);
+}
+
+#[test]
+fn when_one_is_told_that_somebody_is_gone_all_are() {
+    let c = What::Opened {
+        session: "c".to_owned(),
+        room: "room".to_owned(),
+        roster: vec!["a".into(), "b".into()],
+        page: false,
+    };
+    let late = |at| {
+        let other = What::SawLeave { session: "c".to_owned(), member: "b".to_owned(), reason: "TIMED_OUT".to_owned() };
+        let joined = [(1, c.clone()), (1, saw("a", "c", true)), (1, saw("b", "c", true)), (3, over("b", "LEFT"))];
+        let told = [(7, told("TIMED_OUT")), (at, other), (30, last("a", &["c"])), (30, last("c", &["a"]))];
+        found(&two(&[&joined[..], &told].concat()))
+    };
+    assert_eq!(late(9), []);
+    assert_eq!(late(10), [Check::LoudLoss]);
+}
