@@ -1,4 +1,4 @@
-//! The server as clients, operators and attackers reach it: over real sockets, in this process and in one of its own.
+//! The server as clients, operators and attackers reach it: over real sockets, in this process and as the program.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
