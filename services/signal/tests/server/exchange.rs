@@ -6,4 +6,5 @@ mod resume;
 mod roster;
 mod signals;
 mod slow;
+mod timing;
 mod undelivered;

@@ -5,6 +5,7 @@
 mod attacks;
 mod bad_input;
 mod common;
+mod contract;
 mod exchange;
 mod grpcurl;
 mod outage;

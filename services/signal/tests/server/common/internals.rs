@@ -13,8 +13,8 @@ pub(crate) use signalbox_server::{
     memory::Memory,
     random::Random,
     room::{
-        Seen,
-        id::RoomName,
+        Carrier, End, Newcomer, Next, Permit, Policy, Room, Seen, Via,
+        id::{MemberId, RoomName, Secret as SessionSecret},
         relay::{filter_candidate, filter_sdp},
     },
     store::{
