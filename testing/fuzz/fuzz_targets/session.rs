@@ -46,7 +46,7 @@ fn op(bytes: &mut Unstructured<'_>) -> Result<Op> {
         let byte = bytes.arbitrary::<u8>()?;
         [byte & 15, byte >> 4]
     };
-    let (who, other) = (usize::from(low), usize::from(high));
+    let (member, other) = (usize::from(low), usize::from(high));
     Ok(match kind % 24 {
         0..3 => Op::Join { identity: low % 4, passcode: (high > 12).then_some(high % 3) },
         3..9 => {
@@ -56,38 +56,38 @@ fn op(bytes: &mut Unstructured<'_>) -> Result<Op> {
             let to = match more & 15 {
                 0..8 => To::Member(other),
                 8..12 => To::Empty,
-                12 => To::Nobody,
+                12 => To::Unknown,
                 _ => To::Member(other % 2),
             };
-            Op::Signal { from: who, to, numbering }
+            Op::Signal { from: member, to, numbering }
         }
-        9 => Op::DataToAll { from: who },
-        10..13 => Op::Read { who, most: other },
-        13 => Op::Ack { who, offset: i64::from(high % 8) - 3 },
-        14 => Op::Drop { who },
-        15 => Op::LateDrop { who },
-        16 | 17 => Op::Resume { who, back: u64::from(high % 8), ahead: high == 15, lost: (11..15).contains(&high) },
+        9 => Op::DataToAll { from: member },
+        10..13 => Op::Read { member, limit: other },
+        13 => Op::Ack { member, offset: i64::from(high % 8) - 3 },
+        14 => Op::Drop { member },
+        15 => Op::LateDrop { member },
+        16 | 17 => Op::Resume { member, back: u64::from(high % 8), ahead: high == 15, lost: (11..15).contains(&high) },
         18 => {
             if high > 7 {
-                Op::ForeignResume { who }
+                Op::ForeignResume { member }
             } else {
-                Op::Leave { who }
+                Op::Leave { member }
             }
         }
         19 => {
             if high > 3 {
-                Op::Kick { who }
+                Op::Kick { member }
             } else {
                 Op::Close
             }
         }
-        20 => Op::Pass { seconds: bytes.arbitrary::<u8>()?.into() },
+        20 => Op::Advance { seconds: bytes.arbitrary::<u8>()?.into() },
         21 => {
             let all = [DuplicateIdentity::Replace, DuplicateIdentity::Reject, DuplicateIdentity::Allow];
             let passcode = high.saturating_sub(12);
-            Op::SetPolicy { seats: u32::from(low % 6) + 1, locked: high == 7, duplicate: all[other % 3], passcode }
+            Op::SetPolicy { max_members: u32::from(low % 6) + 1, locked: high == 7, duplicate: all[other % 3], passcode }
         }
         22 => Op::Ban { identity: low % 4, seconds: u64::from(high) * 6 },
-        _ => Op::Report { who, peer: other },
+        _ => Op::Report { member, peer: other },
     })
 }

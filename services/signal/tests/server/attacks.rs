@@ -1,5 +1,5 @@
-//! Hostile connections to a real server process: each is ended or does no harm, takes little memory, and is not noticed by
-//! honest members on other connections.
+//! Hostile connections to a server process: each is closed or harmless, takes little memory, and does not disturb honest
+//! members on other connections.
 
 mod addresses;
 mod files;
@@ -18,29 +18,30 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::{Pid, Signal};
+use rustix::process::Pid;
 use signalbox_client::{
-    Client, Event, Outcome, Signal as Say,
-    v1::{Data, Join, client_message::Body as Said},
+    Client, Event, Outcome, Signal,
+    v1::{Data, Join, client_message::Body as ClientBody},
 };
+use signalbox_testkit::proc::resident_kib;
 use tokio::{sync::watch, task::JoinHandle, time};
 
 use crate::common::{DEADLINE, program::Program, within};
 
 /// Memory in KiB that an attack may cost the server, however many connections it has.
 const MAX_GROWTH: u64 = 8 * 1024;
-/// How often its memory is looked at.
-const LOOK: Duration = Duration::from_millis(20);
+/// Time between two measurements of its memory.
+const INTERVAL: Duration = Duration::from_millis(20);
 /// Signals that honest members exchange after an attack.
 const MORE: u64 = 20;
-/// Time between signals of honest members, who keep to their limit.
+/// Time between signals of honest members, which stay below the rate limit.
 const PACE: Duration = Duration::from_millis(25);
 
-/// Attacks a server with these flags, while two honest members exchange signals; returns its log.
+/// Attacks a server with these flags while two honest members exchange signals; returns its log.
 async fn attack(flags: &[&str], attack: impl AsyncFnOnce(&Program)) -> String {
     let program = Program::start(flags).await;
     let client = Client::new(&format!("http://{}", program.addr)).unwrap();
-    // What the first of everything costs is no growth.
+    // What the first connection allocates for good is no growth.
     wire::H2::connect(program.addr).await.call_health(1).await;
     survive(program, &client, attack).await
 }
@@ -62,16 +63,14 @@ async fn survive(program: Program, client: &Client, attack: impl AsyncFnOnce(&Pr
 
     attack(&program).await;
 
-    // What it has left behind shows by then.
+    // By then the server has freed what it frees.
     pair.exchanges(MORE).await;
-    let (before, most) = memory.stop().await;
+    let (before, peak) = memory.stop().await;
     pair.stop().await;
-    program.signal(Signal::TERM);
-    let (status, log) = program.end().await;
-    assert!(status.success(), "{log}");
+    let log = program.stop().await;
     assert!(!log.contains("panicked"), "{log}");
-    eprintln!("memory: {before} KiB before, {most} KiB at most");
-    assert!(most <= before + MAX_GROWTH, "it took {} KiB", most - before);
+    eprintln!("memory: {before} KiB before, {peak} KiB at the peak");
+    assert!(peak <= before + MAX_GROWTH, "it took {} KiB", peak - before);
     log
 }
 
@@ -93,10 +92,10 @@ impl Pair {
             for seq in 1.. {
                 for _ in 0..2 {
                     let data = Data { text: format!("{seq}"), ..Data::default() };
-                    let receipt = ann.send(Say::data(ben.member_id(), data.clone())).await;
-                    // Each once, in order, and with no connection lost between.
+                    let receipt = ann.send(Signal::data(ben.member_id(), data.clone())).await;
+                    // Once, in order, and without a lost connection.
                     match within(DEADLINE, ben.next()).await {
-                        Some(Event::Signal(heard)) => assert_eq!(heard.body, Said::Data(data)),
+                        Some(Event::Signal(received)) => assert_eq!(received.body, ClientBody::Data(data)),
                         event => panic!("{event:?} instead of {data:?}"),
                     }
                     assert_eq!(within(DEADLINE, receipt.outcome()).await, Outcome::Accepted);
@@ -111,7 +110,7 @@ impl Pair {
         Self { exchanged, task }
     }
 
-    /// Waits until they have exchanged some more.
+    /// Waits until they have exchanged this many more.
     async fn exchanges(&mut self, more: u64) {
         let goal = *self.exchanged.borrow() + more;
         let reached = within(DEADLINE, self.exchanged.wait_for(|count| *count >= goal)).await;
@@ -125,37 +124,31 @@ impl Pair {
     }
 }
 
-/// The most memory that a process has.
+/// The peak memory of a process.
 struct Memory {
     before: u64,
-    over: Arc<AtomicBool>,
-    most: JoinHandle<u64>,
+    stop: Arc<AtomicBool>,
+    peak: JoinHandle<u64>,
 }
 
 impl Memory {
     fn watch(pid: Pid) -> Self {
-        let before = resident_kib(pid);
-        let over = Arc::new(AtomicBool::new(false));
-        let told = over.clone();
-        let most = tokio::spawn(async move {
-            let mut most = before;
-            while !told.load(Ordering::Relaxed) {
-                most = most.max(resident_kib(pid));
-                time::sleep(LOOK).await;
+        let before = resident_kib(pid).unwrap();
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = stop.clone();
+        let peak = tokio::spawn(async move {
+            let mut peak = before;
+            while !stopped.load(Ordering::Relaxed) {
+                peak = peak.max(resident_kib(pid).unwrap());
+                time::sleep(INTERVAL).await;
             }
-            most
+            peak
         });
-        Self { before, over, most }
+        Self { before, stop, peak }
     }
 
     async fn stop(self) -> (u64, u64) {
-        self.over.store(true, Ordering::Relaxed);
-        (self.before, self.most.await.unwrap())
+        self.stop.store(true, Ordering::Relaxed);
+        (self.before, self.peak.await.unwrap())
     }
-}
-
-fn resident_kib(pid: Pid) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero())).expect("Linux, and it runs");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it has memory");
-    line.split_whitespace().next().and_then(|kib| kib.parse().ok()).expect("a number")
 }

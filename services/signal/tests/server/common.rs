@@ -1,11 +1,12 @@
-//! What the integration tests share: a real server on a port of its own, and clients of its transports.
+//! What the tests share: a server on a free port, and clients of its transports.
 
+pub(crate) mod internals;
 pub(crate) mod jwt;
+pub(crate) mod messages;
 pub(crate) mod mongo;
 pub(crate) mod native;
 pub(crate) mod program;
 pub(crate) mod raw;
-pub(crate) mod say;
 pub(crate) mod web;
 
 use std::{
@@ -21,7 +22,6 @@ use signalbox_proto::{
     ERROR_DOMAIN,
     v1::{rooms_client::RoomsClient, signal_client::SignalClient},
 };
-use signalbox_server::{Parts, Server, cli::Cli, config::Config, random::Random, store::Store, transport::Tcp};
 use tempfile::TempDir;
 use tokio::{sync::oneshot, task::JoinHandle, time::timeout};
 use tonic::{
@@ -30,7 +30,9 @@ use tonic::{
 };
 use tonic_types::StatusExt;
 
-/// How long anything that must come may take; only a failing test waits for so long.
+use self::internals::{Cli, Config, Parts, Random, Server, Store, Tcp};
+
+/// How long anything that must come may take. Only a failing test waits that long.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Awaits something that must come.
@@ -38,7 +40,7 @@ pub(crate) async fn within<T>(limit: Duration, what: impl Future<Output = T>) ->
     timeout(limit, what).await.unwrap_or_else(|_| panic!("nothing came within {limit:?}"))
 }
 
-/// The content of a message that must be of that kind: `body!(message, Offer)`.
+/// The body of a message, which must be of that kind: `body!(message, Offer)`.
 macro_rules! body {
     ($message:expr, $kind:ident) => {{
         let message = $message;
@@ -50,10 +52,10 @@ macro_rules! body {
 }
 pub(crate) use body;
 
-/// A server in this process, with its store in a folder that goes with it.
+/// A server in this process.
 pub(crate) struct TestServer {
     pub(crate) addr: SocketAddr,
-    /// Of the port for operators, where there is one.
+    /// Of the admin listener, if there is one.
     pub(crate) admin_addr: Option<SocketAddr>,
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
@@ -61,30 +63,30 @@ pub(crate) struct TestServer {
 }
 
 impl TestServer {
-    /// Starts a server with these flags.
+    /// Starts a server with these flags and a store in a temporary folder.
     pub(crate) async fn start(flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let server = Self::start_in(folder.path(), flags).await;
         Self { _folder: Some(folder), ..server }
     }
 
-    /// Starts a server whose store is in that folder.
+    /// Starts a server with its store in that folder.
     pub(crate) async fn start_in(folder: &Path, flags: &[&str]) -> Self {
         Self::start_on(&format!("redb:{}", folder.display()), flags).await
     }
 
-    /// Starts a server with that store.
+    /// Starts a server with the store of that URL.
     pub(crate) async fn start_on(store: &str, flags: &[&str]) -> Self {
         let config = configuration(&[&["--store", store], flags].concat());
         Self::run(Server::bind(config).await.expect("a server"))
     }
 
-    /// Starts a server with a store of the test's.
+    /// Starts a server with that store.
     pub(crate) async fn start_with(store: Arc<dyn Store>, flags: &[&str]) -> Self {
         let config = configuration(flags);
         let listener = Tcp::bind(config.listen).await.expect("a port");
-        let authority = config.auth.authenticator().expect("keys that can be used");
-        Self::run(Server::from_parts(config, Parts::new(store, authority, Random::system(), listener)).await)
+        let authenticator = config.auth.authenticator().expect("usable keys");
+        Self::run(Server::from_parts(config, Parts::new(store, authenticator, Random::system(), listener)).await)
     }
 
     fn run(server: Server) -> Self {
@@ -95,7 +97,7 @@ impl TestServer {
         let admin_addr = server.admin_addr().expect("an address");
         let (stop, stopped) = oneshot::channel::<()>();
         let task = tokio::spawn(server.run(async move {
-            // A test that ends without stopping its server takes the runtime down with it.
+            // A test that ends without stopping its server drops the runtime.
             if stopped.await.is_err() {
                 std::future::pending::<()>().await;
             }
@@ -120,7 +122,7 @@ impl TestServer {
     }
 }
 
-/// The configuration of these flags, with a free port.
+/// The configuration of these flags, on a free port.
 fn configuration(flags: &[&str]) -> Config {
     let mut args = vec!["signalbox"];
     if !flags.contains(&"--listen") {
@@ -134,10 +136,10 @@ fn configuration(flags: &[&str]) -> Config {
 /// An HTTP/2 connection.
 pub(crate) async fn connect(addr: SocketAddr) -> Channel {
     let endpoint = Endpoint::from_shared(format!("http://{addr}")).expect("an address is part of a valid URI");
-    within(DEADLINE, endpoint.connect()).await.expect("the server takes connections")
+    within(DEADLINE, endpoint.connect()).await.expect("the server accepts connections")
 }
 
-/// A request that shows a token, if there is one.
+/// A request with a token, if there is one.
 pub(crate) fn with_token<T>(message: T, token: Option<&str>) -> Request<T> {
     let mut request = Request::new(message);
     if let Some(token) = token {
@@ -155,7 +157,7 @@ pub(crate) fn assert_error(status: &Status, code: Code, reason: &str) {
     assert_eq!(info.domain, ERROR_DOMAIN);
 }
 
-/// Checks an error that is about one field.
+/// Checks an error about one field.
 #[track_caller]
 pub(crate) fn assert_field_error(status: &Status, reason: &str, field: &str) {
     assert_error(status, Code::InvalidArgument, reason);

@@ -1,4 +1,4 @@
-//! Sessions on `Exchange`: what native clients say, hear and are promised.
+//! Sessions of native clients, on `Exchange`.
 
 mod acks;
 mod joining;

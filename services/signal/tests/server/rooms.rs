@@ -1,4 +1,4 @@
-//! What an application's back end and operators do with rooms, and what they see of the server's health.
+//! Rooms as application servers and operators use them; health and metrics.
 
 mod bans;
 mod counts;
@@ -28,7 +28,7 @@ fn create(room: Room) -> CreateRoomRequest {
     CreateRoomRequest { room: Some(room), ..CreateRoomRequest::default() }
 }
 
-/// A room's name, and defaults.
+/// A room with this name and default settings.
 fn named(name: &str) -> Room {
     Room { name: name.to_owned(), ..Room::default() }
 }
@@ -41,7 +41,7 @@ fn watch(room: &str) -> WatchRoomRequest {
     WatchRoomRequest { room: room.to_owned() }
 }
 
-/// A change of these fields to what they are in `room`.
+/// A request that sets these fields to their values in `room`.
 fn update(room: Room, paths: &[&str]) -> UpdateRoomRequest {
     let paths = paths.iter().map(|path| (*path).to_owned()).collect();
     UpdateRoomRequest {
@@ -51,7 +51,7 @@ fn update(room: Room, paths: &[&str]) -> UpdateRoomRequest {
     }
 }
 
-/// Changes these fields, which must work.
+/// Sets these fields, which must succeed; returns the room.
 async fn change(rooms: &mut RoomsClient<Channel>, room: Room, paths: &[&str]) -> Room {
     rooms.update_room(update(room, paths)).await.expect("it is changed").into_inner()
 }

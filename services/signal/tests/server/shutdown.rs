@@ -1,4 +1,4 @@
-//! The real program: how it starts, how it stops, and what it writes to its log.
+//! The program: start, stop, and log.
 
 mod canary;
 mod drain;

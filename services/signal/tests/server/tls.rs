@@ -1,4 +1,4 @@
-//! TLS at the port of members.
+//! TLS at the public listener.
 
 mod certificates;
 mod client;

@@ -1,4 +1,4 @@
-//! gRPC-Web: the same sessions on `Subscribe` and `Send`, as browsers make them.
+//! Sessions over gRPC-Web, on `Subscribe` and `Send`.
 
 mod hosts;
 mod origins;

@@ -1,6 +1,6 @@
-//! The real server and the real native client on a simulated network that partitions, holds and crashes by a seed, in
-//! virtual time, while members are removed and replaced and rooms closed; each run's history is held against the
-//! guarantee.
+//! The real server and the real native client on a simulated network, in virtual time. By a seed, connections are
+//! partitioned and held, the server crashes, members are removed and replaced, and rooms are closed. The history of each
+//! run is checked against the guarantee.
 //!
 //! `SIGNALBOX_SIM_SEEDS=100000` runs more seeds, `SIGNALBOX_SIM_SEED=7` replays one. A program of its own, since runs of
 //! many seeds are built with `--release --test simulation`, without the other tests.
@@ -12,39 +12,31 @@ mod network;
 mod operator;
 
 use std::{
-    collections::BTreeMap,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
-use async_trait::async_trait;
 use clap::Parser;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
-use signalbox_core::id::RoomName;
 use signalbox_proof::{
     checker::{Bounds, Checker, Verdict},
     history::{Note, What},
 };
-use signalbox_server::{
-    Parts, Server,
-    cli::Cli,
-    config::Config,
-    random::Random,
-    store::{Created, Filter, Record, Settings, Store, Unavailable, Updated, Usage},
-};
+use signalbox_server::{Parts, Server, cli::Cli, config::Config, random::Random};
+use signalbox_testkit::MemoryStore;
 
 use self::network::SimulatedListener;
 
 const MEMBERS: usize = 4;
 const ROOM: &str = "sim";
-/// Virtual time in which members talk and things break, and in which all heals and calms down.
+/// Virtual time with signals and faults, and then without both.
 const TROUBLE: Duration = Duration::from_secs(20);
 const QUIET: Duration = Duration::from_secs(25);
-/// A member may be held, without noticing, for the longest fault; then it must hear what it has missed.
+/// The longest fault may hold a member, which does not notice, and then receives what it has missed.
 const TELL: Duration = Duration::from_secs(12);
 const RESUME_WINDOW: Duration = Duration::from_secs(5);
 
-/// What all hosts of a run share.
+/// The history of a run, shared by its hosts.
 #[derive(Clone)]
 pub(crate) struct World {
     notes: Arc<Mutex<Vec<Note>>>,
@@ -56,7 +48,7 @@ impl World {
         self.note_at(at, what);
     }
 
-    /// Within a tick of the simulation the hosts' clocks differ; the order of the notes is the order of time.
+    /// The clocks of hosts differ within a tick of the simulation, so the order of notes is the order of time.
     fn note_at(&self, at: Duration, what: What) {
         let mut notes = self.notes.lock().unwrap();
         let last = notes.last().map_or(0, |note| note.at);
@@ -64,60 +56,15 @@ impl World {
     }
 }
 
-/// Room records of a run; they outlive a crash of the server.
-#[derive(Default)]
-struct Records(Mutex<BTreeMap<String, Record>>);
-
-#[async_trait]
-impl Store for Records {
-    fn kind(&self) -> &'static str {
-        "memory"
-    }
-
-    async fn check(&self) -> Result<(), Unavailable> {
-        Ok(())
-    }
-
-    async fn create(&self, record: Record) -> Result<Created, Unavailable> {
-        self.0.lock().unwrap().insert(record.name.clone(), record);
-        Ok(Created::New)
-    }
-
-    async fn get(&self, name: &RoomName) -> Result<Option<Record>, Unavailable> {
-        Ok(self.0.lock().unwrap().get(name.as_str()).cloned())
-    }
-
-    // The members of a simulation join, talk and leave: nobody lists rooms or changes them.
-    async fn list(&self, _: Filter) -> Result<Vec<Record>, Unavailable> {
-        Err(Unavailable)
-    }
-
-    async fn update(&self, _: &RoomName, _: Option<u64>, _: Settings) -> Result<Updated, Unavailable> {
-        Err(Unavailable)
-    }
-
-    async fn delete(&self, name: &RoomName) -> Result<bool, Unavailable> {
-        Ok(self.0.lock().unwrap().remove(name.as_str()).is_some())
-    }
-
-    async fn renew_expiry(&self, _: Vec<RoomName>, _: Duration) -> Result<usize, Unavailable> {
-        Ok(0)
-    }
-
-    async fn add_usage(&self, _: Vec<Usage>) -> Result<(), Unavailable> {
-        Ok(())
-    }
-}
-
 fn config(seed: u64) -> Config {
     let window = format!("{}s", RESUME_WINDOW.as_secs());
-    // A lost stream is noticed late: with the small mailbox most resumes come too late, with the large one in time.
+    // A lost stream is noticed late. With the small mailbox most resumes are too late, with the large one in time.
     let mailbox = if seed.is_multiple_of(2) { "64" } else { "512" };
     let flags = ["signalbox", "--resume-window", &window, "--heartbeat", "1s", "--mailbox-entries", mailbox];
     Cli::try_parse_from(flags).unwrap().serve
 }
 
-/// Random bits of a host that are the same in every run of a seed.
+/// Random bits that are the same in every run of a seed.
 fn seeded(seed: u64) -> Random {
     let rng = Mutex::new(StdRng::seed_from_u64(seed));
     Random::from_fn(move |bits| rng.lock().unwrap().fill(bits))
@@ -134,10 +81,11 @@ fn run(seed: u64) -> Vec<Note> {
         .tcp_capacity(100_000)
         .build();
     let world = World { notes: Arc::default() };
-    let records: Arc<Records> = Arc::default();
+    // It outlives a crash of the server.
+    let store: Arc<MemoryStore> = Arc::default();
     let starts = Mutex::new(0);
     sim.host("server", move || {
-        let records = records.clone();
+        let store = store.clone();
         let start = {
             let mut starts = starts.lock().unwrap();
             *starts += 1;
@@ -145,10 +93,10 @@ fn run(seed: u64) -> Vec<Note> {
         };
         async move {
             let listener = SimulatedListener::bind().await?;
-            // Another start must not make the ids of the one before again.
+            // A restarted server must not reuse ids.
             let random = seeded(seed.wrapping_mul(1000) + start);
-            let authority = config(seed).auth.authenticator().unwrap();
-            Server::from_parts(config(seed), Parts::new(records, authority, random, listener))
+            let authenticator = config(seed).auth.authenticator().unwrap();
+            Server::from_parts(config(seed), Parts::new(store, authenticator, random, listener))
                 .await
                 .run(std::future::pending())
                 .await;
@@ -168,12 +116,12 @@ fn run(seed: u64) -> Vec<Note> {
             seed,
             versions: env!("CARGO_PKG_VERSION").to_owned(),
             planned_signals: 40,
-            // A single short fault may go unnoticed; that there were enough is judged over all seeds.
+            // A single short fault may have no effect; their number is checked over all seeds.
             planned_faults: 0,
             resume_window: RESUME_WINDOW.as_micros() as u64,
         },
     );
-    // Faults of a random kind, length and place; their effect is what the members note of it.
+    // Faults of a random kind and length, on a random member. Their effect is in the notes of the members.
     let mut next = Duration::from_millis(rng.random_range(300..2500));
     let mut heal: Option<(Duration, Fault, usize)> = None;
     loop {
@@ -202,9 +150,9 @@ fn run(seed: u64) -> Vec<Note> {
 enum Fault {
     /// Packets between a member and the server are lost.
     Partition,
-    /// Packets wait and then come all at once.
+    /// Packets wait, and then arrive all at once.
     Hold,
-    /// The server's process dies and starts anew.
+    /// The server crashes and is started again.
     Crash,
 }
 
@@ -288,7 +236,7 @@ fn the_guarantee_holds_for_every_seed() {
 
 #[test]
 fn a_seed_replays_the_same_history() {
-    // The order in which clients hear of a crash is not the seed's: the simulation keeps sockets in a hash map.
+    // The order in which clients notice a crash does not depend on the seed: the simulation has sockets in a hash map.
     let until_crash = |mut notes: Vec<Note>| {
         let crash = notes.iter().position(|n| n.what == What::ServerLost).unwrap_or(notes.len());
         notes.truncate(crash);

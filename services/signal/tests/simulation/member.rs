@@ -1,4 +1,4 @@
-//! A member that talks to everybody, and notes all that it knows.
+//! A member that sends signals to all others, and notes all that happens.
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
@@ -19,12 +19,12 @@ use tokio::{
 
 use crate::{MEMBERS, QUIET, ROOM, TROUBLE, World, network};
 
-/// What a member knows of its present session.
-struct Talker {
+/// The state of the current session of a member.
+struct SessionState {
     world: World,
     id: String,
     roster: Vec<String>,
-    said: u64,
+    sent: u64,
 }
 
 pub(crate) async fn run(world: World, index: usize, seed: u64) -> turmoil::Result {
@@ -32,13 +32,13 @@ pub(crate) async fn run(world: World, index: usize, seed: u64) -> turmoil::Resul
     let jitter = Mutex::new(StdRng::seed_from_u64(seed + 1));
     let client = network::client(move || jitter.lock().unwrap().random());
     let end = Instant::now() + TROUBLE + QUIET;
-    let mut live: Option<(Session, Talker)> = None;
+    let mut live: Option<(Session, SessionState)> = None;
     let mut joining = JoinSet::new();
     joining.spawn(join(client.clone(), index, Duration::from_millis(rng.random_range(0..1500))));
 
     let mut next = Instant::now();
     loop {
-        let talking = Instant::now() < end - QUIET;
+        let is_sending = Instant::now() < end - QUIET;
         let event = async {
             match &mut live {
                 Some((session, _)) => timeout_at(end, session.next()).await.ok(),
@@ -48,38 +48,38 @@ pub(crate) async fn run(world: World, index: usize, seed: u64) -> turmoil::Resul
                 }
             }
         };
-        let pause = async { if talking { sleep_until(next).await } else { std::future::pending().await } };
+        let pause = async { if is_sending { sleep_until(next).await } else { std::future::pending().await } };
         tokio::select! {
             biased;
             event = event => match (event, &mut live) {
-                (Some(Some(event)), Some((_, talker))) => {
-                    if !talker.hear(event) {
+                (Some(Some(event)), Some((_, state))) => {
+                    if !state.handle(event) {
                         live = None;
-                        // Unless what replaced it is its own, and only not here yet.
+                        // Unless its own replacement is still joining.
                         if joining.is_empty() {
                             let after = Duration::from_millis(rng.random_range(50..2000));
                             joining.spawn(join(client.clone(), index, after));
                         }
                     }
                 }
-                (Some(_), _) => return Err(format!("member {index} was ended without a word").into()),
+                (Some(_), _) => return Err(format!("the events of member {index} ended").into()),
                 (None, _) => break,
             },
             Some(joined) = joining.join_next() => {
                 let (session, welcome): (Session, Arc<Welcome>) = joined?;
-                let talker = Talker::opened(world.clone(), &welcome);
-                // One that is there already has been replaced.
-                if let Some((session, talker)) = live.replace((session, talker)) {
-                    tokio::spawn(talker.outlive(session, end));
+                let state = SessionState::opened(world.clone(), &welcome);
+                // It replaces the session before it.
+                if let Some((session, state)) = live.replace((session, state)) {
+                    tokio::spawn(state.read_to_end(session, end));
                 }
             }
             () = pause => {
                 next = Instant::now() + Duration::from_millis(rng.random_range(20..600));
-                if let Some((session, talker)) = &mut live {
+                if let Some((session, state)) = &mut live {
                     for _ in 0..rng.random_range(1..6) {
-                        talker.say(session, &mut rng).await;
+                        state.send_signal(session, &mut rng).await;
                     }
-                    // The same user once more, as from another tab.
+                    // The same user joins again, as in another tab.
                     if joining.is_empty() && rng.random_ratio(1, 50) {
                         joining.spawn(join(client.clone(), index, Duration::ZERO));
                     }
@@ -87,15 +87,14 @@ pub(crate) async fn run(world: World, index: usize, seed: u64) -> turmoil::Resul
             }
         }
     }
-    let Some((_session, talker)) = live else { return Err(format!("member {index} is not back").into()) };
-    talker.finish();
-    // Nobody leaves before everybody has noted what they see.
+    let Some((_session, state)) = live else { return Err(format!("member {index} is not back").into()) };
+    state.finish();
+    // No member leaves before all have noted their roster.
     sleep(Duration::from_secs(1)).await;
     Ok(())
 }
 
-/// Joins, after some time, and for as long as it takes; with the welcome, since the library may have joined once more
-/// by the time that this session is looked at.
+/// Joins after some time, with retries. Returns the welcome, too, since the client may rejoin before the session is read.
 async fn join(client: Client, index: usize, after: Duration) -> (Session, Arc<Welcome>) {
     sleep(after).await;
     loop {
@@ -110,13 +109,13 @@ async fn join(client: Client, index: usize, after: Duration) -> (Session, Arc<We
     }
 }
 
-impl Talker {
+impl SessionState {
     fn opened(world: World, welcome: &Welcome) -> Self {
         let roster: Vec<String> = welcome.members.iter().map(|m| m.member_id.clone()).collect();
         let id = welcome.you.as_ref().unwrap().member_id.clone();
         let (session, room) = (id.clone(), ROOM.to_owned());
         world.note(What::Opened { session, room, roster: roster.clone(), page: false });
-        Self { world, id, roster, said: 0 }
+        Self { world, id, roster, sent: 0 }
     }
 
     fn over(&self, reason: &str) {
@@ -128,29 +127,29 @@ impl Talker {
         self.world.note(What::Final { session: self.id, roster: self.roster });
     }
 
-    /// Hears what a session that was replaced is told, until its end.
-    async fn outlive(mut self, mut session: Session, end: Instant) {
+    /// Reads a replaced session to its end.
+    async fn read_to_end(mut self, mut session: Session, end: Instant) {
         while let Ok(Some(event)) = timeout_at(end, session.next()).await {
-            let anew = matches!(event, Event::Rejoined(_));
-            if !self.hear(event) {
+            let is_rejoined = matches!(event, Event::Rejoined(_));
+            if !self.handle(event) {
                 return;
             }
-            if anew {
-                // The library joined again as the same user: that is one too many.
+            if is_rejoined {
+                // The client rejoined as the same user, who has a newer session.
                 self.over("LEFT");
                 return session.leave().await;
             }
         }
     }
 
-    async fn say(&mut self, session: &Session, rng: &mut StdRng) {
+    async fn send_signal(&mut self, session: &Session, rng: &mut StdRng) {
         if self.roster.is_empty() || self.roster.len() >= 2 * MEMBERS {
             return;
         }
-        let someone = self.roster[rng.random_range(0..self.roster.len())].clone();
-        let to = if rng.random_ratio(1, 10) { String::new() } else { someone };
-        self.said += 1;
-        let number = self.said;
+        let member = self.roster[rng.random_range(0..self.roster.len())].clone();
+        let to = if rng.random_ratio(1, 10) { String::new() } else { member };
+        self.sent += 1;
+        let number = self.sent;
         let text = format!("{}|{number}|{}", self.id, "x".repeat(rng.random_range(0..2000)));
         let id = self.id.clone();
         self.world.note(What::Sent { session: id.clone(), to: to.clone(), number, hash: hash(&text) });
@@ -174,12 +173,12 @@ impl Talker {
         });
     }
 
-    /// Notes what happened; false: the session is over.
-    fn hear(&mut self, event: Event) -> bool {
+    /// Notes an event; false: the session has ended.
+    fn handle(&mut self, event: Event) -> bool {
         let session = self.id.clone();
         match event {
             Event::MemberJoined(member) => {
-                // After a resume the roster is ahead of what is replayed.
+                // After a resume the roster is ahead of the replay.
                 self.roster.retain(|id| *id != member.member_id);
                 self.roster.push(member.member_id.clone());
                 self.world.note(What::SawJoin { session, member: member.member_id });

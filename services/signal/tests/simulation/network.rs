@@ -1,4 +1,4 @@
-//! The simulated network, as server and client need it.
+//! The simulated network for server and client.
 
 use std::{io, net::SocketAddr};
 
@@ -39,12 +39,12 @@ impl Listener for SimulatedListener {
 
 impl Network for SimulatedListener {}
 
-/// A client whose connections are of the simulated network.
+/// A client on the simulated network.
 pub(crate) fn client(random: impl Fn() -> f64 + Send + Sync + 'static) -> Client {
     Client::with_dial(dial).with_random(random)
 }
 
-/// A connection to the server, which goes by a loopback name: so it serves Rooms, too.
+/// A connection to the server under a loopback name, for which it serves Rooms.
 pub(crate) fn dial() -> Channel {
     let connector = tower::service_fn(|_: Uri| async { TcpStream::connect(("server", PORT)).await.map(TokioIo::new) });
     Endpoint::from_static("http://localhost:50051")

@@ -1,4 +1,4 @@
-//! An operator who removes members and closes the room.
+//! An operator that removes members and closes the room.
 
 use std::time::Duration;
 
@@ -10,17 +10,17 @@ use tonic::{Status, transport::Channel};
 
 use crate::{ROOM, TROUBLE, World, network::dial};
 
-/// The server may be away.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// The server may be down.
+const CALL_TIMEOUT: Duration = Duration::from_secs(3);
 
 pub(crate) async fn run(world: World, seed: u64) -> turmoil::Result {
     let mut rng = StdRng::seed_from_u64(seed);
     let end = Instant::now() + TROUBLE;
     while Instant::now() < end {
         sleep(Duration::from_millis(rng.random_range(1000..8000))).await;
-        let (closes, whom) = (rng.random_ratio(1, 6), rng.random_range(0..1000));
-        // Without an answer it is not known what was done.
-        if let Ok(Ok((sessions, reason))) = timeout(PATIENCE, act(closes, whom)).await {
+        let (closes, index) = (rng.random_ratio(1, 6), rng.random_range(0..1000));
+        // Without a reply the outcome is unknown.
+        if let Ok(Ok((sessions, reason))) = timeout(CALL_TIMEOUT, act(closes, index)).await {
             for session in sessions {
                 world.note(What::Ended { session, reason: reason.to_owned() });
             }
@@ -29,8 +29,8 @@ pub(crate) async fn run(world: World, seed: u64) -> turmoil::Result {
     Ok(())
 }
 
-/// Closes the room or removes one of its members; says whose sessions ended, and why.
-async fn act(closes: bool, whom: usize) -> Result<(Vec<String>, &'static str), Status> {
+/// Closes the room or removes one of its members; returns the sessions that ended, and the reason.
+async fn act(closes: bool, index: usize) -> Result<(Vec<String>, &'static str), Status> {
     let mut rooms: RoomsClient<Channel> = RoomsClient::new(dial());
     let (room, name) = (ROOM.to_owned(), ROOM.to_owned());
     let members = rooms.list_members(ListMembersRequest { room: room.clone() }).await?.into_inner().members;
@@ -42,7 +42,7 @@ async fn act(closes: bool, whom: usize) -> Result<(Vec<String>, &'static str), S
     if sessions.is_empty() {
         return Ok((sessions, ""));
     }
-    let member_id = sessions.swap_remove(whom % sessions.len());
+    let member_id = sessions.swap_remove(index % sessions.len());
     rooms.remove_member(RemoveMemberRequest { room, member_id: member_id.clone(), ban: None }).await?;
     Ok((vec![member_id], "REMOVED"))
 }

@@ -1,27 +1,25 @@
-//! Connections that all come from one place.
+//! Many connections from one address.
 
 use std::{io, net::SocketAddr, time::Duration};
 
 use axum::serve::Listener;
 use clap::Parser;
-use signalbox_server::{
-    Parts, Server,
-    cli::Cli,
-    random::Random,
-    transport::{Network, Tcp},
-};
+use signalbox_testkit::eventually;
 use tokio::net::TcpStream;
 
 use super::wire::{H2, ends_within};
-use crate::common::{DEADLINE, within};
+use crate::common::{
+    DEADLINE,
+    internals::{Cli, Network, Parts, Random, Server, Tcp},
+};
 
-/// Real sockets that seem to come from elsewhere: each time from the next of these addresses.
-struct From {
+/// Real sockets whose remote addresses are these, in turn.
+struct SpoofedListener {
     tcp: Tcp,
     addresses: Vec<SocketAddr>,
 }
 
-impl Listener for From {
+impl Listener for SpoofedListener {
     type Io = TcpStream;
     type Addr = SocketAddr;
 
@@ -36,20 +34,20 @@ impl Listener for From {
     }
 }
 
-impl Network for From {}
+impl Network for SpoofedListener {}
 
-/// How many of a number of connections from those addresses are served, where each may have three.
+/// How many connections from those addresses are served, with a limit of three for each.
 async fn served(addresses: &[&str], connections: usize) -> usize {
     let folder = tempfile::tempdir().unwrap();
     let store = format!("redb:{}", folder.path().display());
     let flags = ["signalbox", "--store", &store, "--max-connections-per-address", "3"];
     let config = Cli::try_parse_from(flags).unwrap().serve;
     let addresses = addresses.iter().map(|ip| SocketAddr::new(ip.parse().unwrap(), 1024)).collect();
-    let listener = From { tcp: Tcp::bind("127.0.0.1:0".parse().unwrap()).await.unwrap(), addresses };
+    let listener = SpoofedListener { tcp: Tcp::bind("127.0.0.1:0".parse().unwrap()).await.unwrap(), addresses };
     let addr = listener.local_addr().unwrap();
     let store = config.store.open().await.unwrap();
-    let authority = config.auth.authenticator().unwrap();
-    let server = Server::from_parts(config, Parts::new(store, authority, Random::system(), listener)).await;
+    let authenticator = config.auth.authenticator().unwrap();
+    let server = Server::from_parts(config, Parts::new(store, authenticator, Random::system(), listener)).await;
     let task = tokio::spawn(server.run(std::future::pending()));
     let mut held = Vec::new();
     for _ in 0..connections {
@@ -60,15 +58,14 @@ async fn served(addresses: &[&str], connections: usize) -> usize {
         served += usize::from(ends_within(socket, Duration::from_millis(100)).await.is_none());
     }
     drop(held);
-    // Their places are given again.
-    let again = async { while !H2::connect(addr).await.is_alive().await {} };
-    within(DEADLINE, again).await;
+    // New connections take their place.
+    eventually(DEADLINE, "another is served", async || H2::connect(addr).await.is_alive().await.then_some(())).await;
     task.abort();
     served
 }
 
 #[tokio::test]
-async fn an_address_may_have_so_many_connections() {
+async fn connections_per_address_are_limited() {
     assert_eq!(served(&["198.51.100.1"], 10).await, 3);
     assert_eq!(served(&["198.51.100.1", "198.51.100.2"], 10).await, 6);
     assert_eq!(served(&["2001:db8::1", "2001:db8::2"], 10).await, 3);

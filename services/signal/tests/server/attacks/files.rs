@@ -4,6 +4,7 @@ use std::{fs, time::Duration};
 
 use http::{Method, StatusCode};
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use signalbox_testkit::proc::cpu_time;
 use tokio::net::TcpStream;
 
 use super::attack;
@@ -13,20 +14,13 @@ use crate::common::{
     within,
 };
 
-/// CPU time that a process has had, in ticks of which a second has 100.
-fn ticks(pid: Pid) -> u64 {
-    let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).expect("Linux, and it runs");
-    // The second field is the name, in parentheses; the 14th and 15th are user and system time.
-    let fields: Vec<_> = stat.rsplit(") ").next().unwrap().split_whitespace().collect();
-    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
-}
-
 fn limit_files(pid: Pid, most: u64) -> Rlimit {
-    prlimit(Some(pid), Resource::Nofile, Rlimit { current: Some(most), maximum: Some(4096) }).expect("it is our child")
+    prlimit(Some(pid), Resource::Nofile, Rlimit { current: Some(most), maximum: Some(4096) })
+        .expect("it is a child of this process")
 }
 
 #[tokio::test]
-async fn without_descriptors_it_waits_and_goes_on_when_there_are_some() {
+async fn accepting_pauses_without_file_descriptors_and_continues_with_them() {
     let log = attack(&[], async |program| {
         let pid = program.pid();
         let open = fs::read_dir(format!("/proc/{}/fd", pid.as_raw_nonzero())).unwrap().count() as u64;
@@ -34,15 +28,16 @@ async fn without_descriptors_it_waits_and_goes_on_when_there_are_some() {
         let waiting: Vec<_> = {
             let mut waiting = Vec::new();
             for _ in 0..100 {
-                // The system takes them; the server cannot.
+                // The kernel accepts them, the server cannot.
                 waiting.push(within(DEADLINE, TcpStream::connect(program.addr)).await.unwrap());
             }
             waiting
         };
-        let before = ticks(pid);
+        let before = cpu_time(pid).unwrap();
+        // The time over which CPU is measured.
         tokio::time::sleep(Duration::from_secs(4)).await;
-        let spent = ticks(pid) - before;
-        assert!(spent < 100, "it spins: {spent} of 400 ticks");
+        let spent = cpu_time(pid).unwrap() - before;
+        assert!(spent < Duration::from_secs(1), "it spins: {spent:?} of 4 s");
         limit_files(pid, 4096);
         drop(waiting);
         let response = request(program.addr, Version::Http1, Method::GET, "/healthz", &[], "").await.unwrap();

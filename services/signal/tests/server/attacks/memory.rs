@@ -1,4 +1,4 @@
-//! A server that has as much memory as it may have.
+//! A server at its memory limit.
 
 use std::{
     collections::HashMap,
@@ -6,40 +6,37 @@ use std::{
 };
 
 use http::Method;
-use rustix::process::Signal;
 use signalbox_client::{
-    Client, Error, Event, Outcome, Session, Signal as Say,
-    v1::{Join, client_message::Body as Said, server_message::Body},
+    Client, Error, Event, Outcome, Session, Signal,
+    v1::{Join, client_message::Body as ClientBody, server_message::Body as ServerBody},
 };
+use signalbox_testkit::{eventually, proc::resident_kib};
 use tokio::{net::TcpStream, task::JoinSet};
 use tonic::{Code, transport::Endpoint};
 use tonic_types::StatusExt;
 
-use super::{
-    resident_kib,
-    wire::{H2, NONE, PREFACE, SETTINGS, frame},
-};
+use super::wire::{H2, NONE, PREFACE, SETTINGS, frame};
 use crate::common::{
-    DEADLINE, body,
+    DEADLINE, body, messages,
     native::{Member, Stream},
     program::Program,
     raw::{Version, request, text},
-    say, within,
+    within,
 };
 
-/// Far more than fit.
+/// Far more joins than fit.
 const MOST: usize = 20_000;
-/// What a member's attributes take.
+/// Size of a member's attributes.
 const ATTRIBUTE: usize = 10_000;
-/// The bound, in MiB.
-const BOUND: u64 = 64;
+/// The limit, in MiB.
+const LIMIT: u64 = 64;
 
 fn join_of(room: String) -> Join {
     let attributes = HashMap::from([("fills".to_owned(), "x".repeat(ATTRIBUTE))]);
     Join { room, attributes, ..Join::default() }
 }
 
-/// Fills rooms of their own until nobody is let in any more.
+/// Joins rooms, one member each, until a join is refused.
 async fn fill(program: &Program) -> (Vec<Session>, Error) {
     let channel = Endpoint::from_shared(format!("http://{}", program.addr)).unwrap().connect_lazy();
     let client = Client::with_dial(move || channel.clone());
@@ -50,10 +47,10 @@ async fn fill(program: &Program) -> (Vec<Session>, Error) {
             Err(error) => return (sessions, error),
         }
     }
-    panic!("{MOST} were let in");
+    panic!("{MOST} joins were accepted");
 }
 
-async fn figure(program: &Program, name: &str) -> u64 {
+async fn metric(program: &Program, name: &str) -> u64 {
     let response = request(program.addr, Version::Http1, Method::GET, "/metrics", &[], "").await.unwrap();
     let text = text(response).await;
     let value = text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("{name} in {text}"));
@@ -61,101 +58,96 @@ async fn figure(program: &Program, name: &str) -> u64 {
 }
 
 #[tokio::test]
-async fn nobody_new_is_let_in_until_others_have_left() {
-    let bound = BOUND.to_string();
-    let flags = ["--max-memory-mib", &bound, "--max-streams", "100000", "--max-attributes-bytes", "12000"];
+async fn joins_are_refused_until_memory_is_freed() {
+    let limit = LIMIT.to_string();
+    let flags = ["--max-memory-mib", &limit, "--max-streams", "100000", "--max-attributes-bytes", "12000"];
     let program = Program::start(&flags).await;
     let client = Client::new(&format!("http://{}", program.addr)).unwrap();
     let mut ann = client.join(join_of("live".to_owned())).await.unwrap();
-    let ben = Member::join_with(program.addr, say::join("live")).await;
+    let ben = Member::join_with(program.addr, messages::join("live")).await;
     assert!(matches!(within(DEADLINE, ann.next()).await, Some(Event::MemberJoined(_))));
 
     let (sessions, refused) = fill(&program).await;
     assert!(matches!(&refused, Error::Refused { code: Code::ResourceExhausted, .. }), "{refused}");
     assert_eq!(refused.reason(), "SERVER_FULL");
     assert!(refused.is_temporary());
-    assert!(sessions.len() > 100, "{} were let in", sessions.len());
-    let status = Stream::begin(program.addr, Said::Join(say::join("another"))).await.err().expect("nobody is let in");
+    assert!(sessions.len() > 100, "{} joins were accepted", sessions.len());
+    let status = Stream::begin(program.addr, ClientBody::Join(messages::join("another")))
+        .await
+        .err()
+        .expect("the server is full");
     assert!(status.get_details_retry_info().is_some_and(|info| info.retry_delay > Some(Duration::ZERO)), "{status:?}");
-    assert_eq!(figure(&program, "signalbox_joins_refused_total{reason=\"SERVER_FULL\"} ").await, 2);
-    let needed = figure(&program, "signalbox_memory_needed_bytes ").await;
-    assert!(needed >= BOUND * 1024 * 1024 / 10 * 9, "{needed} bytes are no reason");
-    let full = resident_kib(program.pid());
+    assert_eq!(metric(&program, "signalbox_joins_refused_total{reason=\"SERVER_FULL\"} ").await, 2);
+    let needed = metric(&program, "signalbox_memory_needed_bytes ").await;
+    assert!(needed >= LIMIT * 1024 * 1024 / 10 * 9, "{needed} bytes are below the limit");
+    let full = resident_kib(program.pid()).unwrap();
 
-    // Whoever is there is heard, and may come back, on another connection too.
+    // Existing sessions continue, and may resume on another connection.
     let ben_id = ben.id.clone();
     let token = ben.token.clone();
     drop(ben);
     assert!(matches!(within(DEADLINE, ann.next()).await, Some(Event::MemberUpdated(_))));
-    let receipt = ann.send(Say::offer(ben_id, "still here")).await;
+    let receipt = ann.send(Signal::offer(ben_id, "still here")).await;
     assert_eq!(within(DEADLINE, receipt.outcome()).await, Outcome::Accepted);
-    let (mut ben, first) = Stream::begin(program.addr, Said::Resume(say::resume(&token, 0))).await.unwrap();
+    let (mut ben, first) = Stream::begin(program.addr, ClientBody::Resume(messages::resume(&token, 0))).await.unwrap();
     body!(first, Resumed);
     loop {
-        if let Some(Body::Offer(offer)) = ben.next().await.body {
+        if let Some(ServerBody::Offer(offer)) = ben.next().await.body {
             assert_eq!(offer.sdp, "still here");
             break;
         }
     }
 
-    // When they have left there is room again, whatever of it the system has got back, and there is an end to it again.
-    let let_in = sessions.len();
+    // After they have left, joins are accepted again, up to the limit. The allocator need not have returned the memory.
+    let accepted = sessions.len();
     let leaving: JoinSet<()> = sessions.into_iter().map(Session::leave).collect();
     within(DEADLINE, leaving.join_all()).await;
-    let empty = resident_kib(program.pid());
-    let again = async {
-        while client.join(join_of("another".to_owned())).await.is_err() {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    within(DEADLINE, again).await;
+    let empty = resident_kib(program.pid()).unwrap();
+    let join_again = async || client.join(join_of("another".to_owned())).await.ok().map(drop);
+    eventually(DEADLINE, "joins are accepted again", join_again).await;
     let (again, refused) = fill(&program).await;
     assert_eq!(refused.reason(), "SERVER_FULL");
-    let full_again = resident_kib(program.pid());
-    eprintln!("{let_in} with {full} KiB, {empty} KiB without them, then {} with {full_again} KiB", again.len());
-    assert!(again.len() > let_in / 2, "{} were let in, and then {}", let_in, again.len());
-    // Not all that malloc has is of the right size.
-    assert!(full_again < BOUND * 1024 / 4 * 5, "it has {full_again} KiB");
-    program.signal(Signal::TERM);
-    let (status, log) = program.end().await;
-    assert!(status.success(), "{log}");
+    let full_again = resident_kib(program.pid()).unwrap();
+    eprintln!("{accepted} with {full} KiB, {empty} KiB without them, then {} with {full_again} KiB", again.len());
+    assert!(again.len() > accepted / 2, "{accepted} joins were accepted, then {}", again.len());
+    // The allocator cannot reuse all of its memory.
+    assert!(full_again < LIMIT * 1024 / 4 * 5, "it has {full_again} KiB");
+    program.stop().await;
 }
 
 #[tokio::test]
-async fn connections_are_turned_away_when_the_rest_is_used_too() {
-    let bound = BOUND.to_string();
-    let program = Program::start(&["--max-memory-mib", &bound, "--join-timeout", "60s"]).await;
+async fn connections_are_rejected_until_memory_is_freed() {
+    let limit = LIMIT.to_string();
+    let program = Program::start(&["--max-memory-mib", &limit, "--join-timeout", "60s"]).await;
     let start = Instant::now();
-    // Streams that never join; each takes some.
+    // Streams that never join.
     let hold = async || {
         let mut h2 = H2 { socket: TcpStream::connect(program.addr).await.unwrap(), addr: program.addr };
         h2.send(&[PREFACE, &frame(SETTINGS, NONE, 0, &[])].concat()).await;
         for stream in (1..32).step_by(2) {
-            h2.open(stream).await;
+            if !h2.open(stream).await {
+                return None;
+            }
         }
         h2.answer(31).await.then_some(h2)
     };
     let mut held = Vec::new();
-    let turned_away = async {
+    let fill = async {
         while let Some(h2) = hold().await {
             held.push(h2);
         }
     };
-    within(3 * DEADLINE, turned_away).await;
-    let turned_away = "connections are turned away: the process has as much memory as it may";
-    program.logs(turned_away, 1).await;
-    assert!(held.len() > 20, "{} were let in", held.len());
+    within(3 * DEADLINE, fill).await;
+    let rejecting = "connections are turned away: the process has as much memory as it may";
+    program.wait_for_log(rejecting, 1).await;
+    assert!(held.len() > 20, "{} connections were accepted", held.len());
     for _ in 0..20 {
-        assert!(hold().await.is_none(), "it is let in");
+        assert!(hold().await.is_none(), "it is accepted");
     }
 
-    // When they have gone others are let in.
     drop(held);
-    let again = async { while hold().await.is_none() {} };
-    within(DEADLINE, again).await;
-    program.signal(Signal::TERM);
-    let (status, log) = program.end().await;
-    assert!(status.success(), "{log}");
-    let warnings = log.matches(turned_away).count() as u64;
+    eventually(DEADLINE, "connections are accepted again", async || hold().await.map(drop)).await;
+    let log = program.stop().await;
+    let warnings = log.matches(rejecting).count() as u64;
     assert!(warnings <= 1 + start.elapsed().as_secs() / 3, "{warnings} warnings");
 }

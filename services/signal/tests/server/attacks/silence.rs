@@ -1,8 +1,12 @@
-//! Connections that never come to a request, or to its end, and those that have nothing more to ask.
+//! Connections without a complete request, and idle ones.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use http::{Method, StatusCode};
+use signalbox_testkit::eventually;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -12,7 +16,7 @@ use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, crypto
 
 use super::{
     attack, attack_over_tls,
-    wire::{END_HEADERS, H2, HEADERS, NONE, PREFACE, SETTINGS, call, ends_within, frame},
+    wire::{END_HEADERS, END_STREAM, GOAWAY, H2, HEADERS, NONE, PREFACE, SETTINGS, call, ends_within, frame},
 };
 use crate::common::{
     DEADLINE,
@@ -21,14 +25,13 @@ use crate::common::{
     within,
 };
 
-/// The first request is waited for 5 s; the machine may be busy.
+/// The server waits 5 s for the first request; the machine may be busy.
 const EARLIEST: Duration = Duration::from_secs(3);
 const LATEST: Duration = Duration::from_secs(9);
-/// Connections that have said something, each of which takes the buffers of its protocol: as many as four addresses may
-/// have.
+/// Connections that have sent something, and so have protocol buffers: as many as four addresses may have.
 const MANY: usize = 256;
 
-/// What they begin with: silence, half a preface, a whole one, a head that does not end, a body that stalls.
+/// What the connections send.
 fn beginnings(program: &Program) -> Vec<(&'static str, Vec<u8>)> {
     let host = program.addr;
     let greeting = [PREFACE, &frame(SETTINGS, NONE, 0, &[])].concat();
@@ -50,7 +53,7 @@ fn beginnings(program: &Program) -> Vec<(&'static str, Vec<u8>)> {
 }
 
 #[tokio::test]
-async fn who_asks_nothing_is_shown_out() {
+async fn connections_without_a_complete_request_are_closed() {
     attack(&[], async |program| {
         let mut waits = JoinSet::new();
         for (what, bytes) in beginnings(program) {
@@ -68,31 +71,31 @@ async fn who_asks_nothing_is_shown_out() {
 }
 
 #[tokio::test]
-async fn who_drips_is_shown_out_all_the_same() {
+async fn slow_requests_are_closed() {
     attack(&[], async |program| {
-        let mut drips = JoinSet::new();
+        let mut writers = JoinSet::new();
         for (what, bytes) in beginnings(program) {
             let mut socket = TcpStream::connect(program.addr).await.unwrap();
             socket.write_all(&bytes).await.unwrap();
-            drips.spawn(async move {
-                // One more byte each half second, of whatever it is.
-                let dripped = async {
+            writers.spawn(async move {
+                // One more byte each half second.
+                let written = async {
                     while socket.write_all(b"a").await.is_ok() {
                         tokio::time::sleep(Duration::from_millis(500)).await;
                     }
                 };
-                (what, tokio::time::timeout(LATEST, dripped).await.is_ok())
+                (what, tokio::time::timeout(LATEST, written).await.is_ok())
             });
         }
-        while let Some(drip) = drips.join_next().await {
-            let (what, ended) = drip.unwrap();
+        while let Some(writer) = writers.join_next().await {
+            let (what, ended) = writer.unwrap();
             assert!(ended, "{what}: it is still open");
         }
     })
     .await;
 }
 
-/// Holds so many sockets, which begin with those in turn, until the server has ended all of them.
+/// Opens `count` connections, which send these beginnings in turn, and waits until the server has closed all of them.
 async fn hold(program: &Program, count: usize, beginnings: &[Vec<u8>]) {
     let mut held = Vec::new();
     for beginning in beginnings.iter().cycle().take(count) {
@@ -106,12 +109,12 @@ async fn hold(program: &Program, count: usize, beginnings: &[Vec<u8>]) {
 }
 
 #[tokio::test]
-async fn a_thousand_that_say_nothing() {
+async fn a_thousand_silent_connections_are_closed() {
     attack(&[], async |program| hold(program, 1000, &[vec![]]).await).await;
 }
 
 #[tokio::test]
-async fn hundreds_that_ask_nothing() {
+async fn hundreds_of_incomplete_requests_are_closed() {
     attack(&[], async |program| {
         let beginnings: Vec<_> = beginnings(program).into_iter().map(|(_, bytes)| bytes).collect();
         hold(program, MANY, &beginnings).await;
@@ -120,11 +123,11 @@ async fn hundreds_that_ask_nothing() {
 }
 
 #[tokio::test]
-async fn a_thousand_that_say_nothing_over_tls() {
+async fn a_thousand_silent_tls_connections_are_closed() {
     attack_over_tls(&[], async |program| hold(program, 1000, &[vec![]]).await).await;
 }
 
-/// What a client says first.
+/// A ClientHello.
 fn hello() -> Vec<u8> {
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
@@ -138,7 +141,7 @@ fn hello() -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn hundreds_whose_tls_never_comes_about() {
+async fn hundreds_of_incomplete_tls_handshakes_are_closed() {
     attack_over_tls(&[], async |program| {
         let hello = hello();
         let parts = [&hello[..1], &hello[..5], &hello[..100], &hello];
@@ -148,19 +151,18 @@ async fn hundreds_whose_tls_never_comes_about() {
 }
 
 #[tokio::test]
-async fn who_stalls_a_handshake_makes_way() {
-    // Of itself no connection ends before this test does.
+async fn stalled_tls_handshakes_do_not_block_others() {
+    // Longer than this test takes, so that no connection is closed for its age.
     attack_over_tls(&["--first-request-timeout", "60s"], async |program| {
         let hello = hello();
-        // The server has answered: it is this one's turn.
+        // An answer means that the server has started the handshake.
         let handshake = async || {
             let mut socket = within(DEADLINE, TcpStream::connect(program.addr)).await.unwrap();
             socket.write_all(&hello).await.unwrap();
-            let mut answer = [0];
-            within(DEADLINE, socket.read_exact(&mut answer)).await.unwrap();
+            within(DEADLINE, socket.read_exact(&mut [0])).await.unwrap();
             socket
         };
-        // They have all the turns that there are, and yet another one gets its own.
+        // As many as the server makes at a time.
         let mut stalled = Vec::new();
         for _ in 0..MANY {
             stalled.push(handshake().await);
@@ -171,32 +173,30 @@ async fn who_stalls_a_handshake_makes_way() {
 }
 
 #[tokio::test]
-async fn who_has_nothing_more_to_ask_is_shown_out() {
-    // The first look is when the first request has to be there.
+async fn idle_connections_are_closed_unless_they_have_a_stream() {
+    // The server checks for idle connections when the first request is due.
     attack(&["--idle-timeout", "2s", "--first-request-timeout", "1s"], async |program| {
-        let start = std::time::Instant::now();
-        let mut h2 = H2::connect(program.addr).await;
+        let mut with_stream = H2::connect(program.addr).await;
+        assert!(with_stream.open(1).await && with_stream.answer(1).await);
+        let start = Instant::now();
+        let mut idle = H2::connect(program.addr).await;
         let path = "/grpc.health.v1.Health/Nothing";
-        assert!(h2.send(&frame(HEADERS, END_HEADERS | 1, 1, &call(program.addr, path))).await);
-        assert!(h2.answer(1).await);
+        assert!(idle.send(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &call(program.addr, path))).await);
+        assert!(idle.answer(1).await);
         let mut goaways = 0;
-        while let Some((kind, ..)) = h2.next().await {
-            goaways += usize::from(kind == super::wire::GOAWAY);
+        while let Some((kind, ..)) = idle.next().await {
+            goaways += usize::from(kind == GOAWAY);
         }
-        assert!(goaways > 0, "it is told before it is closed");
-        assert!(start.elapsed() >= Duration::from_secs(2), "it has its time: {:?}", start.elapsed());
-
-        // A stream keeps it: that of honest members has been silent for no longer, and this one stays open.
-        let mut h2 = H2::connect(program.addr).await;
-        assert!(h2.open(1).await && h2.answer(1).await);
-        tokio::time::sleep(Duration::from_secs(4)).await;
-        assert!(h2.is_alive().await, "it has a stream");
+        assert!(goaways > 0, "a GOAWAY comes before the end");
+        assert!(start.elapsed() >= Duration::from_secs(2), "it was closed early, after {:?}", start.elapsed());
+        // It has been silent for longer.
+        assert!(with_stream.is_alive().await, "it has a stream");
     })
     .await;
 }
 
 #[tokio::test]
-async fn connections_beyond_the_limit_are_turned_away_and_their_places_given_again() {
+async fn connections_beyond_the_limit_are_closed_until_others_end() {
     attack(&["--max-connections", "20"], async |program| {
         // Two are those of honest members.
         let mut held = Vec::new();
@@ -207,18 +207,13 @@ async fn connections_beyond_the_limit_are_turned_away_and_their_places_given_aga
         for socket in &mut held {
             ended += usize::from(ends_within(socket, Duration::from_millis(200)).await.is_some());
         }
-        assert!(ended >= 30, "{ended} were turned away");
+        assert!(ended >= 30, "{ended} were closed");
         drop(held);
-        // The server has to notice that they are gone.
-        let served = async {
-            while request(program.addr, Version::Http1, Method::GET, "/healthz", &[], "")
-                .await
-                .map_or(true, |response| response.status() != StatusCode::OK)
-            {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        within(DEADLINE, served).await;
+        eventually(DEADLINE, "another connection is served", async || {
+            let response = request(program.addr, Version::Http1, Method::GET, "/healthz", &[], "").await;
+            response.ok().filter(|response| response.status() == StatusCode::OK).map(drop)
+        })
+        .await;
     })
     .await;
 }

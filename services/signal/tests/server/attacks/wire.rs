@@ -1,4 +1,4 @@
-//! HTTP/2 down to the frames, for what no client library would send.
+//! HTTP/2 frames, for what no client library would send.
 
 use std::{
     net::SocketAddr,
@@ -16,7 +16,7 @@ use crate::common::{DEADLINE, within};
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 pub(crate) const EXCHANGE: &str = "/signalbox.v1.Signal/Exchange";
 
-/// Kinds of frames.
+/// Types of frames.
 pub(crate) const DATA: u8 = 0;
 pub(crate) const HEADERS: u8 = 1;
 pub(crate) const RST_STREAM: u8 = 3;
@@ -31,17 +31,20 @@ pub(crate) const NONE: u8 = 0;
 pub(crate) const END_STREAM: u8 = 1;
 pub(crate) const END_HEADERS: u8 = 4;
 
+/// The error code of a stream that was not processed, as the payload of RST_STREAM.
+pub(crate) const REFUSED_STREAM: [u8; 4] = [0, 0, 0, 7];
+
 pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
-/// A header that is not indexed, as HPACK has it.
+/// A header without indexing, in HPACK.
 pub(crate) fn literal(name: &str, value: &str) -> Vec<u8> {
     [&[0][..], &string(name), &string(value)].concat()
 }
 
-/// A string as HPACK has it, without Huffman coding.
+/// A string in HPACK, without Huffman coding.
 pub(crate) fn string(text: &str) -> Vec<u8> {
     let mut coded = Vec::new();
     let mut rest = text.len();
@@ -73,7 +76,7 @@ pub(crate) fn call(addr: SocketAddr, path: &str) -> Vec<u8> {
     .concat()
 }
 
-/// A connection whose peer has been greeted.
+/// A connection on which the preface was sent.
 pub(crate) struct H2 {
     pub(crate) socket: TcpStream,
     pub(crate) addr: SocketAddr,
@@ -87,18 +90,19 @@ impl H2 {
         Self { socket, addr }
     }
 
-    /// Sends frames, unless the server has ended the connection. Says whether it still takes them.
+    /// Sends frames; false if the server has closed the connection.
     pub(crate) async fn send(&mut self, frames: &[u8]) -> bool {
         within(DEADLINE, self.socket.write_all(frames)).await.is_ok()
     }
 
-    /// Opens a call whose client says nothing yet.
+    /// Opens a call without sending a message; false if the server has closed the connection.
+    #[must_use]
     pub(crate) async fn open(&mut self, stream: u32) -> bool {
         let headers = call(self.addr, EXCHANGE);
         self.send(&frame(HEADERS, END_HEADERS, stream, &headers)).await
     }
 
-    /// The next frame: kind, stream and payload; `None` when the connection is over.
+    /// The next frame: type, stream and payload; `None` when the connection has ended.
     pub(crate) async fn next(&mut self) -> Option<(u8, u32, Vec<u8>)> {
         let read = async {
             let mut head = [0; 9];
@@ -110,7 +114,8 @@ impl H2 {
         within(DEADLINE, read).await
     }
 
-    /// Reads until the headers of an answer on that stream; false if the connection ends before.
+    /// Reads until the response headers of that stream; false if the connection ends before.
+    #[must_use]
     pub(crate) async fn answer(&mut self, stream: u32) -> bool {
         loop {
             match self.next().await {
@@ -121,7 +126,18 @@ impl H2 {
         }
     }
 
-    /// Asks for health, which must be answered.
+    /// Reads until that stream is reset; returns the payload of RST_STREAM, or `None` if the connection ends before.
+    pub(crate) async fn reset_code(&mut self, stream: u32) -> Option<[u8; 4]> {
+        loop {
+            match self.next().await? {
+                (RST_STREAM, on, payload) if on == stream => return payload.try_into().ok(),
+                (HEADERS, on, _) if on == stream => panic!("stream {stream} is open"),
+                _ => {}
+            }
+        }
+    }
+
+    /// Requests `/healthz`, which must be answered.
     pub(crate) async fn call_health(&mut self, stream: u32) {
         let headers =
             [&[0x82, 0x86][..], &literal(":path", "/healthz"), &literal(":authority", &self.addr.to_string())];
@@ -129,7 +145,7 @@ impl H2 {
         assert!(self.answer(stream).await, "an answer");
     }
 
-    /// Sends a frame again and again, without ever reading; says how many were taken before the connection ended.
+    /// Sends frames without reading; returns how many were sent before the connection ended.
     pub(crate) async fn flood(&mut self, frames: impl Iterator<Item = Vec<u8>>) -> usize {
         let mut sent = 0;
         let mut batch = Vec::new();
@@ -137,7 +153,7 @@ impl H2 {
             batch.extend(frame);
             sent += 1;
             if batch.len() > 32 * 1024 {
-                // A server that does not read any more is as good as one that has hung up.
+                // A server that no longer reads counts as one that has closed the connection.
                 match time::timeout(Duration::from_secs(2), self.socket.write_all(&batch)).await {
                     Ok(Ok(())) => batch.clear(),
                     _ => return sent,
@@ -148,12 +164,19 @@ impl H2 {
         sent
     }
 
-    /// Whether the server has ended the connection, which it must within that time; reads what it has said before.
+    /// Reads until the server closes the connection; false if it does not within that time.
+    #[must_use]
     pub(crate) async fn ends_within(&mut self, limit: Duration) -> bool {
         ends_within(&mut self.socket, limit).await.is_some()
     }
 
-    /// Waits until the server has read all that was sent, or has ended the connection; says whether it still answers.
+    /// Waits until the server has read everything, or has closed the connection.
+    pub(crate) async fn drain(&mut self) {
+        let _is_alive = self.is_alive().await;
+    }
+
+    /// Waits until the server has read everything and answers; false if it has closed the connection.
+    #[must_use]
     pub(crate) async fn is_alive(&mut self) -> bool {
         let opaque = *b"are you?";
         if !self.send(&frame(PING, NONE, 0, &opaque)).await {
@@ -169,7 +192,8 @@ impl H2 {
     }
 }
 
-/// Reads until the connection ends; says how long that took, or nothing if it did not come in time.
+/// Reads until the connection ends; returns how long that took, or `None` if it did not end in time.
+#[must_use]
 pub(crate) async fn ends_within(socket: &mut TcpStream, limit: Duration) -> Option<Duration> {
     let start = Instant::now();
     let mut sink = vec![0; 64 * 1024];

@@ -1,17 +1,17 @@
-//! Calls that cannot be answered: unary ones with bad requests, and those that no service knows.
+//! Unary calls with bad requests, and calls of unknown methods and services.
 
 use http::{Method, StatusCode};
 use prost::Message;
 use signalbox_proto::v1::{CreateRoomRequest, ListRoomsRequest, Room, SendRequest, SendResponse};
+use signalbox_testkit::grpc_web::{Encoding, frame};
 use tonic::{Code, Status};
 
 use super::undisturbed;
 use crate::common::{
-    assert_error, assert_field_error, connect,
+    assert_error, assert_field_error, connect, messages,
     native::Member,
     raw::{Version, grpc_status, header_of, request},
-    say,
-    web::{Web, frame},
+    web::WebClient,
 };
 
 const SEND: &str = "/signalbox.v1.Signal/Send";
@@ -20,12 +20,12 @@ const SUBSCRIBE: &str = "/signalbox.v1.Signal/Subscribe";
 const UNKNOWN: [&str; 3] = ["/signalbox.v1.Signal/Shout", "/signalbox.v2.Signal/Send", "/no.such.Service/Method"];
 
 #[tokio::test]
-async fn a_send_of_nothing_or_too_much() {
+async fn a_send_without_messages_or_with_too_many_is_refused() {
     undisturbed(async |server| {
         let member = Member::join(server, "demo").await;
-        let web = Web::new(server.addr);
+        let web = WebClient::new(server.addr);
         for count in [0, 1025] {
-            let messages = vec![say::unnumbered("", say::heartbeat()); count];
+            let messages = vec![messages::unnumbered("", messages::heartbeat()); count];
             let status = web.send(&member.token, messages.clone()).await.expect_err("it must be refused");
             assert_field_error(&status, "INVALID_MESSAGE", "messages");
             let native = SendRequest { session_token: member.token.clone(), messages };
@@ -33,11 +33,11 @@ async fn a_send_of_nothing_or_too_much() {
             assert_field_error(&status, "INVALID_MESSAGE", "messages");
         }
         for count in [1, 1024] {
-            let messages = vec![say::unnumbered("", say::heartbeat()); count];
+            let messages = vec![messages::unnumbered("", messages::heartbeat()); count];
             web.send(&member.token, messages).await.expect("it is within the limit");
         }
-        // Of numbered ones, as many as may be in flight.
-        let numbered = |count: u64| (1..=count).map(|seq| say::numbered(seq, "", say::heartbeat())).collect();
+        // Numbered messages are limited to those that may be unacknowledged.
+        let numbered = |count: u64| (1..=count).map(|seq| messages::numbered(seq, "", messages::heartbeat())).collect();
         let status = web.send(&member.token, numbered(257)).await.expect_err("it must be refused");
         assert_field_error(&status, "INVALID_MESSAGE", "messages");
         assert_eq!(web.send(&member.token, numbered(256)).await.expect("it is within the limit").ack, 256);
@@ -46,11 +46,12 @@ async fn a_send_of_nothing_or_too_much() {
 }
 
 #[tokio::test]
-async fn a_send_of_a_token_that_is_not_one() {
+async fn a_send_with_a_wrong_session_token_is_session_gone() {
     undisturbed(async |server| {
         let long = "A".repeat(100_000);
         for token in ["", "garbage", "é", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", &long] {
-            let status = Web::new(server.addr).send(token, vec![say::unnumbered("", say::heartbeat())]).await;
+            let status =
+                WebClient::new(server.addr).send(token, vec![messages::unnumbered("", messages::heartbeat())]).await;
             assert_error(&status.expect_err("no such session"), Code::NotFound, "SESSION_GONE");
         }
     })
@@ -58,7 +59,7 @@ async fn a_send_of_a_token_that_is_not_one() {
 }
 
 #[tokio::test]
-async fn calls_that_are_no_message_or_too_large() {
+async fn malformed_and_oversized_calls_are_refused() {
     undisturbed(async |server| {
         let headers = [("content-type", "application/grpc"), ("te", "trailers")];
         let native = async |path: &str, message: &[u8]| {
@@ -66,13 +67,13 @@ async fn calls_that_are_no_message_or_too_large() {
             grpc_status(request(server.addr, Version::Http2, Method::POST, path, &headers, body).await.unwrap()).await
         };
         let page = async |path: &str, message: &[u8]| {
-            let mut reply = Web::new(server.addr).call(path, message).await;
+            let mut reply = WebClient::new(server.addr).call(path, message).await;
             reply.try_next::<SendResponse>().await.expect_err("it must be refused")
         };
         let rooms = ["Create", "Get", "Update", "Delete", "Watch"].map(|verb| format!("{verb}Room"));
         let more = ["ListRooms", "ListMembers", "RemoveMember"].map(str::to_owned);
         let rooms: Vec<_> = rooms.into_iter().chain(more).map(|call| format!("/signalbox.v1.Rooms/{call}")).collect();
-        // A field that goes on beyond the end, and one of a kind that there is not.
+        // A field that is longer than the message, and one of an unknown wire type.
         for malformed in [&[0xff; 16][..], b"\x0a\x7fshort", b"\x0f"] {
             for path in rooms.iter().map(String::as_str).chain([SEND, SUBSCRIBE]) {
                 for status in [native(path, malformed).await, page(path, malformed).await] {
@@ -92,7 +93,7 @@ async fn calls_that_are_no_message_or_too_large() {
 }
 
 #[tokio::test]
-async fn lists_of_more_than_a_page_holds() {
+async fn page_sizes_and_page_tokens_are_checked() {
     undisturbed(async |server| {
         let mut rooms = server.rooms().await;
         for page_size in [1001, u32::MAX] {
@@ -110,7 +111,7 @@ async fn lists_of_more_than_a_page_holds() {
 }
 
 #[tokio::test]
-async fn settings_of_a_room_that_break_a_rule() {
+async fn room_settings_beyond_their_limits_are_refused() {
     undisturbed(async |server| {
         let seconds = |seconds| Some(prost_types::Duration { seconds, nanos: 0 });
         let entries = |n: usize| (0..n).map(|entry| (entry.to_string(), String::new())).collect();
@@ -137,25 +138,25 @@ async fn settings_of_a_room_that_break_a_rule() {
     .await;
 }
 
-/// Makes a native call to any path.
+/// Makes a native call, which must fail.
 async fn call(server: &crate::common::TestServer, path: &'static str) -> Status {
     let mut grpc = tonic::client::Grpc::new(connect(server.addr).await);
     grpc.ready().await.unwrap();
     let codec = tonic_prost::ProstCodec::<SendRequest, SendResponse>::default();
     let path = http::uri::PathAndQuery::from_static(path);
-    grpc.unary(tonic::Request::new(SendRequest::default()), path, codec).await.expect_err("nobody answers there")
+    grpc.unary(tonic::Request::new(SendRequest::default()), path, codec).await.expect_err("there is no such method")
 }
 
 #[tokio::test]
-async fn methods_and_services_that_are_not_there() {
+async fn unknown_methods_and_services_are_unimplemented() {
     undisturbed(async |server| {
         for path in UNKNOWN {
             assert_eq!(call(server, path).await.code(), Code::Unimplemented, "{path}");
             for version in [Version::Http1, Version::Http2] {
-                for text in [false, true] {
-                    let web = Web { version, text, ..Web::new(server.addr) };
+                for encoding in [Encoding::Binary, Encoding::Text] {
+                    let web = WebClient { version, encoding, ..WebClient::new(server.addr) };
                     let status = web.call(path, &[]).await.try_next::<SendResponse>().await;
-                    let status = status.expect_err("nobody answers there");
+                    let status = status.expect_err("there is no such method");
                     assert_eq!(status.code(), Code::Unimplemented, "{path} {web:?}");
                 }
             }
@@ -168,7 +169,7 @@ async fn methods_and_services_that_are_not_there() {
 }
 
 #[tokio::test]
-async fn requests_that_are_no_calls() {
+async fn requests_with_other_methods_or_content_types_are_refused() {
     undisturbed(async |server| {
         let addr = server.addr;
         let send = async |version, method: Method, path: &str, kind: &str| {
@@ -193,7 +194,7 @@ async fn requests_that_are_no_calls() {
                 }
             }
         }
-        // A bidirectional stream needs HTTP/2, and so does native gRPC.
+        // Bidirectional streams and native gRPC need HTTP/2.
         let exchange = send(Version::Http1, Method::POST, paths[1], "application/grpc-web+proto").await;
         assert_eq!(exchange.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE, "Exchange over HTTP/1.1");
         for kind in ["application/grpc", "application/grpc+proto"] {

@@ -1,6 +1,7 @@
-//! Connections that do not speak HTTP, or say too much in it.
+//! Connections that do not speak HTTP, or send too large headers.
 
 use http::{Method, StatusCode};
+use signalbox_testkit::grpc_web::frame;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -10,7 +11,6 @@ use super::undisturbed;
 use crate::common::{
     DEADLINE, TestServer,
     raw::{Version, request},
-    web::frame,
     within,
 };
 
@@ -27,7 +27,7 @@ async fn answer_to(server: &TestServer, bytes: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn bytes_that_are_no_http() {
+async fn bytes_that_are_not_http_end_the_connection() {
     undisturbed(async |server| {
         let tls = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 a client hello of TLS \r\n\r\n";
         let zeros = [0; 4096];
@@ -41,7 +41,7 @@ async fn bytes_that_are_no_http() {
 }
 
 #[tokio::test]
-async fn a_preface_that_stops_halfway() {
+async fn a_partial_preface_blocks_no_other_connection() {
     undisturbed(async |server| {
         let mut sockets = Vec::new();
         for length in [1, 3, PREFACE.len() / 2, PREFACE.len() - 1] {
@@ -49,7 +49,7 @@ async fn a_preface_that_stops_halfway() {
             socket.write_all(&PREFACE[..length]).await.unwrap();
             sockets.push(socket);
         }
-        // Others are served while it waits for the rest; when there will be none, the connection ends.
+        // Others are served meanwhile. When no more can come, the connection ends.
         let response = request(server.addr, Version::Http1, Method::GET, "/healthz", &[], "").await.unwrap();
         assert_eq!(response.status(), StatusCode::OK);
         for mut socket in sockets {
@@ -62,15 +62,15 @@ async fn a_preface_that_stops_halfway() {
 }
 
 #[tokio::test]
-async fn a_preface_with_garbage_after_it() {
+async fn garbage_after_the_preface_is_answered_by_goaway() {
     undisturbed(async |server| {
         let settings = b"\x00\x00\x00\x04\x00\x00\x00\x00\x00";
         let huge = b"\xff\xff\xff\x00\x00\x00\x00\x00\x01";
         let data_of_no_stream = b"\x00\x00\x01\x00\x00\x00\x00\x00\x09x";
-        let headers_that_are_none = b"\x00\x00\x04\x01\x05\x00\x00\x00\x01\xff\xff\xff\xff";
-        for garbage in [&b"GET / HTTP/1.1\r\n\r\n"[..], huge, data_of_no_stream, headers_that_are_none] {
+        let invalid_headers = b"\x00\x00\x04\x01\x05\x00\x00\x00\x01\xff\xff\xff\xff";
+        for garbage in [&b"GET / HTTP/1.1\r\n\r\n"[..], huge, data_of_no_stream, invalid_headers] {
             let answer = answer_to(server, &[PREFACE, settings, garbage].concat()).await;
-            // A frame of type GOAWAY (7) is among the answer's.
+            // The types of the frames, among them GOAWAY (7).
             let mut rest = &answer[..];
             let mut kinds = Vec::new();
             while let [a, b, c, kind, _, _, _, _, _, ..] = *rest {
@@ -85,7 +85,7 @@ async fn a_preface_with_garbage_after_it() {
 }
 
 #[tokio::test]
-async fn headers_that_are_too_large() {
+async fn headers_beyond_8_kib_are_refused() {
     undisturbed(async |server| {
         let path = "/signalbox.v1.Signal/Send";
         let of = |size: usize| "x".repeat(size);

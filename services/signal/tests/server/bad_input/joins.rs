@@ -1,42 +1,41 @@
-//! Streams that begin badly.
+//! Invalid first messages.
 
 use std::collections::HashMap;
 
 use signalbox_proto::v1::{
     ClientMessage, CreateRoomRequest, DeleteRoomRequest, GetRoomRequest, Join, ListMembersRequest, RemoveMemberRequest,
-    Room, client_message::Body as Said, subscribe_request::Open,
+    Room, client_message::Body as ClientBody, subscribe_request::Open,
 };
 use tonic::Status;
 
 use super::undisturbed;
 use crate::common::{
-    TestServer, assert_field_error,
+    TestServer, assert_field_error, messages,
     native::{Member, Stream},
-    say,
-    web::{Web, WebMember},
+    web::{WebClient, WebMember},
 };
 
-/// How a join fails, on either transport.
+/// The errors of a join on both transports.
 async fn refused(server: &TestServer, join: Join) -> [Status; 2] {
     let native = Member::try_join(server.addr, join.clone()).await.err();
-    let page = Web::new(server.addr).subscribe(Open::Join(join.clone())).await.err();
-    let none = || panic!("{join:?} was let in");
+    let page = WebClient::new(server.addr).subscribe(Open::Join(join.clone())).await.err();
+    let none = || panic!("{join:?} was accepted");
     [native.unwrap_or_else(none), page.unwrap_or_else(none)]
 }
 
 #[tokio::test]
-async fn a_first_message_that_opens_nothing() {
+async fn a_first_message_that_is_no_join_or_resume_is_refused() {
     undisturbed(async |server| {
         let firsts = [
             ClientMessage::default(),
             ClientMessage { seq: 1, ack: 1, to: "x".to_owned(), negotiation: 1, body: None },
-            say::unnumbered("", say::heartbeat()),
-            say::unnumbered("", say::leave()),
-            say::unnumbered("", say::offer("v=0")),
+            messages::unnumbered("", messages::heartbeat()),
+            messages::unnumbered("", messages::leave()),
+            messages::unnumbered("", messages::offer("v=0")),
         ];
         for first in firsts {
             let mut stream = Stream::open(server.addr).await;
-            stream.send(first).await;
+            stream.send_message(first).await;
             assert_field_error(&stream.end().await.unwrap_err(), "INVALID_MESSAGE", "body");
         }
         let mut stream = Stream::open(server.addr).await;
@@ -47,7 +46,7 @@ async fn a_first_message_that_opens_nothing() {
 }
 
 #[tokio::test]
-async fn names_that_are_no_room_names() {
+async fn invalid_room_names_are_refused() {
     undisturbed(async |server| {
         let too_long = "a".repeat(65);
         let bad = [
@@ -74,7 +73,7 @@ async fn names_that_are_no_room_names() {
             "a%20b",
         ];
         for name in bad {
-            for status in refused(server, say::join(name)).await {
+            for status in refused(server, messages::join(name)).await {
                 assert_field_error(&status, "INVALID_ROOM_NAME", "join.room");
             }
             let mut rooms = server.rooms().await;
@@ -103,19 +102,19 @@ async fn names_that_are_no_room_names() {
 }
 
 #[tokio::test]
-async fn fields_of_a_join_from_one_over_their_limit() {
+async fn fields_of_a_join_beyond_their_limits_are_refused() {
     undisturbed(async |server| {
         let a_of = |n: usize| "a".repeat(n);
         type Make<'a> = Box<dyn Fn(usize) -> Join + 'a>;
         let attributes =
-            |key: String, value: String| Join { attributes: HashMap::from([(key, value)]), ..say::join("demo") };
+            |key: String, value: String| Join { attributes: HashMap::from([(key, value)]), ..messages::join("demo") };
         let entries = |n: usize| (0..n).map(|entry| (entry.to_string(), String::new())).collect();
         let cases: [(&str, usize, Make<'_>); 6] = [
-            ("join.identity", 256, Box::new(|n| Join { identity: a_of(n), ..say::join("demo") })),
-            ("join.display_name", 256, Box::new(|n| Join { display_name: a_of(n), ..say::join("demo") })),
-            ("join.passcode", 256, Box::new(|n| Join { passcode: a_of(n), ..say::join("demo") })),
+            ("join.identity", 256, Box::new(|n| Join { identity: a_of(n), ..messages::join("demo") })),
+            ("join.display_name", 256, Box::new(|n| Join { display_name: a_of(n), ..messages::join("demo") })),
+            ("join.passcode", 256, Box::new(|n| Join { passcode: a_of(n), ..messages::join("demo") })),
             ("join.attributes", 4096, Box::new(|n| attributes("key".to_owned(), a_of(n - 3)))),
-            ("join.attributes", 64, Box::new(|n| Join { attributes: entries(n), ..say::join("demo") })),
+            ("join.attributes", 64, Box::new(|n| Join { attributes: entries(n), ..messages::join("demo") })),
             // Bytes of UTF-8, not characters.
             (
                 "join.attributes",
@@ -126,8 +125,8 @@ async fn fields_of_a_join_from_one_over_their_limit() {
         for (field, limit, make) in cases {
             for size in [limit - 1, limit] {
                 let member = Member::join_with(server.addr, make(size)).await;
-                member.say("", say::leave()).await;
-                WebMember::join(Web::new(server.addr), make(size)).await;
+                member.send("", messages::leave()).await;
+                WebMember::join(WebClient::new(server.addr), make(size)).await;
             }
             for status in refused(server, make(limit + 1)).await {
                 assert_field_error(&status, "INVALID_MESSAGE", field);
@@ -138,11 +137,11 @@ async fn fields_of_a_join_from_one_over_their_limit() {
 }
 
 #[tokio::test]
-async fn nobody_is_let_in_by_a_join_that_fails() {
+async fn a_refused_join_is_not_visible() {
     undisturbed(async |server| {
         let mut watcher = Member::join(server, "demo").await;
-        refused(server, Join { identity: "a".repeat(257), ..say::join("demo") }).await;
-        let stream = Stream::begin(server.addr, Said::Resume(say::resume("garbage", 0))).await;
+        refused(server, Join { identity: "a".repeat(257), ..messages::join("demo") }).await;
+        let stream = Stream::begin(server.addr, ClientBody::Resume(messages::resume("garbage", 0))).await;
         assert!(stream.is_err());
         let next = Member::join(server, "demo").await;
         let joined = crate::common::body!(watcher.next().await, MemberJoined).member.unwrap();

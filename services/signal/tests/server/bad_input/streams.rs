@@ -1,37 +1,36 @@
-//! Sessions that go wrong on the way: the stream ends with the reason, the session waits for its resume.
+//! Invalid messages in a session: the stream ends with a reason, and the session can be resumed.
 
 use bytes::Bytes;
 use http::Method;
 use prost::Message;
-use signalbox_proto::v1::{Action, ClientMessage, Data, client_message::Body as Said};
+use signalbox_proto::v1::{Action, ClientMessage, Data, client_message::Body as ClientBody};
+use signalbox_testkit::grpc_web::frame;
 use tonic::{Code, Status};
 
 use super::undisturbed;
 use crate::common::{
-    TestServer, assert_error, assert_field_error, body,
+    TestServer, assert_error, assert_field_error, body, messages,
     native::Member,
     raw::{Version, grpc_status, request},
-    say,
-    web::frame,
 };
 
-/// Ends a stream badly, and resumes the session; returns the error.
+/// Ends a stream by a bad message and resumes the session; returns the error.
 async fn end_by(server: &TestServer, bad: ClientMessage) -> Status {
     let mut member = Member::join(server, "demo").await;
-    member.send(bad).await;
-    let (go_away, status) = member.sent_away().await;
-    assert_eq!(go_away.action(), Action::Stop, "the client would only do it again");
-    let member = Member::resume(server, &member.lose()).await;
-    member.say("", say::leave()).await;
+    member.send_message(bad).await;
+    let (go_away, status) = member.expect_go_away().await;
+    assert_eq!(go_away.action(), Action::Stop, "the client would only repeat it");
+    let member = Member::resume(server, &member.disconnect()).await;
+    member.send("", messages::leave()).await;
     status
 }
 
 #[tokio::test]
-async fn a_second_join_or_resume() {
+async fn a_second_join_or_resume_ends_the_stream() {
     undisturbed(async |server| {
-        let token = Member::join(server, "demo").await.lose().token;
-        for again in [Said::Join(say::join("demo")), Said::Resume(say::resume(&token, 0))] {
-            let status = end_by(server, say::unnumbered("", again)).await;
+        let token = Member::join(server, "demo").await.disconnect().token;
+        for again in [ClientBody::Join(messages::join("demo")), ClientBody::Resume(messages::resume(&token, 0))] {
+            let status = end_by(server, messages::unnumbered("", again)).await;
             assert_error(&status, Code::InvalidArgument, "ALREADY_JOINED");
         }
     })
@@ -39,7 +38,7 @@ async fn a_second_join_or_resume() {
 }
 
 #[tokio::test]
-async fn a_message_without_a_body() {
+async fn a_message_without_a_body_ends_the_stream() {
     undisturbed(async |server| {
         for seq in [0, 1] {
             let status = end_by(server, ClientMessage { seq, ..ClientMessage::default() }).await;
@@ -50,7 +49,7 @@ async fn a_message_without_a_body() {
 }
 
 #[tokio::test]
-async fn an_acknowledgement_of_what_the_server_never_said() {
+async fn an_ack_of_an_unsent_message_ends_the_stream() {
     undisturbed(async |server| {
         let status = end_by(server, ClientMessage { ack: 1000, ..ClientMessage::default() }).await;
         assert_field_error(&status, "INVALID_MESSAGE", "ack");
@@ -59,34 +58,35 @@ async fn an_acknowledgement_of_what_the_server_never_said() {
 }
 
 #[tokio::test]
-async fn an_sdp_over_its_limit_costs_only_itself() {
+async fn an_oversized_sdp_is_undelivered_and_the_stream_continues() {
     undisturbed(async |server| {
         let mut member = Member::join(server, "demo").await;
         let mut other = Member::join(server, "demo").await;
         body!(member.next().await, MemberJoined);
-        member.send(say::numbered(1, "", say::offer(&"x".repeat(64 * 1024 + 1)))).await;
+        member.send_message(messages::numbered(1, "", messages::offer(&"x".repeat(64 * 1024 + 1)))).await;
         let undelivered = body!(member.event().await, Undelivered);
         assert_eq!((undelivered.client_seq, undelivered.reason.as_str()), (1, "TOO_LARGE"));
-        member.say("", say::offer("v=0")).await;
+        member.send("", messages::offer("v=0")).await;
         assert_eq!(body!(other.next().await, Offer).sdp, "v=0");
     })
     .await;
 }
 
 #[tokio::test]
-async fn a_frame_larger_than_the_server_reads() {
+async fn an_oversized_frame_ends_the_stream() {
     undisturbed(async |server| {
         let limit = 4 * 128 * 1024;
         let of = |size: usize| {
-            let data =
-                |n: usize| say::unnumbered("x", Said::Data(Data { payload: vec![0; n].into(), ..Data::default() }));
+            let data = |n: usize| {
+                messages::unnumbered("x", ClientBody::Data(Data { payload: vec![0; n].into(), ..Data::default() }))
+            };
             let message = data(size - (data(size).encoded_len() - size));
             assert_eq!(message.encoded_len(), size);
             message
         };
-        // One that fits into the frame is over the limit of messages, which ends nothing.
+        // A message that fits into a frame, but is larger than messages may be, does not end the stream.
         let mut member = Member::join(server, "demo").await;
-        member.send(of(limit)).await;
+        member.send_message(of(limit)).await;
         assert_eq!(body!(member.event().await, Undelivered).reason, "TOO_LARGE");
 
         let status = end_by(server, of(limit + 1)).await;
@@ -98,7 +98,7 @@ async fn a_frame_larger_than_the_server_reads() {
     .await;
 }
 
-/// What an `Exchange` over plain HTTP/2 with that request body ends with.
+/// The status of an `Exchange` with that request body.
 async fn exchange(server: &TestServer, body: impl Into<Bytes>) -> Status {
     let headers = [("content-type", "application/grpc"), ("te", "trailers")];
     let path = "/signalbox.v1.Signal/Exchange";
@@ -106,13 +106,13 @@ async fn exchange(server: &TestServer, body: impl Into<Bytes>) -> Status {
 }
 
 #[tokio::test]
-async fn bytes_that_are_no_message() {
+async fn malformed_messages_end_the_stream() {
     undisturbed(async |server| {
-        let join = frame(&say::unnumbered("", Said::Join(say::join("demo"))).encode_to_vec());
+        let join = frame(&messages::unnumbered("", ClientBody::Join(messages::join("demo"))).encode_to_vec());
         let not_utf8 = frame(&[&b"\x52\x06\x0a\x04"[..], b"\xff\xfe\xfd\xfc"].concat());
         let bad = [frame(&[0xff; 16]), frame(b"\x52\x7fshort"), not_utf8];
         for bad in bad {
-            // As the first message, and as one that comes later.
+            // As the first message, and as a later one.
             assert_field_error(&exchange(server, bad.clone()).await, "INVALID_MESSAGE", "message");
             let later = exchange(server, [join.clone(), bad].concat()).await;
             assert_field_error(&later, "INVALID_MESSAGE", "message");

@@ -1,4 +1,4 @@
-//! Tokens, made by hand so that they can be wrong in any way.
+//! Tokens, built from parts so that any part can be wrong.
 
 use std::{
     path::{Path, PathBuf},
@@ -22,7 +22,7 @@ pub(crate) fn encode(part: impl AsRef<[u8]>) -> String {
     BASE64URL_NOPAD.encode(part.as_ref())
 }
 
-/// A key that signs.
+/// A signing key.
 pub(crate) enum Key {
     Ed25519(Ed25519KeyPair),
     P256(Box<EcdsaKeyPair>),
@@ -32,7 +32,7 @@ pub(crate) enum Key {
 impl Key {
     /// An Ed25519 key, a different one for each `seed`.
     pub(crate) fn ed25519(seed: u8) -> Self {
-        Self::Ed25519(Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).expect("any seed is one"))
+        Self::Ed25519(Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).expect("any seed is valid"))
     }
 
     /// A new P-256 key.
@@ -40,14 +40,14 @@ impl Key {
         let random = SystemRandom::new();
         let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).expect("a key");
         let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8.as_ref(), &random);
-        Self::P256(Box::new(pair.expect("the key that was made")))
+        Self::P256(Box::new(pair.expect("the new key")))
     }
 
     pub(crate) fn secret(secret: &str) -> Self {
         Self::Secret(secret.as_bytes().to_vec())
     }
 
-    /// The public part: of P-256 without the byte that says that it is uncompressed.
+    /// The public part; that of P-256 without the leading byte for the uncompressed form.
     pub(crate) fn public(&self) -> &[u8] {
         match self {
             Self::Ed25519(pair) => pair.public_key().as_ref(),
@@ -96,31 +96,31 @@ impl Key {
         }
     }
 
-    /// Header and claims as they are, signed.
+    /// A token of this header and these claims, as they are.
     pub(crate) fn token(&self, header: &str, claims: &str) -> String {
         let signed = format!("{}.{}", encode(header), encode(claims));
         let signature = encode(self.sign(signed.as_bytes()));
         format!("{signed}.{signature}")
     }
 
-    /// A token of claims, without a kid.
+    /// A token without a `kid`.
     pub(crate) fn mint(&self, claims: &Value) -> String {
         self.token(&json!({"alg": self.algorithm(), "typ": "JWT"}).to_string(), &claims.to_string())
     }
 
-    /// The same with a kid.
+    /// A token with a `kid`.
     pub(crate) fn mint_as(&self, kid: &str, claims: &Value) -> String {
         self.token(&json!({"alg": self.algorithm(), "kid": kid}).to_string(), &claims.to_string())
     }
 }
 
-/// Claims that are right, for five minutes.
+/// Valid claims, for five minutes.
 pub(crate) fn claims(room: &str, subject: &str) -> Value {
     let now = now();
     json!({"sub": subject, "room": room, "aud": "signalbox", "nbf": now, "exp": now + 300})
 }
 
-/// The same with others in place of, or beside, those of the same name; `null` takes one out.
+/// The same with claims replaced or added; `null` removes one.
 pub(crate) fn claims_with(room: &str, subject: &str, others: &Value) -> Value {
     let mut claims = claims(room, subject);
     let object = claims.as_object_mut().expect("an object");
@@ -134,7 +134,7 @@ pub(crate) fn claims_with(room: &str, subject: &str, others: &Value) -> Value {
     claims
 }
 
-/// Writes a file into a folder, in one step.
+/// Writes a file into a folder, atomically.
 pub(crate) fn write(folder: &Path, name: &str, content: &str) -> PathBuf {
     let (path, partial) = (folder.join(name), folder.join(format!("{name}.partial")));
     std::fs::write(&partial, content).expect("a file");

@@ -1,7 +1,7 @@
-//! Real MongoDB servers of a test's own, on ports and in folders that go with them.
+//! Real MongoDB servers, each on a free port and in a temporary folder.
 
 use std::{
-    env, fs,
+    fs,
     net::{Ipv4Addr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -14,29 +14,24 @@ use mongodb::{
     options::ClientOptions,
 };
 use rustix::process::{Pid, Signal, kill_process};
+use signalbox_testkit::{
+    eventually,
+    skip::{Missing, program},
+};
 use tempfile::TempDir;
 use tokio::time;
 
-/// How long a server may take to start, be elected or copy what another has. That is none of what is tested, and a
-/// machine with a busy disk takes its time.
+/// How long a server may take to start, be elected or copy what another has. That is not what is tested, and takes long
+/// on a machine with a busy disk.
 const SET_UP: Duration = Duration::from_secs(60);
-/// How often a server is asked whether it is what it has to become. There is no event to wait for.
-const ASK_AGAIN: Duration = Duration::from_millis(20);
 
-/// The binary: where `MONGOD` says, or where the scripts put it. Without one these tests are skipped, visibly, but never
-/// in CI.
-fn binary() -> Option<PathBuf> {
+/// The program: where `MONGOD` says, or where the scripts put it.
+fn binary() -> Result<PathBuf, Missing> {
     let installed = concat!(env!("CARGO_MANIFEST_DIR"), "/../../.cache/mongod-6.0.5/fiftyone/db/bin/mongod");
-    let path = env::var_os("MONGOD").map_or_else(|| PathBuf::from(installed), PathBuf::from);
-    if path.is_file() {
-        return Some(path);
-    }
-    assert!(env::var_os("CI").is_none(), "no mongod at {}; set MONGOD", path.display());
-    eprintln!("skipped: no mongod at {}; set MONGOD", path.display());
-    None
+    program("MONGOD", installed)
 }
 
-/// One server. Dropping it ends it and deletes what it has stored.
+/// One server. Dropping it kills it and deletes its files.
 pub(crate) struct Mongod {
     port: u16,
     command: Command,
@@ -68,21 +63,20 @@ impl Mongod {
         mongod
     }
 
-    /// The driver asks every half second only, so this asks the port itself.
+    /// The driver polls only every half second, so this polls the port itself.
     async fn await_listening(&mut self) {
-        let deadline = time::Instant::now() + SET_UP;
-        while TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_err() {
+        let port = self.port;
+        let listening = eventually(SET_UP, "mongod listens", async || {
+            let connected = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok();
             let ended = self.child.try_wait().expect("a child");
-            assert!(
-                ended.is_none() && time::Instant::now() < deadline,
-                "mongod does not listen: {ended:?}\n{}",
-                self.log()
-            );
-            time::sleep(ASK_AGAIN).await;
+            if connected { Some(Ok(())) } else { ended.map(Err) }
+        });
+        if let Err(status) = listening.await {
+            panic!("mongod ended with {status}\n{}", self.log());
         }
     }
 
-    /// The end of what it has logged.
+    /// The last lines of its log.
     fn log(&self) -> String {
         let log = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
         let lines: Vec<_> = log.lines().collect();
@@ -94,7 +88,7 @@ impl Mongod {
         kill_process(pid, signal).expect("it is a child of this process");
     }
 
-    /// Ends it without a chance to say anything, as a power cut does.
+    /// Kills it with SIGKILL, like a power cut.
     pub(crate) fn kill(&mut self) {
         self.child.kill().expect("it is a child of this process");
         self.child.wait().expect("a child");
@@ -105,18 +99,18 @@ impl Mongod {
         self.child.try_wait().expect("a child").is_some()
     }
 
-    /// Starts it again after `kill`, with what it has stored, and waits until it listens.
+    /// Starts it again on the same files, and waits until it listens.
     pub(crate) async fn restart(&mut self) {
         self.child = self.command.spawn().expect("mongod starts");
         self.await_listening().await;
     }
 
-    /// Stops it from doing anything; its connections stay open.
+    /// Suspends the process; its connections stay open.
     pub(crate) fn freeze(&self) {
         self.signal(Signal::STOP);
     }
 
-    /// Lets it go on.
+    /// Continues the process.
     pub(crate) fn thaw(&self) {
         self.signal(Signal::CONT);
     }
@@ -142,27 +136,27 @@ impl Mongod {
     /// Waits until this server takes writes.
     pub(crate) async fn await_writable(&self) {
         let client = self.client().await;
-        let deadline = time::Instant::now() + SET_UP;
-        loop {
-            let hello = client.database("admin").run_command(doc! { "hello": 1 }).await;
-            if hello.is_ok_and(|hello| hello.get_bool("isWritablePrimary").unwrap_or(false)) {
-                return;
-            }
-            assert!(time::Instant::now() < deadline, "no writable primary\n{}", self.log());
-            time::sleep(ASK_AGAIN).await;
-        }
+        eventually(SET_UP, "a writable primary", async || is_primary(&client).await.then_some(())).await;
     }
+}
+
+async fn is_primary(client: &Client) -> bool {
+    let admin = client.database("admin");
+    // A server that hangs is none.
+    let hello = time::timeout(Duration::from_millis(500), admin.run_command(doc! { "hello": 1 })).await;
+    let hello = hello.ok().and_then(Result::ok);
+    hello.is_some_and(|hello| hello.get_bool("isWritablePrimary").unwrap_or(false))
 }
 
 impl Drop for Mongod {
     fn drop(&mut self) {
-        // Fails only where it has ended already.
+        // Fails only if it has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// What an application connects to: one server, or a replica set of several.
+/// One server, or a replica set.
 pub(crate) struct Mongo {
     pub(crate) nodes: Vec<Mongod>,
     is_set: bool,
@@ -170,19 +164,19 @@ pub(crate) struct Mongo {
 
 impl Mongo {
     /// One server on its own.
-    pub(crate) async fn standalone() -> Option<Self> {
+    pub(crate) async fn standalone() -> Result<Self, Missing> {
         Self::standalone_in(tempfile::tempdir().expect("a temporary folder"), &[]).await
     }
 
     /// One server on its own, in that folder and with these flags.
-    pub(crate) async fn standalone_in(folder: TempDir, flags: &[&str]) -> Option<Self> {
+    pub(crate) async fn standalone_in(folder: TempDir, flags: &[&str]) -> Result<Self, Missing> {
         let node = Mongod::start(&binary()?, folder, flags).await;
         node.await_writable().await;
-        Some(Self { nodes: vec![node], is_set: false })
+        Ok(Self { nodes: vec![node], is_set: false })
     }
 
     /// A replica set of that many servers, which elects a new primary within a second or two.
-    pub(crate) async fn replica_set(size: usize) -> Option<Self> {
+    pub(crate) async fn replica_set(size: usize) -> Result<Self, Missing> {
         let binary = binary()?;
         let mut nodes = Vec::new();
         for _ in 0..size {
@@ -196,11 +190,11 @@ impl Mongo {
         nodes[0].admin(doc! { "replSetInitiate": config }).await;
         nodes[0].await_writable().await;
         let set = Self { nodes, is_set: true };
-        // A majority write at once waits until the others have copied everything.
+        // A majority write waits until the others have copied everything.
         let client = Client::with_uri_str(set.url("admin")).await.expect("a URL");
         let ready = client.database("ready").collection("ready").insert_one(doc! { "_id": 1 }).await;
         ready.expect("a majority is there");
-        Some(set)
+        Ok(set)
     }
 
     /// The URL of a database, for `--store`.
@@ -210,34 +204,25 @@ impl Mongo {
         format!("mongodb://{}/{database}{options}", hosts.join(","))
     }
 
-    /// A database, for looking at what is in it.
+    /// A database, for inspection.
     pub(crate) async fn database(&self, name: &str) -> Database {
         Client::with_uri_str(self.url(name)).await.expect("a URL").database(name)
     }
 
-    /// Waits for a primary and says which it is.
+    /// Waits for a primary and returns its index.
     pub(crate) async fn primary(&self) -> usize {
-        let deadline = time::Instant::now() + SET_UP;
-        let clients = clients_of(&self.nodes).await;
-        loop {
+        let mut clients = Vec::new();
+        for node in &self.nodes {
+            clients.push(node.client().await);
+        }
+        eventually(SET_UP, "a primary", async || {
             for (index, client) in clients.iter().enumerate() {
-                let admin = client.database("admin");
-                let hello = time::timeout(Duration::from_millis(500), admin.run_command(doc! { "hello": 1 })).await;
-                let hello = hello.ok().and_then(Result::ok);
-                if hello.is_some_and(|hello| hello.get_bool("isWritablePrimary").unwrap_or(false)) {
-                    return index;
+                if is_primary(client).await {
+                    return Some(index);
                 }
             }
-            assert!(time::Instant::now() < deadline, "no primary");
-            time::sleep(ASK_AGAIN).await;
-        }
+            None
+        })
+        .await
     }
-}
-
-async fn clients_of(nodes: &[Mongod]) -> Vec<Client> {
-    let mut clients = Vec::new();
-    for node in nodes {
-        clients.push(node.client().await);
-    }
-    clients
 }

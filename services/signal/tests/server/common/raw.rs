@@ -1,4 +1,4 @@
-//! HTTP requests as they are, over either version.
+//! Plain HTTP requests, over either version.
 
 use std::net::SocketAddr;
 
@@ -18,7 +18,7 @@ use tonic::Status;
 
 use super::{DEADLINE, within};
 
-/// How requests travel.
+/// The version of HTTP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Version {
     Http1,
@@ -62,17 +62,17 @@ pub(crate) async fn request(
     }
 }
 
-/// Asks for a page of another host, and gives the whole answer.
-pub(crate) async fn stray(addr: SocketAddr, host: &str) -> String {
+/// Requests the page with that `Host`; returns the whole response as text.
+pub(crate) async fn get_page_for_host(addr: SocketAddr, host: &str) -> String {
     let mut stream = within(DEADLINE, TcpStream::connect(addr)).await.expect("the server takes connections");
     let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
     within(DEADLINE, stream.write_all(request.as_bytes())).await.expect("a connection");
-    let mut answer = String::new();
-    within(DEADLINE, stream.read_to_string(&mut answer)).await.expect("an answer of text");
-    answer
+    let mut response = String::new();
+    within(DEADLINE, stream.read_to_string(&mut response)).await.expect("a response in text");
+    response
 }
 
-/// A header of a response, or nothing.
+/// A header of a response, or an empty text.
 pub(crate) fn header_of<'a, B>(response: &'a Response<B>, name: &str) -> &'a str {
     response.headers().get(name).map_or("", |value| value.to_str().expect("visible ASCII"))
 }
@@ -83,9 +83,9 @@ pub(crate) async fn text(response: Response<Incoming>) -> String {
     String::from_utf8(body.into()).expect("text")
 }
 
-/// The gRPC status of a response, wherever it stands in it.
+/// The gRPC status of a response, from its headers or trailers.
 pub(crate) async fn grpc_status(response: Response<Incoming>) -> Status {
-    assert_eq!(response.status(), StatusCode::OK, "gRPC errors have a status of their own");
+    assert_eq!(response.status(), StatusCode::OK, "gRPC errors have HTTP status 200");
     if let Some(status) = Status::from_header_map(response.headers()) {
         return status;
     }

@@ -1,13 +1,13 @@
-//! What is handled and not delivered, and the reason that the sender is told.
+//! Messages that are not delivered, and the reason that their sender gets.
 
 use std::{collections::HashMap, time::Duration};
 
 use prost::Message;
-use signalbox_proto::v1::{Data, IceCandidate, MemberUpdate, Undelivered, client_message::Body as Said};
+use signalbox_proto::v1::{Data, IceCandidate, MemberUpdate, Undelivered, client_message::Body as ClientBody};
 
-use crate::common::{TestServer, body, native::Member, say};
+use crate::common::{TestServer, body, messages, native::Member};
 
-/// Two members who have seen each other join.
+/// Two members; the first has received the join of the second.
 async fn pair(server: &TestServer) -> (Member, Member) {
     let mut a = Member::join(server, "demo").await;
     let b = Member::join(server, "demo").await;
@@ -17,36 +17,36 @@ async fn pair(server: &TestServer) -> (Member, Member) {
 
 async fn assert_undelivered(member: &mut Member, seq: u64, to: &str, reason: &str) -> Undelivered {
     let message = member.event().await;
-    assert_eq!((message.seq, message.from.as_str()), (0, ""), "outcomes are not part of the log");
+    assert_eq!((message.seq, message.from.as_str()), (0, ""), "outcomes have no sequence number");
     let undelivered = body!(message, Undelivered);
-    let told = (undelivered.client_seq, undelivered.to.as_str(), undelivered.reason.as_str());
-    assert_eq!(told, (seq, to, reason));
+    let reported = (undelivered.client_seq, undelivered.to.as_str(), undelivered.reason.as_str());
+    assert_eq!(reported, (seq, to, reason));
     undelivered
 }
 
 #[tokio::test]
-async fn nobody_oneself_and_members_of_other_rooms_are_no_such_member() {
+async fn unknown_ids_the_sender_and_members_of_other_rooms_are_no_such_member() {
     let server = TestServer::start(&[]).await;
     let (mut a, mut b) = pair(&server).await;
     let mut stranger = Member::join(&server, "elsewhere").await;
 
     let (own, strangers) = (a.id.clone(), stranger.id.clone());
     let upper = b.id.to_uppercase();
-    let nobodies = [strangers.as_str(), &own, &upper, "nobody", "é", &"a".repeat(20)];
+    let unknown = [strangers.as_str(), &own, &upper, "unknown", "é", &"a".repeat(20)];
     let mut seq = 0;
-    for to in nobodies {
-        for said in [say::offer("o"), say::answer("a"), say::candidate("c"), say::data("d")] {
+    for to in unknown {
+        for body in [messages::offer("o"), messages::answer("a"), messages::candidate("c"), messages::data("d")] {
             seq += 1;
-            a.send(say::numbered(seq, to, said)).await;
+            a.send_message(messages::numbered(seq, to, body)).await;
             let undelivered = assert_undelivered(&mut a, seq, to, "NO_SUCH_MEMBER").await;
-            assert_eq!(undelivered.retry_after, None, "trying again does not help");
+            assert_eq!(undelivered.retry_after, None, "a retry does not help");
         }
     }
-    a.say("nobody", say::offer("o")).await;
-    assert_undelivered(&mut a, 0, "nobody", "NO_SUCH_MEMBER").await;
+    a.send("unknown", messages::offer("o")).await;
+    assert_undelivered(&mut a, 0, "unknown", "NO_SUCH_MEMBER").await;
 
-    // The stream lives, and nobody else got any of it.
-    a.say("", say::offer("barrier")).await;
+    // The stream continues, and no other member got any of it.
+    a.send("", messages::offer("barrier")).await;
     assert_eq!(body!(b.next().await, Offer).sdp, "barrier");
     let neighbour = Member::join(&server, "elsewhere").await;
     assert_eq!(body!(stranger.next().await, MemberJoined).member.unwrap().member_id, neighbour.id);
@@ -56,27 +56,27 @@ async fn nobody_oneself_and_members_of_other_rooms_are_no_such_member() {
 async fn a_member_that_left_is_no_such_member() {
     let server = TestServer::start(&[]).await;
     let (mut a, b) = pair(&server).await;
-    b.say("", say::leave()).await;
+    b.send("", messages::leave()).await;
     body!(a.next().await, MemberLeft);
-    a.send(say::numbered(1, &b.id, say::offer("o"))).await;
+    a.send_message(messages::numbered(1, &b.id, messages::offer("o"))).await;
     assert_undelivered(&mut a, 1, &b.id, "NO_SUCH_MEMBER").await;
 }
 
 #[tokio::test]
-async fn a_signal_without_addressee_needs_exactly_one_other() {
+async fn a_signal_without_addressee_needs_exactly_one_other_member() {
     let server = TestServer::start(&[]).await;
     let mut a = Member::join(&server, "demo").await;
     let mut seq = 0;
     for others in [0, 2] {
-        for said in [say::offer("o"), say::answer("a"), say::candidate("c")] {
+        for body in [messages::offer("o"), messages::answer("a"), messages::candidate("c")] {
             seq += 1;
-            a.send(say::numbered(seq, "", said)).await;
+            a.send_message(messages::numbered(seq, "", body)).await;
             assert_undelivered(&mut a, seq, "", "TARGET_REQUIRED").await;
         }
         if others == 0 {
-            // Dropped streams keep their members in the room.
+            // Suspended members count.
             for _ in 0..2 {
-                Member::join(&server, "demo").await.lose();
+                Member::join(&server, "demo").await.disconnect();
                 body!(a.event().await, MemberJoined);
                 body!(a.event().await, MemberUpdated);
             }
@@ -85,38 +85,39 @@ async fn a_signal_without_addressee_needs_exactly_one_other() {
 }
 
 #[tokio::test]
-async fn each_field_is_refused_from_one_over_its_limit() {
+async fn fields_beyond_their_limits_are_too_large() {
     let server = TestServer::start(&[]).await;
     let (mut a, mut b) = pair(&server).await;
     let a_of = |n: usize| "a".repeat(n);
-    let update =
-        |attributes: HashMap<String, String>| Said::Update(MemberUpdate { attributes, ..MemberUpdate::default() });
-    let mid = |n| Said::Candidate(IceCandidate { sdp_mid: Some(a_of(n)), ..IceCandidate::default() });
-    let ufrag = |n| Said::Candidate(IceCandidate { username_fragment: Some(a_of(n)), ..IceCandidate::default() });
-    type Make<'a> = Box<dyn Fn(usize) -> Said + 'a>;
+    let update = |attributes: HashMap<String, String>| {
+        ClientBody::Update(MemberUpdate { attributes, ..MemberUpdate::default() })
+    };
+    let mid = |n| ClientBody::Candidate(IceCandidate { sdp_mid: Some(a_of(n)), ..IceCandidate::default() });
+    let ufrag = |n| ClientBody::Candidate(IceCandidate { username_fragment: Some(a_of(n)), ..IceCandidate::default() });
+    type Make<'a> = Box<dyn Fn(usize) -> ClientBody + 'a>;
     let entries = |n: usize| (0..n).map(|entry| (entry.to_string(), String::new())).collect();
     let cases: [(&str, usize, Make<'_>); 11] = [
-        ("offer", 64 * 1024, Box::new(|n| say::offer(&a_of(n)))),
-        ("answer", 64 * 1024, Box::new(|n| say::answer(&a_of(n)))),
-        ("candidate", 4096, Box::new(|n| say::candidate(&a_of(n)))),
+        ("offer", 64 * 1024, Box::new(|n| messages::offer(&a_of(n)))),
+        ("answer", 64 * 1024, Box::new(|n| messages::answer(&a_of(n)))),
+        ("candidate", 4096, Box::new(|n| messages::candidate(&a_of(n)))),
         ("sdp_mid", 256, Box::new(mid)),
         ("username_fragment", 256, Box::new(ufrag)),
-        ("topic", 128, Box::new(|n| Said::Data(Data { topic: a_of(n), ..Data::default() }))),
-        ("display name", 256, Box::new(|n| say::display_name(&a_of(n)))),
+        ("topic", 128, Box::new(|n| ClientBody::Data(Data { topic: a_of(n), ..Data::default() }))),
+        ("display name", 256, Box::new(|n| messages::display_name(&a_of(n)))),
         // Keys and values count together.
         ("attributes", 4096, Box::new(|n| update(HashMap::from([("key".to_owned(), a_of(n - 3))])))),
         ("attribute key", 4096, Box::new(|n| update(HashMap::from([(a_of(n - 1), "b".to_owned())])))),
         ("attributes by number", 64, Box::new(|n| update(entries(n)))),
         // Bytes of UTF-8, not characters.
-        ("offer in UTF-8", 64 * 1024, Box::new(|n| say::offer(&format!("{}{}", "é".repeat(n / 2), a_of(n % 2))))),
+        ("offer in UTF-8", 64 * 1024, Box::new(|n| messages::offer(&format!("{}{}", "é".repeat(n / 2), a_of(n % 2))))),
     ];
     let mut seq = 0;
     for (name, limit, make) in cases {
         for size in [limit - 1, limit, limit + 1] {
             seq += 1;
-            let is_update = matches!(make(size), Said::Update(_));
+            let is_update = matches!(make(size), ClientBody::Update(_));
             let to = if is_update { "" } else { &b.id };
-            a.send(say::numbered(seq, to, make(size))).await;
+            a.send_message(messages::numbered(seq, to, make(size))).await;
             if size > limit {
                 assert_undelivered(&mut a, seq, to, "TOO_LARGE").await;
             } else {
@@ -125,78 +126,78 @@ async fn each_field_is_refused_from_one_over_its_limit() {
             }
         }
     }
-    a.say(&b.id, say::data("barrier")).await;
-    assert_eq!(body!(b.next().await, Data).text, "barrier", "what was too large was not relayed");
+    a.send(&b.id, messages::data("barrier")).await;
+    assert_eq!(body!(b.next().await, Data).text, "barrier", "nothing that was too large was delivered");
 }
 
 #[tokio::test]
-async fn a_message_is_refused_from_one_byte_over_its_limit() {
+async fn messages_beyond_the_limit_are_too_large() {
     let limit = 128 * 1024;
     let server = TestServer::start(&[]).await;
     let (mut a, mut b) = pair(&server).await;
     for size in [limit - 1, limit, limit + 1] {
         let of = |payload: usize| {
             let data = Data { payload: vec![7; payload].into(), ..Data::default() };
-            say::unnumbered(&b.id, Said::Data(data))
+            messages::unnumbered(&b.id, ClientBody::Data(data))
         };
-        let around = of(limit).encoded_len() - limit;
-        let message = of(size - around);
+        let overhead = of(limit).encoded_len() - limit;
+        let message = of(size - overhead);
         assert_eq!(message.encoded_len(), size);
-        a.send(message).await;
+        a.send_message(message).await;
         if size > limit {
             assert_undelivered(&mut a, 0, &b.id, "TOO_LARGE").await;
         } else {
-            assert_eq!(body!(b.next().await, Data).payload.len(), size - around);
+            assert_eq!(body!(b.next().await, Data).payload.len(), size - overhead);
         }
     }
 }
 
 #[tokio::test]
-async fn too_many_signals_are_refused_until_the_time_that_is_told() {
-    // Slow enough that the burst is over long before the next signal is allowed.
+async fn signals_beyond_the_rate_are_refused_until_retry_after() {
+    // So slow that the burst ends long before the next signal is allowed.
     let server = TestServer::start(&["--signal-burst", "3", "--max-signals-per-second", "2"]).await;
     let (mut a, mut b) = pair(&server).await;
     for seq in 1..=5 {
-        a.send(say::numbered(seq, "", say::offer(&seq.to_string()))).await;
+        a.send_message(messages::numbered(seq, "", messages::offer(&seq.to_string()))).await;
     }
-    // What is no signal costs nothing.
-    a.send(say::numbered(6, "", say::heartbeat())).await;
+    // Other messages do not count.
+    a.send_message(messages::numbered(6, "", messages::heartbeat())).await;
     assert_undelivered(&mut a, 4, "", "RATE_LIMITED").await;
     let undelivered = assert_undelivered(&mut a, 5, "", "RATE_LIMITED").await;
     a.await_ack(6).await;
-    let retry_after = Duration::try_from(undelivered.retry_after.expect("when to go on")).unwrap();
+    let retry_after = Duration::try_from(undelivered.retry_after.expect("it has retry_after")).unwrap();
     assert!(retry_after > Duration::ZERO && retry_after <= Duration::from_millis(500), "{retry_after:?}");
 
-    // This sleep is the promise itself: what is sent after the time that was told is delivered.
+    // The sleep is the promise: a signal sent after that time is delivered.
     tokio::time::sleep(retry_after).await;
-    a.send(say::numbered(7, "", say::offer("7"))).await;
-    // Updates are signals, and each session has a bucket of its own.
-    a.send(say::numbered(8, "", say::display_name("Ann"))).await;
+    a.send_message(messages::numbered(7, "", messages::offer("7"))).await;
+    // Updates count, and each session has its own rate limit.
+    a.send_message(messages::numbered(8, "", messages::display_name("Ann"))).await;
     for text in ["1", "2", "3", "7"] {
         assert_eq!(body!(b.next().await, Offer).sdp, text);
     }
     assert_undelivered(&mut a, 8, "", "RATE_LIMITED").await;
-    b.say("", say::offer("mine")).await;
+    b.send("", messages::offer("mine")).await;
     assert_eq!(body!(a.event().await, Offer).sdp, "mine");
 }
 
 #[tokio::test]
-async fn what_a_suspended_member_has_no_room_for_is_undelivered_and_the_rest_waits_for_it() {
+async fn a_full_mailbox_of_a_suspended_member_refuses_signals_and_keeps_the_rest() {
     let server = TestServer::start(&["--mailbox-entries", "3"]).await;
     let (mut a, b) = pair(&server).await;
-    let b = b.lose();
+    let b = b.disconnect();
     body!(a.next().await, MemberUpdated);
 
     for seq in 1..=5 {
-        a.send(say::numbered(seq, &b.id, say::offer(&seq.to_string()))).await;
+        a.send_message(messages::numbered(seq, &b.id, messages::offer(&seq.to_string()))).await;
     }
     for seq in 4..=5 {
         assert_undelivered(&mut a, seq, &b.id, "MAILBOX_FULL").await;
     }
-    // Of data to all, it is told who did not get it; the others did.
+    // Data to all reports the members that did not get it; the others did.
     let mut c = Member::join(&server, "demo").await;
     body!(a.event().await, MemberJoined);
-    a.send(say::numbered(6, "", say::data("all"))).await;
+    a.send_message(messages::numbered(6, "", messages::data("all"))).await;
     assert_undelivered(&mut a, 6, &b.id, "MAILBOX_FULL").await;
     assert_eq!(body!(c.next().await, Data).text, "all");
 
@@ -206,6 +207,6 @@ async fn what_a_suspended_member_has_no_room_for_is_undelivered_and_the_rest_wai
     }
     body!(b.next().await, MemberJoined);
     body!(a.event().await, MemberUpdated);
-    a.send(say::numbered(7, &b.id, say::offer("7"))).await;
-    assert_eq!(body!(b.next().await, Offer).sdp, "7", "there is room again");
+    a.send_message(messages::numbered(7, &b.id, messages::offer("7"))).await;
+    assert_eq!(body!(b.next().await, Offer).sdp, "7", "the mailbox has space again");
 }

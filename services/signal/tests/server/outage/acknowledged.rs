@@ -1,4 +1,4 @@
-//! What was acknowledged is there after everything was killed.
+//! Acknowledged rooms exist after everything was killed.
 
 use std::sync::{
     Arc,
@@ -7,10 +7,11 @@ use std::sync::{
 
 use rustix::process::Signal;
 use signalbox_proto::v1::{CreateRoomRequest, Room, rooms_client::RoomsClient};
+use signalbox_testkit::require;
 use tokio::{sync::Notify, task::JoinSet, time};
 use tonic::Code;
 
-use super::watch::is_there;
+use super::watch::exists;
 use crate::common::{DEADLINE, connect, mongo::Mongo, program::Program, within};
 
 const ROOMS: u32 = 500;
@@ -18,8 +19,8 @@ const ROOMS: u32 = 500;
 const KILL_AFTER: u32 = 200;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn acknowledged_rooms_survive_the_loss_of_everything() {
-    let Some(mut mongo) = Mongo::replica_set(3).await else { return };
+async fn acknowledged_rooms_survive_the_kill_of_all_processes() {
+    let mut mongo = require!(Mongo::replica_set(3).await);
     let program = Program::start(&["--store", &mongo.url("rooms")]).await;
     let acknowledged = Arc::new(AtomicU32::new(0));
     let enough = Arc::new(Notify::new());
@@ -29,7 +30,7 @@ async fn acknowledged_rooms_survive_the_loss_of_everything() {
         let (acknowledged, enough) = (acknowledged.clone(), enough.clone());
         clients.spawn(async move {
             let mut names = Vec::new();
-            // Only what was acknowledged counts; a name whose fate is not known is not tried again.
+            // A name is not tried again after an unknown outcome.
             for n in 0.. {
                 if acknowledged.load(Ordering::SeqCst) >= ROOMS {
                     break;
@@ -59,7 +60,7 @@ async fn acknowledged_rooms_survive_the_loss_of_everything() {
 
     program.signal(Signal::KILL);
     let (status, log) = program.end().await;
-    let names = names.unwrap_or_else(|_| panic!("rooms cannot be made: {log}")).concat();
+    let names = names.unwrap_or_else(|_| panic!("rooms cannot be created: {log}")).concat();
     assert!(names.len() >= ROOMS as usize);
     assert_eq!(status.code(), None, "it was killed");
     for (index, node) in mongo.nodes.iter_mut().enumerate() {
@@ -76,8 +77,8 @@ async fn acknowledged_rooms_survive_the_loss_of_everything() {
     let mut rooms = RoomsClient::new(connect(program.addr).await);
     let mut present = 0;
     for name in &names {
-        present += usize::from(is_there(&mut rooms, name).await);
+        present += usize::from(exists(&mut rooms, name).await);
     }
-    eprintln!("{present} of {} acknowledged rooms are there", names.len());
+    eprintln!("{present} of {} acknowledged rooms exist", names.len());
     assert_eq!(present, names.len());
 }

@@ -1,19 +1,20 @@
-//! The database is killed and started again, or was never there.
+//! The database is killed and restarted, or was never reachable.
 
 use std::time::Instant;
 
 use signalbox_proto::v1::GetRoomRequest;
+use signalbox_testkit::require;
 
 use super::{live::Live, watch::Watch};
 use crate::common::{TestServer, mongo::Mongo};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn live_rooms_outlive_a_database_that_is_killed() {
-    let Some(mut mongo) = Mongo::standalone().await else { return };
+async fn live_rooms_survive_the_kill_of_the_database() {
+    let mut mongo = require!(Mongo::standalone().await);
     let server = TestServer::start_on(&mongo.url("rooms"), &[]).await;
     let mut watch = Watch::start(server.addr).await;
     let live = Live::start(&server, "live").await;
-    watch.create("before").await.expect("all is well");
+    watch.create("before").await.expect("the database is healthy");
 
     mongo.nodes[0].kill();
     for _ in 0..3 {
@@ -32,7 +33,7 @@ async fn live_rooms_outlive_a_database_that_is_killed() {
 }
 
 #[tokio::test]
-async fn a_database_whose_name_is_not_known_is_one_that_is_away() {
+async fn an_unresolvable_database_is_unavailable() {
     let server = TestServer::start_on("mongodb+srv://cluster.invalid/", &[]).await;
     let mut watch = Watch::start(server.addr).await;
     watch.becomes_degraded().await;
@@ -41,8 +42,8 @@ async fn a_database_whose_name_is_not_known_is_one_that_is_away() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_may_start_before_its_database() {
-    let Some(mut mongo) = Mongo::standalone().await else { return };
+async fn the_server_may_start_before_the_database() {
+    let mut mongo = require!(Mongo::standalone().await);
     mongo.nodes[0].kill();
     let server = TestServer::start_on(&mongo.url("rooms"), &[]).await;
     let mut watch = Watch::start(server.addr).await;
@@ -52,7 +53,7 @@ async fn a_server_may_start_before_its_database() {
     mongo.nodes[0].restart().await;
     mongo.nodes[0].await_writable().await;
     watch.recovers(Instant::now()).await;
-    // What is done at the start is done now.
+    // The setup of the database is done now.
     let rooms = mongo.database("rooms").await.collection::<mongodb::bson::Document>("rooms");
     assert_eq!(rooms.list_index_names().await.unwrap(), ["_id_", "expires_at_ttl", "labels"]);
     server.stop().await;

@@ -6,23 +6,24 @@ use std::{
 };
 
 use mongodb::bson::doc;
+use signalbox_testkit::require;
 use tokio::{sync::watch as signal, task::JoinSet, time};
 use tonic::Code;
 
 use super::{
     live::Live,
-    watch::{BACK_WITHIN, REFUSED_WITHIN, Watch, is_there},
+    watch::{BACK_WITHIN, REFUSED_WITHIN, Watch, exists},
 };
 use crate::common::{TestServer, assert_error, mongo::Mongo};
 
-/// What came of one name that was to become a room.
+/// The outcomes of creating a room of one name.
 struct Attempt {
     name: String,
     acknowledged: u32,
     unknown: u32,
 }
 
-/// Creates rooms all the time, each until it is acknowledged or said to exist.
+/// Creates rooms until stopped, each until it is acknowledged or exists.
 async fn create_until(watch: Arc<Watch>, client: u32, stop: signal::Receiver<bool>) -> Vec<Attempt> {
     let mut attempts = Vec::new();
     while !*stop.borrow() {
@@ -35,7 +36,7 @@ async fn create_until(watch: Arc<Watch>, client: u32, stop: signal::Receiver<boo
             match created {
                 Ok(_) => break attempt.acknowledged += 1,
                 Err(status) if status.code() == Code::AlreadyExists => {
-                    assert!(attempt.unknown > 0, "nobody but this client makes {}", attempt.name);
+                    assert!(attempt.unknown > 0, "no other client creates {}", attempt.name);
                     break;
                 }
                 Err(status) => {
@@ -51,8 +52,8 @@ async fn create_until(watch: Arc<Watch>, client: u32, stop: signal::Receiver<boo
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_acknowledged_room_is_lost_with_a_primary() {
-    let Some(mut mongo) = Mongo::replica_set(3).await else { return };
+async fn acknowledged_rooms_survive_the_loss_of_the_primary() {
+    let mut mongo = require!(Mongo::replica_set(3).await);
     let server = TestServer::start_on(&mongo.url("rooms"), &[]).await;
     let watch = Arc::new(Watch::start(server.addr).await);
     let live = Live::start(&server, "live").await;
@@ -70,15 +71,11 @@ async fn no_acknowledged_room_is_lost_with_a_primary() {
             mongo.nodes[old].admin(doc! { "replSetStepDown": 10, "secondaryCatchUpPeriodSecs": 5 }).await;
         }
         // The others elect another one.
-        loop {
-            if mongo.primary().await != old {
-                break;
-            }
-        }
+        while mongo.primary().await == old {}
         let back = Instant::now();
         while watch.create(&format!("after-{}-{}", fault.replace(' ', "-"), back.elapsed().as_millis())).await.is_err()
         {
-            assert!(back.elapsed() < BACK_WITHIN, "no room can be made since {:?}", back.elapsed());
+            assert!(back.elapsed() < BACK_WITHIN, "rooms cannot be created since {:?}", back.elapsed());
         }
         live.join_and_leave(&server).await;
         if fault == "kill" {
@@ -91,7 +88,7 @@ async fn no_acknowledged_room_is_lost_with_a_primary() {
 
     let mut rooms = server.rooms().await;
     for attempt in &attempts {
-        assert!(is_there(&mut rooms, &attempt.name).await, "{} is lost", attempt.name);
+        assert!(exists(&mut rooms, &attempt.name).await, "{} is lost", attempt.name);
     }
     let acknowledged = attempts.iter().filter(|attempt| attempt.acknowledged == 1).count();
     eprintln!(
@@ -104,8 +101,8 @@ async fn no_acknowledged_room_is_lost_with_a_primary() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_majority_nothing_is_acknowledged() {
-    let Some(mut mongo) = Mongo::replica_set(3).await else { return };
+async fn without_a_majority_no_write_is_acknowledged() {
+    let mut mongo = require!(Mongo::replica_set(3).await);
     let server = TestServer::start_on(&mongo.url("rooms"), &[]).await;
     let mut watch = Watch::start(server.addr).await;
     let live = Live::start(&server, "live").await;

@@ -1,18 +1,19 @@
-//! The database hangs: it takes connections and answers nothing.
+//! The database hangs: it accepts connections and does not answer.
 
 use std::time::{Duration, Instant};
 
-use tokio::{runtime::Handle, task::JoinSet, time};
+use signalbox_testkit::{eventually, require};
+use tokio::{runtime::Handle, task::JoinSet};
 
 use super::{live::Live, watch::Watch};
-use crate::common::{DEADLINE, TestServer, mongo::Mongo, within};
+use crate::common::{DEADLINE, TestServer, mongo::Mongo};
 
-/// Far less than a call waits for a database that hangs.
+/// Far less than a call waits for a hanging database.
 const AT_ONCE: Duration = Duration::from_millis(500);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn live_rooms_outlive_a_database_that_hangs() {
-    let Some(mongo) = Mongo::replica_set(1).await else { return };
+async fn live_rooms_survive_a_hanging_database() {
+    let mongo = require!(Mongo::replica_set(1).await);
     let server = TestServer::start_on(&mongo.url("rooms"), &[]).await;
     let mut watch = Watch::start(server.addr).await;
     let live = Live::start(&server, "live").await;
@@ -20,10 +21,10 @@ async fn live_rooms_outlive_a_database_that_hangs() {
     let mut tasks = Vec::new();
     for _ in 0..3 {
         mongo.nodes[0].freeze();
-        // The first calls wait for an answer, each for itself and all in time, also those for the same room.
+        // The first calls wait for the database, and fail in time, also those for the same room.
         let first = async { tokio::join!(watch.all_is_refused(), watch.all_is_refused(), watch.all_is_refused()) };
-        tokio::join!(first, one_room_many_times(&server, 20));
-        // From then on nobody waits, but for one call in 2 s that looks whether the database is back.
+        tokio::join!(first, many_creates(&server, 20));
+        // Later calls fail at once, except one call in 2 s that probes the database.
         let mut at_once = 0;
         for _ in 0..10 {
             at_once += u32::from(watch.create_is_refused().await < AT_ONCE);
@@ -35,7 +36,7 @@ async fn live_rooms_outlive_a_database_that_hangs() {
 
         mongo.nodes[0].thaw();
         watch.recovers(Instant::now()).await;
-        // The pool is as good as before, and nothing is left over from the calls that were cut off.
+        // The connection pool works, and the calls that timed out have left nothing behind.
         let mut creates = JoinSet::new();
         for n in 0..100 {
             let (mut rooms, name) = (server.rooms().await, format!("round-{}-{n}", tasks.len()));
@@ -51,17 +52,15 @@ async fn live_rooms_outlive_a_database_that_hangs() {
     }
     live.stop().await;
     // Connections of this test may still be closing.
-    let settled = async {
-        while Handle::current().metrics().num_alive_tasks() > tasks[0] + 8 {
-            time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    within(DEADLINE, settled).await;
+    eventually(DEADLINE, "tasks end", async || {
+        (Handle::current().metrics().num_alive_tasks() <= tasks[0] + 8).then_some(())
+    })
+    .await;
     server.stop().await;
 }
 
-/// Whoever waits for others at the same room is answered in time too.
-async fn one_room_many_times(server: &TestServer, times: usize) {
+/// Calls that wait for others of the same room fail in time, too.
+async fn many_creates(server: &TestServer, times: usize) {
     let mut calls = JoinSet::new();
     for _ in 0..times {
         let watch = Watch::start(server.addr).await;

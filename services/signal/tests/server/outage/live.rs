@@ -1,18 +1,18 @@
-//! A live room in which two members talk all the time.
+//! A live room in which two members exchange signals all the time.
 
 use std::time::{Duration, Instant};
 
-use signalbox_proto::v1::server_message::Body;
+use signalbox_proto::v1::server_message::Body as ServerBody;
 use tokio::{sync::oneshot, task::JoinHandle, time};
 
-use crate::common::{DEADLINE, TestServer, body, native::Member, say, within};
+use crate::common::{DEADLINE, TestServer, body, messages, native::Member, within};
 
-/// Less than the rate that a member may send at.
+/// Time between signals, which is below the rate limit.
 const PACE: Duration = Duration::from_millis(25);
-/// Far more than a signal takes, and less than a call to a database that does not answer.
+/// Far more than a signal takes, and less than a call to a hanging database.
 const PROMPT: Duration = Duration::from_secs(1);
 
-/// Two members who send each other numbered signals in turn.
+/// Two members that send each other numbered signals in turn.
 pub(crate) struct Live {
     room: String,
     stop: oneshot::Sender<()>,
@@ -20,7 +20,7 @@ pub(crate) struct Live {
 }
 
 impl Live {
-    /// Makes the room and starts.
+    /// Joins the room and starts.
     pub(crate) async fn start(server: &TestServer, room: &str) -> Self {
         let mut ada = Member::join(server, room).await;
         let mut bob = Member::join(server, room).await;
@@ -42,34 +42,34 @@ impl Live {
         Self { room: room.to_owned(), stop, task }
     }
 
-    /// Somebody else comes and goes, which needs no database either.
+    /// Joins and leaves with a third member, which does not need the database.
     pub(crate) async fn join_and_leave(&self, server: &TestServer) {
         let start = Instant::now();
         let eve = Member::join(server, &self.room).await;
         assert!(start.elapsed() < PROMPT, "joining took {:?}", start.elapsed());
-        eve.say("", say::leave()).await;
+        eve.send("", messages::leave()).await;
     }
 
-    /// Stops; every signal has arrived, in time and in order, and there were many.
+    /// Stops. Every signal has arrived, in time and in order.
     pub(crate) async fn stop(self) {
-        self.stop.send(()).expect("they talk");
+        self.stop.send(()).expect("they are running");
         let sent = within(DEADLINE, self.task).await.expect("every signal arrives");
         assert!(sent > 20, "only {sent} signals were sent");
     }
 }
 
-/// One signal that must arrive, and be the next one that does.
+/// Sends a signal, which must be the next one that arrives.
 async fn pass(from: &mut Member, to: &mut Member, number: u64) {
-    from.say(&to.id, say::data(&number.to_string())).await;
+    from.send(&to.id, messages::data(&number.to_string())).await;
     loop {
         let message = to.event().await;
         match &message.body {
-            Some(Body::Data(data)) => {
+            Some(ServerBody::Data(data)) => {
                 assert_eq!((message.from, data.text.as_str()), (from.id.clone(), number.to_string().as_str()));
                 return;
             }
-            Some(Body::Undelivered(undelivered)) => panic!("{undelivered:?}"),
-            // Somebody comes and goes, or the server says that it is there.
+            Some(ServerBody::Undelivered(undelivered)) => panic!("{undelivered:?}"),
+            // Changes of the roster, and heartbeats.
             _ => {}
         }
     }

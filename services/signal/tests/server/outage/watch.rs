@@ -1,4 +1,4 @@
-//! What the outside sees of a server whose database may be away.
+//! The service and health of a server whose database may be unavailable.
 
 use std::{
     net::SocketAddr,
@@ -16,13 +16,13 @@ use tonic_health::pb::{
 use tonic_types::StatusExt;
 
 use crate::common::{
-    DEADLINE, assert_error, connect,
+    DEADLINE, assert_error, connect, messages,
     native::Member,
     raw::{Version, request, text},
-    say, within,
+    within,
 };
 
-/// How soon what needs the database is refused, and how soon all is well after its return.
+/// How soon calls that need the database fail, and how soon they succeed after its return.
 pub(crate) const REFUSED_WITHIN: Duration = Duration::from_secs(2);
 pub(crate) const BACK_WITHIN: Duration = Duration::from_secs(5);
 
@@ -53,26 +53,26 @@ impl Watch {
         self.rooms.clone().create_room(create).await.map(tonic::Response::into_inner)
     }
 
-    /// A create is refused; says how long that took.
+    /// Creates a room, which must fail in time; returns how long that took.
     pub(crate) async fn create_is_refused(&self) -> Duration {
         let start = Instant::now();
-        let refused = self.create(&self.fresh()).await.expect_err("the database is away");
+        let refused = self.create(&self.fresh()).await.expect_err("the database is unavailable");
         assert_refused(&refused, start.elapsed())
     }
 
-    /// A first join is refused; says how long that took.
+    /// Joins a new room, which must fail in time; returns how long that took.
     pub(crate) async fn join_is_refused(&self) -> Duration {
         let start = Instant::now();
-        let refused = Member::try_join(self.addr, say::join(&self.fresh())).await;
-        assert_refused(&refused.err().expect("the database is away"), start.elapsed())
+        let refused = Member::try_join(self.addr, messages::join(&self.fresh())).await;
+        assert_refused(&refused.err().expect("the database is unavailable"), start.elapsed())
     }
 
-    /// Both are refused in time.
+    /// Does both.
     pub(crate) async fn all_is_refused(&self) {
         tokio::join!(self.create_is_refused(), self.join_is_refused());
     }
 
-    /// Waits until the server tells that the database is away, in all the ways that it tells it.
+    /// Waits until the health of the server is degraded, in all its forms.
     pub(crate) async fn becomes_degraded(&mut self) {
         self.becomes(ServingStatus::NotServing).await;
         assert_eq!(self.healthz().await["status"], "degraded");
@@ -81,26 +81,26 @@ impl Watch {
         assert_eq!(signal.into_inner().status(), ServingStatus::Serving);
     }
 
-    /// All is well within 5 s of the database's return: the server says so, and rooms can be created and joined.
+    /// Within 5 s of the return of the database rooms can be created and joined, and the health is ok.
     pub(crate) async fn recovers(&mut self, since: Instant) {
         let mut refused = 0;
         while let Err(status) = self.create(&self.fresh()).await {
             assert_error(&status, Code::Unavailable, "STORE_UNAVAILABLE");
             refused += 1;
-            assert!(since.elapsed() < BACK_WITHIN, "{refused} times refused since the database is back");
+            assert!(since.elapsed() < BACK_WITHIN, "{refused} creates failed since the return of the database");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         self.becomes(ServingStatus::Serving).await;
         assert!(since.elapsed() < BACK_WITHIN, "it took {:?}", since.elapsed());
         assert_eq!(self.healthz().await["status"], "ok");
-        Member::try_join(self.addr, say::join(&self.fresh())).await.expect("rooms open again");
+        Member::try_join(self.addr, messages::join(&self.fresh())).await.expect("rooms open again");
     }
 
     async fn becomes(&mut self, wanted: ServingStatus) {
         let change = async {
             loop {
-                let told = self.health.message().await.expect("the watch goes on").expect("the watch goes on");
-                if told.status() == wanted {
+                let health = self.health.message().await.expect("a health watch").expect("it does not end");
+                if health.status() == wanted {
                     return;
                 }
             }
@@ -114,13 +114,13 @@ impl Watch {
     }
 }
 
-/// Whether a room is there, asked until the database answers.
-pub(crate) async fn is_there(rooms: &mut RoomsClient<Channel>, name: &str) -> bool {
-    let asked = Instant::now();
+/// Whether a room exists; retries until the database is available.
+pub(crate) async fn exists(rooms: &mut RoomsClient<Channel>, name: &str) -> bool {
+    let start = Instant::now();
     loop {
         match rooms.get_room(GetRoomRequest { name: name.to_owned() }).await {
             Ok(room) => return room.into_inner().name == name,
-            Err(status) if status.code() == Code::Unavailable && asked.elapsed() < DEADLINE => {
+            Err(status) if status.code() == Code::Unavailable && start.elapsed() < DEADLINE => {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
             Err(status) => {
@@ -134,7 +134,7 @@ pub(crate) async fn is_there(rooms: &mut RoomsClient<Channel>, name: &str) -> bo
 fn assert_refused(status: &Status, took: Duration) -> Duration {
     assert_error(status, Code::Unavailable, "STORE_UNAVAILABLE");
     let retry = status.get_details_retry_info().and_then(|info| info.retry_delay);
-    assert!(retry.is_some_and(|after| !after.is_zero()), "it says when to try again: {status:?}");
+    assert!(retry.is_some_and(|after| !after.is_zero()), "it has retry_delay: {status:?}");
     assert!(took < REFUSED_WITHIN, "it took {took:?}");
     took
 }

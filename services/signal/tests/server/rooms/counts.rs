@@ -1,30 +1,35 @@
-//! What is on record of a room: joins, calls, when somebody was in it last.
+//! Counters of rooms: joins, calls, last activity.
 
 use std::time::{Duration, SystemTime};
 
-use signalbox_proto::v1::{ConnectionReport, GetRoomRequest, Room, client_message::Body as Said};
-use signalbox_server::store::{EmbeddedStore, Store};
+use signalbox_proto::v1::{ConnectionReport, GetRoomRequest, Room, client_message::Body as ClientBody};
+use signalbox_testkit::eventually;
 
 use super::{create, named};
-use crate::common::{TestServer, body, native::Member, say};
+use crate::common::{
+    DEADLINE, TestServer, body,
+    internals::{EmbeddedStore, Store, room_name},
+    messages,
+    native::Member,
+};
 
-fn report(peer: &str, state: &str) -> Said {
+fn report(peer: &str, state: &str) -> ClientBody {
     let (peer, connection_state) = (peer.to_owned(), state.to_owned());
-    Said::Report(ConnectionReport { peer, connection_state, ..ConnectionReport::default() })
+    ClientBody::Report(ConnectionReport { peer, connection_state, ..ConnectionReport::default() })
 }
 
-async fn look(server: &TestServer, name: &str) -> Room {
+async fn get_room(server: &TestServer, name: &str) -> Room {
     server.rooms().await.get_room(GetRoomRequest { name: name.to_owned() }).await.expect("a room").into_inner()
 }
 
-/// Reports, and waits until that is handled.
-async fn tell(member: &mut Member, seq: u64, report: Said) {
-    member.send(say::numbered(seq, "", report)).await;
+/// Sends a report, and waits until it is handled.
+async fn send_report(member: &mut Member, seq: u64, report: ClientBody) {
+    member.send_message(messages::numbered(seq, "", report)).await;
     member.await_ack(seq).await;
 }
 
 #[tokio::test]
-async fn a_pair_of_sessions_counts_as_one_call() {
+async fn each_connected_pair_of_sessions_counts_as_one_call() {
     let server = TestServer::start(&[]).await;
     let mut a = Member::join(&server, "demo").await;
     let mut b = Member::join(&server, "demo").await;
@@ -33,41 +38,41 @@ async fn a_pair_of_sessions_counts_as_one_call() {
         body!(a.next().await, MemberJoined);
     }
     body!(b.next().await, MemberJoined);
-    let calls = async || look(&server, "demo").await.call_count;
+    let calls = async || get_room(&server, "demo").await.call_count;
 
     for (seq, state) in (1..).zip(["new", "connecting", "failed", "disconnected", "closed", "Connected", ""]) {
-        tell(&mut a, seq, report(&b.id, state)).await;
+        send_report(&mut a, seq, report(&b.id, state)).await;
     }
-    for (seq, stranger) in (8..).zip(["nobody", "", &a.id.clone()]) {
-        tell(&mut a, seq, report(stranger, "connected")).await;
+    for (seq, stranger) in (8..).zip(["unknown", "", &a.id.clone()]) {
+        send_report(&mut a, seq, report(stranger, "connected")).await;
     }
     assert_eq!(calls().await, 0);
-    tell(&mut a, 11, report(&b.id, "connected")).await;
+    send_report(&mut a, 11, report(&b.id, "connected")).await;
     assert_eq!(calls().await, 1);
-    tell(&mut a, 12, report(&b.id, "connected")).await;
-    tell(&mut b, 1, report(&a.id, "connected")).await;
+    send_report(&mut a, 12, report(&b.id, "connected")).await;
+    send_report(&mut b, 1, report(&a.id, "connected")).await;
     assert_eq!(calls().await, 1, "again, and from the other side, it is the same call");
-    tell(&mut c, 1, report(&a.id, "connected")).await;
-    tell(&mut a, 13, report(&c.id, "connected")).await;
+    send_report(&mut c, 1, report(&a.id, "connected")).await;
+    send_report(&mut a, 13, report(&c.id, "connected")).await;
     assert_eq!(calls().await, 2);
 
-    // A resumed session is the same; a new one is another.
-    let mut b = Member::resume(&server, &b.lose()).await;
+    // A resumed session is the same one, a new session is not.
+    let mut b = Member::resume(&server, &b.disconnect()).await;
     for _ in 0..2 {
         body!(a.next().await, MemberUpdated);
     }
-    tell(&mut b, 2, report(&a.id, "connected")).await;
+    send_report(&mut b, 2, report(&a.id, "connected")).await;
     assert_eq!(calls().await, 2);
-    b.say("", say::leave()).await;
+    b.send("", messages::leave()).await;
     body!(a.next().await, MemberLeft);
     let d = Member::join(&server, "demo").await;
     body!(a.next().await, MemberJoined);
-    tell(&mut a, 14, report(&d.id, "connected")).await;
-    assert_eq!((calls().await, look(&server, "demo").await.join_count), (3, 4));
+    send_report(&mut a, 14, report(&d.id, "connected")).await;
+    assert_eq!((calls().await, get_room(&server, "demo").await.join_count), (3, 4));
 }
 
 #[tokio::test]
-async fn what_was_counted_is_written_down_when_a_room_empties() {
+async fn counters_are_stored_when_a_room_empties_or_the_server_stops() {
     let folder = tempfile::tempdir().unwrap();
     let server = TestServer::start_in(folder.path(), &[]).await;
     let created = server.rooms().await.create_room(create(named("demo"))).await.expect("a room").into_inner();
@@ -76,38 +81,32 @@ async fn what_was_counted_is_written_down_when_a_room_empties() {
         let mut a = Member::join(&server, "demo").await;
         let b = Member::join(&server, "demo").await;
         body!(a.next().await, MemberJoined);
-        tell(&mut a, 1, report(&b.id, "connected")).await;
-        let live = look(&server, "demo").await;
+        send_report(&mut a, 1, report(&b.id, "connected")).await;
+        let live = get_room(&server, "demo").await;
         assert_eq!((live.join_count, live.call_count, live.member_count), (2 * visit, visit, 2));
         a.leave().await;
         b.leave().await;
-        // Behind: soon, but nobody waits for it.
-        let mut tries = 0;
-        let stored = loop {
-            let room = look(&server, "demo").await;
+        // Written behind.
+        let stored = eventually(DEADLINE, "the counters are stored", async || {
+            let room = get_room(&server, "demo").await;
             assert!(room.join_count <= 2 * visit && room.call_count <= visit, "nothing counts twice: {room:?}");
-            if room.member_count == 0 && room.join_count == 2 * visit {
-                break room;
-            }
-            tries += 1;
-            assert!(tries < 500, "it is never written down: {room:?}");
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        };
+            (room.member_count == 0 && room.join_count == 2 * visit).then_some(room)
+        })
+        .await;
         assert_eq!(stored.call_count, visit);
         let (then, now) = (stored.last_active_at.unwrap(), SystemTime::now());
         assert!(now.duration_since(then.try_into().unwrap()).unwrap() < Duration::from_secs(10), "{then:?} is now");
         assert_eq!(
             (stored.etag, stored.updated_at),
             (created.etag.clone(), created.updated_at),
-            "settings are as they were"
+            "settings are unchanged"
         );
     }
-    // And of those who are there when the server ends.
+    // Those of members that are connected when the server stops are stored, too.
     let member = Member::join(&server, "demo").await;
     server.stop().await;
     drop(member);
     let store = EmbeddedStore::open(folder.path().to_owned()).await.unwrap();
-    let name = signalbox_core::id::RoomName::parse("demo", "name").unwrap();
-    let record = store.get(&name).await.unwrap().expect("the record");
+    let record = store.get(&room_name("demo")).await.unwrap().expect("the record");
     assert_eq!((record.joins, record.calls), (5, 2));
 }

@@ -1,4 +1,4 @@
-//! Health, for load balancers and people.
+//! Health, for load balancers and operators.
 
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ use crate::common::{
 };
 
 #[tokio::test]
-async fn healthz_is_json_over_both_versions() {
+async fn healthz_is_json_over_both_versions_of_http() {
     let server = TestServer::start(&[]).await;
     for version in [Version::Http1, Version::Http2] {
         let response = request(server.addr, version, Method::GET, "/healthz", &[], "").await.unwrap();
@@ -29,7 +29,7 @@ async fn healthz_is_json_over_both_versions() {
 }
 
 #[tokio::test]
-async fn grpc_health_knows_the_server_and_its_services() {
+async fn grpc_health_covers_the_server_and_its_services() {
     let server = TestServer::start(&[]).await;
     let mut health = HealthClient::new(connect(server.addr).await);
     for service in ["", "signalbox.v1.Signal", "signalbox.v1.Rooms"] {

@@ -1,19 +1,19 @@
-//! Figures for operators.
+//! Metrics.
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
 use http::{Method, StatusCode};
 use signalbox_proto::v1::RemoveMemberRequest;
+use signalbox_testkit::eventually;
 use tonic::Code;
 
 use crate::common::{
-    DEADLINE, TestServer, assert_error, body,
+    DEADLINE, TestServer, assert_error, body, messages,
     native::{Member, Ticket},
     raw::{Version, header_of, request, text},
-    say, within,
 };
 
-/// What a scrape says, by name and labels; it is well-formed and has a type and a help text for each figure.
+/// The metrics by name and labels, and the whole text. It is well-formed, and each metric has a type and a help text.
 async fn scrape(addr: SocketAddr, version: Version) -> (BTreeMap<String, u64>, String) {
     let response = request(addr, version, Method::GET, "/metrics", &[], "").await.unwrap();
     assert_eq!(response.status(), StatusCode::OK);
@@ -37,7 +37,7 @@ async fn scrape(addr: SocketAddr, version: Version) -> (BTreeMap<String, u64>, S
     (values, text)
 }
 
-/// Checks some of the figures.
+/// Checks some of the metrics.
 #[track_caller]
 fn check(values: &BTreeMap<String, u64>, expected: &[(&str, u64)]) {
     for (name, value) in expected {
@@ -46,7 +46,7 @@ fn check(values: &BTreeMap<String, u64>, expected: &[(&str, u64)]) {
 }
 
 #[tokio::test]
-async fn what_happens_is_counted() {
+async fn sessions_signals_and_refusals_are_counted() {
     let server = TestServer::start(&["--max-members", "2"]).await;
     for version in [Version::Http1, Version::Http2] {
         let (values, _) = scrape(server.addr, version).await;
@@ -59,19 +59,19 @@ async fn what_happens_is_counted() {
 
     let mut a = Member::join(&server, "secret-room").await;
     let mut b = Member::join(&server, "secret-room").await;
-    let full = Member::try_join(server.addr, say::join("secret-room")).await.err().expect("there are two seats");
+    let full = Member::try_join(server.addr, messages::join("secret-room")).await.err().expect("the room is full");
     assert_error(&full, Code::ResourceExhausted, "ROOM_FULL");
     body!(a.next().await, MemberJoined);
     let (values, _) = scrape(server.addr, Version::Http1).await;
     check(&values, &[("rooms", 1), ("streams", 2), ("sessions{state=\"connected\"}", 2)]);
-    a.say("", say::candidate("candidate:1")).await;
+    a.send("", messages::candidate("candidate:1")).await;
     body!(b.next().await, Candidate);
-    let ticket = b.lose();
+    let ticket = b.disconnect();
     body!(a.event().await, MemberUpdated);
     for seq in 1..=3 {
-        a.send(say::numbered(seq, &ticket.id, say::offer(&"x".repeat(1000)))).await;
+        a.send_message(messages::numbered(seq, &ticket.id, messages::offer(&"x".repeat(1000)))).await;
     }
-    a.send(say::numbered(4, "nobody", say::answer(""))).await;
+    a.send_message(messages::numbered(4, "unknown", messages::answer(""))).await;
     body!(a.event().await, Undelivered);
     a.await_ack(4).await;
     let (values, text) = scrape(server.addr, Version::Http1).await;
@@ -84,34 +84,30 @@ async fn what_happens_is_counted() {
     let most = values["signalbox_mailbox_high_water_bytes"];
     assert!((3000..4000).contains(&most), "{most} bytes waited");
     for private in ["secret-room", &a.id, &ticket.id, "127.0.0.1"] {
-        assert!(!text.contains(private), "{private} is nobody's business");
+        assert!(!text.contains(private), "{private} is private");
     }
 
     let garbage = Ticket { token: "garbage".to_owned(), ..ticket.clone() };
-    let gone = Member::try_resume(server.addr, &garbage).await.err().expect("it is no token");
+    let gone = Member::try_resume(server.addr, &garbage).await.err().expect("the token is wrong");
     assert_error(&gone, Code::NotFound, "SESSION_GONE");
     let mut b = Member::resume(&server, &ticket).await;
     body!(a.event().await, MemberUpdated);
-    a.say("", say::data("to all, who are one")).await;
+    a.send("", messages::data("to all")).await;
     for _ in 0..3 {
         body!(b.event().await, Offer);
     }
     body!(b.event().await, Data);
-    let kick = RemoveMemberRequest { room: "secret-room".to_owned(), member_id: b.id.clone(), ban: None };
-    server.rooms().await.remove_member(kick).await.expect("it is removed");
-    b.sent_away().await;
-    a.say("", say::leave()).await;
+    let remove = RemoveMemberRequest { room: "secret-room".to_owned(), member_id: b.id.clone(), ban: None };
+    server.rooms().await.remove_member(remove).await.expect("it is removed");
+    b.expect_go_away().await;
+    a.send("", messages::leave()).await;
 
-    // Of a room that is gone, what it has counted stays. That the last stream is gone is known soon.
-    let gone = async {
-        loop {
-            let (values, _) = scrape(server.addr, Version::Http1).await;
-            if values["signalbox_streams"] == 0 && values["signalbox_rooms"] == 0 {
-                break values;
-            }
-        }
-    };
-    let values = within(DEADLINE, gone).await;
+    // Counters of a closed room stay.
+    let values = eventually(DEADLINE, "the room is closed", async || {
+        let (values, _) = scrape(server.addr, Version::Http1).await;
+        (values["signalbox_streams"] == 0 && values["signalbox_rooms"] == 0).then_some(values)
+    })
+    .await;
     check(&values, &[("sessions{state=\"connected\"}", 0), ("sessions{state=\"suspended\"}", 0)]);
     check(&values, &[("sessions_ended_total{reason=\"LEFT\"}", 1), ("sessions_ended_total{reason=\"REMOVED\"}", 1)]);
     check(&values, &[("sessions_opened_total", 2), ("resumes_total", 1)]);

@@ -1,4 +1,4 @@
-//! A store that is not there: live rooms go on, and whoever needs the store is told so in time.
+//! A store that fails or hangs: live rooms continue, and calls that need the store fail in time.
 
 use std::{
     sync::Arc,
@@ -7,35 +7,36 @@ use std::{
 };
 
 use async_trait::async_trait;
-use signalbox_core::{Limits, WatchNext, id::RoomName};
 use signalbox_proto::v1::{DeleteRoomRequest, ListMembersRequest, ListRoomsRequest, RemoveMemberRequest, Room};
-use signalbox_server::{
-    auth::Passcodes,
-    clock::now_ms,
-    error::RoomError,
-    random::Random,
-    rooms::{RoomDefaults, Rooms},
-    store::{Created, EmbeddedStore, Filter, Record, Settings, Store, Unavailable, Updated, Usage},
-};
+use signalbox_testkit::eventually;
 use tempfile::TempDir;
 use tokio::sync::watch;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
 use super::{self as test, change, create, get, named, update};
-use crate::common::{DEADLINE, TestServer, assert_error, body, native::Member, say, within};
+use crate::common::{
+    DEADLINE, TestServer, assert_error, body,
+    internals::{
+        Created, EmbeddedStore, Filter, Limits, Passcodes, Random, Record, RoomDefaults, RoomError, RoomName, Rooms,
+        Settings, Store, Unavailable, Updated, Usage, WatchNext, now_ms, room_name,
+    },
+    messages,
+    native::Member,
+    within,
+};
 
-/// How the store is.
+/// State of the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    Well,
-    /// It answers that it cannot.
+    Healthy,
+    /// Its answers are errors.
     Failing,
     /// It does not answer.
     Hanging,
 }
 
-/// The real store, behind something that breaks.
+/// The embedded store, behind a switch.
 struct Breakable {
     store: EmbeddedStore,
     state: watch::Sender<State>,
@@ -44,7 +45,7 @@ struct Breakable {
 impl Breakable {
     async fn open(folder: &TempDir) -> Arc<Self> {
         let store = EmbeddedStore::open(folder.path().to_owned()).await.unwrap();
-        Arc::new(Self { store, state: watch::Sender::new(State::Well) })
+        Arc::new(Self { store, state: watch::Sender::new(State::Healthy) })
     }
 
     fn set(&self, state: State) {
@@ -89,33 +90,33 @@ impl Store for Breakable {
     }
 }
 
-/// Awaits an answer that must be that the store cannot be reached, in time.
+/// Awaits a call that must fail in time, because the store is unavailable.
 async fn unavailable<T: std::fmt::Debug>(call: impl Future<Output = Result<T, Status>>) {
     let started = Instant::now();
-    let status = call.await.expect_err("the store is not there");
+    let status = call.await.expect_err("the store is unavailable");
     assert!(started.elapsed() < Duration::from_secs(2), "after {:?}", started.elapsed());
     assert_error(&status, Code::Unavailable, "STORE_UNAVAILABLE");
-    assert!(status.get_details_retry_info().and_then(|info| info.retry_delay).is_some(), "it says when to try again");
+    assert!(status.get_details_retry_info().and_then(|info| info.retry_delay).is_some(), "it has retry_delay");
 }
 
 #[tokio::test]
-async fn live_rooms_go_on_and_the_rest_is_told_in_time() {
+async fn live_rooms_continue_and_calls_that_need_the_store_fail_in_time() {
     let folder = tempfile::tempdir().unwrap();
     let store = Breakable::open(&folder).await;
     let server = TestServer::start_with(store.clone(), &["--heartbeat", "60s"]).await;
     let mut rooms = server.rooms().await;
     rooms.create_room(create(named("stored"))).await.expect("a room");
     let mut a = Member::join(&server, "demo").await;
-    let passer_by = Member::join(&server, "passed").await;
+    let leaver = Member::join(&server, "passed").await;
 
     for state in [State::Failing, State::Hanging] {
         store.set(state);
-        // Into a live room, out of it, back into it, and to each other.
-        let mut b = Member::join_with(server.addr, say::join_as("demo", "bob")).await;
+        // Joins, resumes and signals in a live room.
+        let mut b = Member::join_with(server.addr, messages::join_as("demo", "bob")).await;
         body!(a.next().await, MemberJoined);
-        a.say(&b.id, say::offer("o")).await;
+        a.send(&b.id, messages::offer("o")).await;
         assert_eq!(body!(b.next().await, Offer).sdp, "o");
-        let b = Member::resume(&server, &b.lose()).await;
+        let b = Member::resume(&server, &b.disconnect()).await;
         for _ in 0..2 {
             body!(a.next().await, MemberUpdated);
         }
@@ -126,8 +127,8 @@ async fn live_rooms_go_on_and_the_rest_is_told_in_time() {
         assert!(!rooms.list_rooms(live).await.expect("they are live").into_inner().rooms.is_empty());
         rooms.watch_room(test::watch("demo")).await.expect("it is live");
 
-        // What needs the store.
-        let join = async |room: &str| Member::try_join(server.addr, say::join(room)).await.map(|member| member.id);
+        // Calls that need the store.
+        let join = async |room: &str| Member::try_join(server.addr, messages::join(room)).await.map(|member| member.id);
         let [mut first, mut second, mut third, mut fourth, mut fifth] = std::array::from_fn(|_| rooms.clone());
         tokio::join!(
             unavailable(join("new")),
@@ -140,26 +141,26 @@ async fn live_rooms_go_on_and_the_rest_is_told_in_time() {
         );
         unavailable(rooms.clone().update_room(update(Room { locked: true, ..named("demo") }, &["locked"]))).await;
         unavailable(rooms.clone().delete_room(DeleteRoomRequest { name: "demo".to_owned() })).await;
-        // A ban is for later, so it is all or nothing; to remove somebody works now.
+        // A ban must be stored, so the removal fails with it. A removal without a ban succeeds.
         let ban = Some(prost_types::Duration { seconds: 60, nanos: 0 });
         let remove = RemoveMemberRequest { room: "demo".to_owned(), member_id: b.id.clone(), ban };
         unavailable(rooms.clone().remove_member(remove.clone())).await;
         assert_eq!(rooms.get_room(get("demo")).await.expect("it is live").into_inner().member_count, 2);
         rooms.remove_member(RemoveMemberRequest { ban: None, ..remove }).await.expect("it is there");
         body!(a.next().await, MemberLeft);
-        Member::join_with(server.addr, say::join_as("demo", "bob")).await.leave().await;
+        Member::join_with(server.addr, messages::join_as("demo", "bob")).await.leave().await;
         body!(a.next().await, MemberJoined);
         body!(a.next().await, MemberLeft);
         if state == State::Failing {
-            store.set(State::Well);
+            store.set(State::Healthy);
             change(&mut rooms, Room { max_members: 7, ..named("demo") }, &["max_members"]).await;
         }
     }
-    passer_by.leave().await;
+    leaver.leave().await;
 
-    // What hung is done after all, in its order: the room was locked, and deleted.
-    store.set(State::Well);
-    assert_error(&a.sent_away().await.1, Code::Aborted, "ROOM_CLOSED");
+    // The calls that hung are completed in order: the room was locked, then deleted.
+    store.set(State::Healthy);
+    assert_error(&a.expect_go_away().await.1, Code::Aborted, "ROOM_CLOSED");
     assert_error(&rooms.get_room(get("demo")).await.unwrap_err(), Code::NotFound, "ROOM_NOT_FOUND");
     let created = rooms.create_room(create(named("created"))).await.unwrap_err();
     assert_error(&created, Code::AlreadyExists, "ROOM_EXISTS");
@@ -167,28 +168,28 @@ async fn live_rooms_go_on_and_the_rest_is_told_in_time() {
 }
 
 #[tokio::test]
-async fn a_change_that_the_store_makes_late_holds_for_the_live_room() {
+async fn a_change_that_only_the_store_has_is_applied_to_the_live_room() {
     let folder = tempfile::tempdir().unwrap();
     let store = Breakable::open(&folder).await;
     let server = TestServer::start_with(store.clone(), &[]).await;
     let mut rooms = server.rooms().await;
     let _member = Member::join(&server, "demo").await;
-    // The live room does not know of it: as after an answer that was lost.
-    let name = RoomName::parse("demo", "name").unwrap();
+    // The live room does not have the change, as after a lost reply.
+    let name = room_name("demo");
     let settings = store.store.get(&name).await.unwrap().expect("a record").settings;
     store.store.update(&name, None, Settings { locked: true, ..settings }).await.unwrap();
 
     let stale = Room { max_members: 9, etag: "1".to_owned(), ..named("demo") };
     let stale = rooms.update_room(update(stale, &["max_members"])).await.unwrap_err();
     assert_error(&stale, Code::Aborted, "ETAG_MISMATCH");
-    let locked = Member::try_join(server.addr, say::join("demo")).await.err().expect("it is locked after all");
+    let locked = Member::try_join(server.addr, messages::join("demo")).await.err().expect("it is locked");
     assert_error(&locked, Code::PermissionDenied, "ROOM_LOCKED");
     let room = change(&mut rooms, Room { max_members: 9, ..named("demo") }, &["max_members"]).await;
     assert_eq!((room.locked, room.max_members, room.etag.as_str()), (true, 9, "3"));
 }
 
 #[tokio::test]
-async fn a_watch_of_a_room_whose_record_ended_does_not_go_on_in_the_next_of_that_name() {
+async fn a_watch_does_not_continue_in_the_next_room_of_that_name() {
     let folder = tempfile::tempdir().unwrap();
     let store = Breakable::open(&folder).await;
     let server = TestServer::start_with(store.clone(), &[]).await;
@@ -196,20 +197,20 @@ async fn a_watch_of_a_room_whose_record_ended_does_not_go_on_in_the_next_of_that
     for by_join in [true, false] {
         rooms.create_room(create(named("demo"))).await.expect("a room");
         let mut watching = rooms.watch_room(test::watch("demo")).await.expect("it is there").into_inner();
-        store.store.delete(&RoomName::parse("demo", "name").unwrap()).await.unwrap();
+        store.store.delete(&room_name("demo")).await.unwrap();
         if by_join {
             Member::join(&server, "demo").await;
             rooms.delete_room(DeleteRoomRequest { name: "demo".to_owned() }).await.expect("it is there");
         } else {
             rooms.create_room(create(named("demo"))).await.expect("a room");
         }
-        let status = watching.message().await.expect_err("it is over");
+        let status = watching.message().await.expect_err("the watch ends");
         assert_error(&status, Code::Aborted, "ROOM_CLOSED");
     }
 }
 
 #[tokio::test]
-async fn a_room_that_is_only_watched_expires_like_any_other() {
+async fn a_room_that_is_only_watched_expires() {
     let folder = tempfile::tempdir().unwrap();
     let store = Breakable::open(&folder).await;
     let defaults = RoomDefaults {
@@ -218,27 +219,23 @@ async fn a_room_that_is_only_watched_expires_like_any_other() {
         max_room_members: 64,
         empty_timeout: Duration::from_secs(60),
     };
-    let hub = Rooms::new(store.clone(), Passcodes::new(Random::system()), Limits::default(), defaults);
+    let rooms = Rooms::new(store.clone(), Passcodes::new(Random::system()), Limits::default(), defaults);
     let mut watched = Vec::new();
     for name in ["kept", "expired"] {
-        let name = RoomName::parse(name, "name").unwrap();
+        let name = room_name(name);
         store.create(Record::new(&name, Settings::default(), now_ms())).await.unwrap();
-        let (room, watch, there) = hub.watch(&name).await.expect("the room is there");
-        assert!(there.is_empty());
+        let (room, watch, members) = rooms.watch(&name).await.expect("the room exists");
+        assert!(members.is_empty());
         watched.push((room, watch));
     }
-    let expired = RoomName::parse("expired", "name").unwrap();
+    let expired = room_name("expired");
     let over = Settings { ends_at_ms: Some(1), ..Settings::default() };
     assert!(matches!(store.update(&expired, None, over).await.unwrap(), Updated::Done(_)));
-    let bookkeeping = tokio::spawn(hub.clone().run_write_behind());
-    let seen = || watched.iter().map(|(room, watch)| room.poll_watch(*watch, Waker::noop())).collect::<Vec<_>>();
-    let mut tries = 0;
-    while !matches!(seen()[..], [WatchNext::Wait, WatchNext::End(RoomError::RoomClosed)]) {
-        tries += 1;
-        assert!(tries < 500, "{:?}", seen());
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    hub.drain();
-    within(DEADLINE, bookkeeping).await.unwrap();
-    assert!(matches!(seen()[..], [WatchNext::End(RoomError::Draining), WatchNext::End(RoomError::RoomClosed)]));
+    let write_behind = tokio::spawn(rooms.clone().run_write_behind());
+    let polled = || watched.iter().map(|(room, watch)| room.poll_watch(*watch, Waker::noop())).collect::<Vec<_>>();
+    let is_closed = || matches!(polled()[..], [WatchNext::Wait, WatchNext::End(RoomError::RoomClosed)]).then_some(());
+    eventually(DEADLINE, "the expired room is closed", async || is_closed()).await;
+    rooms.drain();
+    within(DEADLINE, write_behind).await.unwrap();
+    assert!(matches!(polled()[..], [WatchNext::End(RoomError::Draining), WatchNext::End(RoomError::RoomClosed)]));
 }

@@ -1,19 +1,18 @@
-//! Passcodes: needed by newcomers, kept as hashes, guarded against guessing.
+//! Passcodes: required by joins, stored as hashes, protected against guessing.
 
 use std::time::{Duration, Instant};
 
-use signalbox_core::id::RoomName;
 use signalbox_proto::v1::{CreateRoomRequest, Join, Room, UpdateRoomRequest};
-use signalbox_server::store::{EmbeddedStore, Store};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
 use super::{change, create, get, named, update};
 use crate::common::{
     TestServer, assert_error, body,
+    internals::{EmbeddedStore, Store, room_name},
+    messages,
     native::Member,
-    say,
-    web::{Web, WebMember},
+    web::{WebClient, WebMember},
 };
 
 fn with_passcode(name: &str, passcode: &str) -> CreateRoomRequest {
@@ -21,21 +20,21 @@ fn with_passcode(name: &str, passcode: &str) -> CreateRoomRequest {
 }
 
 fn join(passcode: &str) -> Join {
-    Join { passcode: passcode.to_owned(), ..say::join("demo") }
+    Join { passcode: passcode.to_owned(), ..messages::join("demo") }
 }
 
 async fn refused(server: &TestServer, join: Join) -> Status {
-    Member::try_join(server.addr, join).await.err().expect("it must not get in")
+    Member::try_join(server.addr, join).await.err().expect("the join is refused")
 }
 
 #[tokio::test]
-async fn only_who_knows_the_passcode_gets_in() {
+async fn a_join_needs_the_passcode() {
     let folder = tempfile::tempdir().unwrap();
     let server = TestServer::start_in(folder.path(), &[]).await;
     let mut rooms = server.rooms().await;
     let room = rooms.create_room(with_passcode("demo", "öpen sesame")).await.expect("a room").into_inner();
     assert!(room.passcode_required);
-    // Of a room that nobody is in, and of one that is live.
+    // First of a new room, then of one that has been live.
     for _ in 0..2 {
         for wrong in ["", "open sesame", "öpen sesame ", "Öpen sesame", &"a".repeat(256)] {
             assert_error(&refused(&server, join(wrong)).await, Code::Unauthenticated, "PASSCODE_WRONG");
@@ -43,9 +42,9 @@ async fn only_who_knows_the_passcode_gets_in() {
         assert_eq!(rooms.get_room(get("demo")).await.unwrap().into_inner().member_count, 0);
         let member = Member::join_with(server.addr, join("öpen sesame")).await;
         assert!(member.welcome().room.as_ref().unwrap().passcode_required);
-        let page = WebMember::join(Web::new(server.addr), join("öpen sesame")).await;
+        let page = WebMember::join(WebClient::new(server.addr), join("öpen sesame")).await;
         assert_error(&refused(&server, join("x")).await, Code::Unauthenticated, "PASSCODE_WRONG");
-        for gone in [member.lose(), page.lose()] {
+        for gone in [member.disconnect(), page.disconnect()] {
             Member::resume(&server, &gone).await.leave().await;
         }
     }
@@ -53,17 +52,17 @@ async fn only_who_knows_the_passcode_gets_in() {
     server.stop().await;
 
     let store = EmbeddedStore::open(folder.path().to_owned()).await.unwrap();
-    let record = store.get(&RoomName::parse("demo", "name").unwrap()).await.unwrap().expect("the record");
+    let record = store.get(&room_name("demo")).await.unwrap().expect("the record");
     let hash = record.settings.passcode_hash.expect("a hash");
     assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
     drop(store);
     let stored = std::fs::read(folder.path().join("rooms.redb")).unwrap();
     let holds = |text: &str| stored.windows(text.len()).any(|window| window == text.as_bytes());
-    assert!(holds(&hash) && !holds("sesame"), "the passcode itself is not kept");
+    assert!(holds(&hash) && !holds("sesame"), "the passcode itself is not stored");
 }
 
 #[tokio::test]
-async fn a_new_passcode_concerns_newcomers_only() {
+async fn a_new_passcode_applies_to_later_joins_only() {
     let server = TestServer::start(&[]).await;
     let mut rooms = server.rooms().await;
     rooms.create_room(with_passcode("demo", "one")).await.expect("a room");
@@ -76,21 +75,21 @@ async fn a_new_passcode_concerns_newcomers_only() {
     };
     assert!(set("two").await.passcode_required);
     assert_error(&refused(&server, join("one")).await, Code::Unauthenticated, "PASSCODE_WRONG");
-    let mut b = Member::resume(&server, &b.lose()).await;
+    let mut b = Member::resume(&server, &b.disconnect()).await;
     for _ in 0..2 {
         body!(a.next().await, MemberUpdated);
     }
-    a.say("", say::offer("still here")).await;
+    a.send("", messages::offer("still here")).await;
     assert_eq!(body!(b.next().await, Offer).sdp, "still here");
     Member::join_with(server.addr, join("two")).await;
 
     assert!(!set("").await.passcode_required);
-    // One that is not needed is not wrong.
+    // A passcode that is not required is ignored.
     for passcode in ["", "one"] {
         Member::join_with(server.addr, join(passcode)).await;
     }
     assert!(set("three").await.passcode_required);
-    // Other changes leave it as it is.
+    // Other changes do not affect it.
     let room = change(&mut server.rooms().await, Room { max_members: 9, ..named("demo") }, &["max_members"]).await;
     assert!(room.passcode_required);
     assert_error(&refused(&server, join("")).await, Code::Unauthenticated, "PASSCODE_WRONG");
@@ -98,7 +97,7 @@ async fn a_new_passcode_concerns_newcomers_only() {
 }
 
 #[tokio::test]
-async fn who_does_not_know_the_passcode_learns_nothing_of_the_members() {
+async fn a_wrong_passcode_reveals_nothing_about_members() {
     let server = TestServer::start(&[]).await;
     let mut rooms = server.rooms().await;
     let full = Room { max_members: 1, ..named("demo") };
@@ -114,13 +113,13 @@ async fn who_does_not_know_the_passcode_learns_nothing_of_the_members() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn guessing_is_slowed_down_and_locks_nobody_out() {
+async fn guesses_are_rate_limited_and_the_right_passcode_still_joins() {
     let server = TestServer::start(&[]).await;
     let mut rooms = server.rooms().await;
     for name in ["demo", "other"] {
         rooms.create_room(with_passcode(name, "right")).await.expect("a room");
     }
-    // Far more at a time than may wait for one room.
+    // Far more at a time than may be pending for one room.
     let addr = server.addr;
     let guesses: Vec<_> = (0..120)
         .map(|n| tokio::spawn(async move { Member::try_join(addr, join(&format!("guess {n}"))).await.err() }))
@@ -139,15 +138,15 @@ async fn guessing_is_slowed_down_and_locks_nobody_out() {
             limited += 1;
         }
     }
-    assert!((10..=20).contains(&wrong), "ten are free, and each further one waits longer: {wrong}");
+    assert!((10..=20).contains(&wrong), "{wrong} guesses were checked, not ten and a few more");
     assert_eq!(wrong + limited, 120);
-    assert!(started.elapsed() < Duration::from_secs(10), "nobody is kept waiting for long");
+    assert!(started.elapsed() < Duration::from_secs(10), "a pending guess fails in time");
 
-    // A guess now waits for its turn, and so does the right passcode; nobody waits in another room.
+    // A guess is now delayed, and so is the right passcode; joins of another room are not.
     let guess = tokio::spawn(async move { Member::try_join(addr, join("guess")).await.err() });
-    Member::join_with(addr, Join { passcode: "right".to_owned(), ..say::join("other") }).await;
+    Member::join_with(addr, Join { passcode: "right".to_owned(), ..messages::join("other") }).await;
     assert_error(&guess.await.unwrap().expect("it is wrong"), Code::Unauthenticated, "PASSCODE_WRONG");
     let member = Member::join_with(addr, join("right")).await;
-    // Resuming needs no passcode, so it does not wait either.
-    Member::resume(&server, &member.lose()).await;
+    // A resume needs no passcode.
+    Member::resume(&server, &member.disconnect()).await;
 }

@@ -1,13 +1,13 @@
-//! Policies of live rooms: changed at once, for newcomers.
+//! Settings of live rooms: changed at once, for later joins.
 
 use signalbox_proto::v1::{DuplicateIdentity, Room};
 use tonic::Code;
 
 use super::{change, create, named};
-use crate::common::{TestServer, assert_error, body, native::Member, say};
+use crate::common::{TestServer, assert_error, body, messages, native::Member};
 
 #[tokio::test]
-async fn fewer_seats_evict_nobody_and_a_resume_keeps_its_seat() {
+async fn a_lower_max_members_ends_no_session_and_allows_resumes() {
     let server = TestServer::start(&[]).await;
     let mut rooms = server.rooms().await;
     let mut a = Member::join(&server, "demo").await;
@@ -19,15 +19,15 @@ async fn fewer_seats_evict_nobody_and_a_resume_keeps_its_seat() {
     let room = change(&mut rooms, Room { max_members: 1, ..named("demo") }, &["max_members"]).await;
     assert_eq!((room.max_members, room.member_count), (1, 3));
 
-    let c = c.lose();
+    let c = c.disconnect();
     body!(a.next().await, MemberUpdated);
-    let full = async || Member::try_join(server.addr, say::join("demo")).await.err().expect("it is full");
+    let full = async || Member::try_join(server.addr, messages::join("demo")).await.err().expect("it is full");
     assert_error(&full().await, Code::ResourceExhausted, "ROOM_FULL");
     let c = Member::resume(&server, &c).await;
     body!(a.next().await, MemberUpdated);
-    a.say(&c.id, say::offer("still here")).await;
+    a.send(&c.id, messages::offer("still here")).await;
     for gone in [b, c] {
-        gone.say("", say::leave()).await;
+        gone.send("", messages::leave()).await;
         body!(a.next().await, MemberLeft);
         assert_error(&full().await, Code::ResourceExhausted, "ROOM_FULL");
     }
@@ -38,53 +38,53 @@ async fn fewer_seats_evict_nobody_and_a_resume_keeps_its_seat() {
 }
 
 #[tokio::test]
-async fn locking_stops_newcomers_only() {
+async fn a_lock_applies_to_later_joins_only() {
     let server = TestServer::start(&[]).await;
     let mut rooms = server.rooms().await;
-    let mut a = Member::join_with(server.addr, say::join_as("demo", "ann")).await;
+    let mut a = Member::join_with(server.addr, messages::join_as("demo", "ann")).await;
     let b = Member::join(&server, "demo").await;
     body!(a.next().await, MemberJoined);
     change(&mut rooms, Room { locked: true, ..named("demo") }, &["locked"]).await;
-    // One who is in it already would be a newcomer too.
-    for join in [say::join("demo"), say::join_as("demo", "ann")] {
+    // A second session of a member is a join, too.
+    for join in [messages::join("demo"), messages::join_as("demo", "ann")] {
         let locked = Member::try_join(server.addr, join).await.err().expect("it is locked");
         assert_error(&locked, Code::PermissionDenied, "ROOM_LOCKED");
     }
-    let mut b = Member::resume(&server, &b.lose()).await;
+    let mut b = Member::resume(&server, &b.disconnect()).await;
     for _ in 0..2 {
         body!(a.next().await, MemberUpdated);
     }
-    a.say(&b.id, say::offer("still here")).await;
+    a.send(&b.id, messages::offer("still here")).await;
     assert_eq!(body!(b.next().await, Offer).sdp, "still here");
     change(&mut rooms, named("demo"), &["locked"]).await;
     Member::join(&server, "demo").await;
 }
 
 #[tokio::test]
-async fn what_becomes_of_equal_identities_can_be_changed() {
+async fn duplicate_identity_can_be_changed() {
     let server = TestServer::start(&[]).await;
     let mut rooms = server.rooms().await;
-    let ann = || say::join_as("demo", "ann");
+    let ann = || messages::join_as("demo", "ann");
     let mut first = Member::join_with(server.addr, ann()).await;
     let mut set = async |duplicate_identity: DuplicateIdentity| {
         let room = Room { duplicate_identity: duplicate_identity.into(), ..named("demo") };
         change(&mut rooms, room, &["duplicate_identity"]).await;
     };
     set(DuplicateIdentity::Reject).await;
-    let refused = Member::try_join(server.addr, ann()).await.err().expect("ann is there");
+    let refused = Member::try_join(server.addr, ann()).await.err().expect("ann is a member");
     assert_error(&refused, Code::AlreadyExists, "IDENTITY_TAKEN");
     set(DuplicateIdentity::Allow).await;
     let second = Member::join_with(server.addr, ann()).await;
     assert_eq!(body!(first.next().await, MemberJoined).member.unwrap().member_id, second.id);
-    second.say("", say::leave()).await;
+    second.send("", messages::leave()).await;
     body!(first.next().await, MemberLeft);
     set(DuplicateIdentity::Replace).await;
     Member::join_with(server.addr, ann()).await;
-    assert_error(&first.sent_away().await.1, Code::Aborted, "REPLACED");
+    assert_error(&first.expect_go_away().await.1, Code::Aborted, "REPLACED");
 }
 
 #[tokio::test]
-async fn relay_only_holds_from_the_next_signal_on() {
+async fn relay_only_applies_from_the_next_signal() {
     let server = TestServer::start(&[]).await;
     let mut rooms = server.rooms().await;
     rooms.create_room(create(named("demo"))).await.expect("a room");
@@ -92,20 +92,20 @@ async fn relay_only_holds_from_the_next_signal_on() {
     let mut b = Member::join(&server, "demo").await;
     body!(a.next().await, MemberJoined);
     let host = "candidate:1 1 udp 2122260223 192.0.2.1 54321 typ host";
-    a.say("", say::candidate(host)).await;
+    a.send("", messages::candidate(host)).await;
     assert_eq!(body!(b.next().await, Candidate).candidate, host);
 
     change(&mut rooms, Room { relay_only: true, ..named("demo") }, &["relay_only"]).await;
-    a.send(say::numbered(1, "", say::candidate(host))).await;
+    a.send_message(messages::numbered(1, "", messages::candidate(host))).await;
     let undelivered = body!(a.next().await, Undelivered);
-    let told = (undelivered.client_seq, undelivered.to.as_str(), undelivered.reason.as_str());
-    assert_eq!(told, (1, b.id.as_str(), "FORBIDDEN"));
+    let reported = (undelivered.client_seq, undelivered.to.as_str(), undelivered.reason.as_str());
+    assert_eq!(reported, (1, b.id.as_str(), "FORBIDDEN"));
     a.await_ack(1).await;
-    // An empty one is the end of candidates.
-    a.say("", say::candidate("")).await;
+    // An empty candidate is the end of candidates.
+    a.send("", messages::candidate("")).await;
     assert_eq!(body!(b.next().await, Candidate).candidate, "");
 
     change(&mut rooms, named("demo"), &["relay_only"]).await;
-    a.say("", say::candidate(host)).await;
+    a.send("", messages::candidate(host)).await;
     assert_eq!(body!(b.next().await, Candidate).candidate, host);
 }

@@ -1,23 +1,23 @@
-//! Room records: created, found, listed, kept.
+//! Room records: created, found, listed, stored.
 
-use std::time::Duration;
-
-use signalbox_core::id::RoomName;
 use signalbox_proto::v1::{CreateRoomRequest, DeleteRoomRequest, DuplicateIdentity, ListRoomsRequest, Room};
-use signalbox_server::{
-    clock::now_ms,
-    store::{EmbeddedStore, Record, Settings, Store},
-};
+use signalbox_testkit::eventually;
 use tonic::Code;
 
 use super::{create, get, named};
-use crate::common::{TestServer, assert_error, native::Member, say, web::Web};
+use crate::common::{
+    DEADLINE, TestServer, assert_error,
+    internals::{EmbeddedStore, Record, Settings, Store, now_ms, room_name},
+    messages,
+    native::Member,
+    web::WebClient,
+};
 
 #[tokio::test]
-async fn a_room_is_as_it_was_created() {
+async fn a_created_room_has_the_requested_settings() {
     let server = TestServer::start(&["--max-members", "7"]).await;
     let mut rooms = server.rooms().await;
-    let asked = Room {
+    let requested = Room {
         display_name: "Ein Raum ü😀".to_owned(),
         max_members: 3,
         locked: true,
@@ -26,14 +26,15 @@ async fn a_room_is_as_it_was_created() {
         duplicate_identity: DuplicateIdentity::Reject.into(),
         ..named("demo")
     };
-    let created = rooms.create_room(create(asked.clone())).await.expect("a room").into_inner();
+    let created = rooms.create_room(create(requested.clone())).await.expect("a room").into_inner();
     assert!(created.created_at.is_some() && created.expires_at.is_some() && !created.etag.is_empty());
     assert_eq!((created.updated_at, created.last_active_at), (created.created_at, None));
-    let told = Room { created_at: None, updated_at: None, expires_at: None, etag: String::new(), ..created.clone() };
-    assert_eq!(told, asked);
+    let settings =
+        Room { created_at: None, updated_at: None, expires_at: None, etag: String::new(), ..created.clone() };
+    assert_eq!(settings, requested);
     assert_eq!(rooms.get_room(get("demo")).await.unwrap().into_inner(), created);
 
-    // Whatever was asked the second time, it is the first one's room.
+    // A second request with other settings changes nothing.
     let again = rooms.create_room(create(named("demo"))).await.expect_err("it exists");
     assert_error(&again, Code::AlreadyExists, "ROOM_EXISTS");
     assert_eq!(rooms.get_room(get("demo")).await.unwrap().into_inner(), created);
@@ -44,7 +45,7 @@ async fn a_room_is_as_it_was_created() {
 }
 
 #[tokio::test]
-async fn a_room_without_a_name_gets_one_that_nobody_can_guess() {
+async fn a_room_without_a_name_gets_an_unguessable_one() {
     let server = TestServer::start(&[]).await;
     let mut rooms = server.rooms().await;
     let mut names = Vec::new();
@@ -58,7 +59,7 @@ async fn a_room_without_a_name_gets_one_that_nobody_can_guess() {
 }
 
 #[tokio::test]
-async fn a_room_made_by_a_join_has_the_servers_settings() {
+async fn a_room_created_by_a_join_has_the_defaults_of_the_server() {
     let server = TestServer::start(&["--empty-timeout", "90s", "--max-members", "5"]).await;
     let mut rooms = server.rooms().await;
     let missing = rooms.get_room(get("demo")).await.unwrap_err();
@@ -66,46 +67,48 @@ async fn a_room_made_by_a_join_has_the_servers_settings() {
 
     let mut member = Member::join(&server, "demo").await;
     let room = rooms.get_room(get("demo")).await.unwrap().into_inner();
-    let on_record = Room { updated_at: None, last_active_at: None, join_count: 0, call_count: 0, ..room.clone() };
-    assert_eq!(Some(&on_record), member.welcome().room.as_ref(), "a welcome tells the same, but not what is on record");
+    let without_counters =
+        Room { updated_at: None, last_active_at: None, join_count: 0, call_count: 0, ..room.clone() };
+    assert_eq!(Some(&without_counters), member.welcome().room.as_ref(), "a welcome has the same without counters");
     assert_eq!((room.join_count, room.call_count), (1, 0));
     assert!(room.last_active_at.is_some(), "now");
     assert_eq!((room.max_members, room.member_count, room.expires_at), (5, 1, None));
     assert_eq!(room.empty_timeout.map(|timeout| timeout.seconds), Some(90));
 
-    member.say("", say::leave()).await;
+    member.send("", messages::leave()).await;
     assert!(member.end().await.is_ok());
     let room = rooms.get_room(get("demo")).await.unwrap().into_inner();
     assert_eq!(room.member_count, 0);
-    assert!(room.expires_at.is_some(), "now that nobody is in it, its time runs");
+    assert!(room.expires_at.is_some(), "the empty timeout has started");
 }
 
-/// A record as an earlier run of the server may have left it.
+/// A record that an earlier run of the server left.
 fn left_behind(name: &str, expires_at_ms: u64) -> Record {
     let settings = Settings { max_members: Some(9), empty_timeout_ms: Some(1), ..Settings::default() };
-    let name = RoomName::parse(name, "name").unwrap();
-    Record { idle_until_ms: Some(expires_at_ms), expires_at_ms: Some(expires_at_ms), ..Record::new(&name, settings, 1) }
+    Record {
+        idle_until_ms: Some(expires_at_ms),
+        expires_at_ms: Some(expires_at_ms),
+        ..Record::new(&room_name(name), settings, 1)
+    }
 }
 
 #[tokio::test]
-async fn a_room_that_expired_is_not_there() {
+async fn a_record_that_expires_while_the_server_runs_is_not_found() {
     let folder = tempfile::tempdir().unwrap();
     let store = EmbeddedStore::open(folder.path().to_owned()).await.unwrap();
-    let brief = Duration::from_millis(300);
     let expires_at_ms = now_ms() + 300;
     for record in [left_behind("expired", expires_at_ms), left_behind("kept", expires_at_ms + 60_000)] {
         store.create(record).await.expect("a record");
     }
     drop(store);
 
-    // It expires while the server runs, which at its start, and then every 30 s, deletes what has expired.
+    // The server deletes expired records at its start and then every 30 s, so this one is still stored when it expires.
     let server = TestServer::start_in(folder.path(), &["--auto-create", "false"]).await;
     let mut rooms = server.rooms().await;
-    tokio::time::sleep(brief).await;
-    let gone = rooms.get_room(get("expired")).await.unwrap_err();
+    let gone = eventually(DEADLINE, "it expires", async || rooms.get_room(get("expired")).await.err()).await;
     assert_error(&gone, Code::NotFound, "ROOM_NOT_FOUND");
     assert_eq!(pages(&server, ListRoomsRequest::default()).await, [["kept"]]);
-    let gone = Member::try_join(server.addr, say::join("expired")).await.err().expect("it is gone");
+    let gone = Member::try_join(server.addr, messages::join("expired")).await.err().expect("it has expired");
     assert_error(&gone, Code::NotFound, "ROOM_NOT_FOUND");
     let gone = rooms.delete_room(DeleteRoomRequest { name: "expired".to_owned() }).await.unwrap_err();
     assert_error(&gone, Code::NotFound, "ROOM_NOT_FOUND");
@@ -115,7 +118,7 @@ async fn a_room_that_expired_is_not_there() {
     assert_eq!(new.max_members, 64);
 }
 
-/// All pages of a list, each as the names on it.
+/// The names on each page of a list.
 async fn pages(server: &TestServer, request: ListRoomsRequest) -> Vec<Vec<String>> {
     let mut rooms = server.rooms().await;
     let (mut request, mut pages) = (request, Vec::new());
@@ -154,7 +157,7 @@ async fn rooms_are_listed_by_name_in_pages() {
     assert_eq!(pages(&server, of(&[("team", "red")], 0)).await, [["a", "b", "e"]]);
     assert_eq!(pages(&server, of(&[("team", "blue"), ("floor", "1")], 0)).await, [["c", "d"]]);
     assert_eq!(pages(&server, of(&[("team", "blue"), ("floor", "2")], 0)).await, [[""; 0]]);
-    // However the pages are cut, each room is on one of them.
+    // With any page size each room is on one page.
     assert_eq!(pages(&server, of(&[("team", "red")], 1)).await.concat(), ["a", "b", "e"]);
 
     let _in_d = Member::join(&server, "d").await;
@@ -165,7 +168,7 @@ async fn rooms_are_listed_by_name_in_pages() {
     assert_eq!(pages(&server, ListRoomsRequest { live_only: true, ..red }).await, [[""; 0]]);
     let listed = rooms.list_rooms(live.clone()).await.unwrap().into_inner().rooms;
     let got = rooms.get_room(get("d")).await.unwrap().into_inner();
-    // It is active now, that is, a little later.
+    // `last_active_at` is now, which is a little later.
     assert_eq!(listed[0], Room { last_active_at: listed[0].last_active_at, ..got });
     assert_eq!(pages(&server, ListRoomsRequest { page_size: 1, ..live }).await, [["d"], ["new"]]);
 }
@@ -180,15 +183,15 @@ async fn records_survive_a_restart_and_sessions_do_not() {
     let kept = rooms.create_room(create(kept)).await.expect("a room").into_inner();
     rooms.create_room(create(named("deleted"))).await.expect("a room");
     rooms.delete_room(DeleteRoomRequest { name: "deleted".to_owned() }).await.expect("it is deleted");
-    let ticket = Member::join(&server, "kept").await.lose();
-    Member::join(&server, "joined").await.lose();
+    let ticket = Member::join(&server, "kept").await.disconnect();
+    Member::join(&server, "joined").await.disconnect();
     drop(rooms);
     server.stop().await;
 
     let server = TestServer::start_in(folder.path(), &[]).await;
     let mut rooms = server.rooms().await;
     let now = rooms.get_room(get("kept")).await.unwrap().into_inner();
-    assert_eq!(now.join_count, 1, "what was counted is written down before the server ends");
+    assert_eq!(now.join_count, 1, "counters are stored before the server ends");
     assert!(now.last_active_at.is_some());
     assert_eq!(Room { join_count: 0, last_active_at: None, ..now }, kept);
     assert_eq!(pages(&server, ListRoomsRequest::default()).await, [["joined", "kept"]]);
@@ -199,9 +202,9 @@ async fn records_survive_a_restart_and_sessions_do_not() {
 }
 
 #[tokio::test]
-async fn rooms_answers_pages_too() {
+async fn rooms_is_served_over_grpc_web() {
     let server = TestServer::start(&[]).await;
-    let web = Web::new(server.addr);
+    let web = WebClient::new(server.addr);
     let created: Room = web.unary("/signalbox.v1.Rooms/CreateRoom", &create(named("demo"))).await.expect("a room");
     let got: Room = web.unary("/signalbox.v1.Rooms/GetRoom", &get("demo")).await.expect("the room");
     assert_eq!(got, created);

@@ -3,11 +3,15 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use signalbox_core::relay::{filter_candidate, filter_sdp};
-use signalbox_proto::v1::{Room, client_message::Body as Said};
+use signalbox_proto::v1::{Room, client_message::Body as ClientBody};
 
 use super::{create, named};
-use crate::common::{TestServer, body, native::Member, say};
+use crate::common::{
+    TestServer, body,
+    internals::{filter_candidate, filter_sdp},
+    messages,
+    native::Member,
+};
 
 /// Gathered by a browser on a network with the private addresses below, a NAT and a TURN server.
 #[derive(Deserialize)]
@@ -21,7 +25,7 @@ struct Corpus {
 const PRIVATE: [&str; 4] = ["10.0.5.2", "2001:db8:5::2", "203.0.113.9", ".local"];
 
 fn corpora() -> [Corpus; 2] {
-    [include_str!("../../relay_only/chromium.json"), include_str!("../../relay_only/firefox.json")]
+    [include_str!("../../../core/tests/relay/chromium.json"), include_str!("../../../core/tests/relay/firefox.json")]
         .map(|text| serde_json::from_str(text).expect("JSON"))
 }
 
@@ -48,20 +52,20 @@ async fn only_relay_addresses_pass() {
         for (what, sdp) in &sdp {
             let what = format!("{browser} {what}");
             seq += 1;
-            a.send(say::numbered(seq, &b.id, say::offer(sdp))).await;
+            a.send_message(messages::numbered(seq, &b.id, messages::offer(sdp))).await;
             assert_filtered(&what, &body!(b.next().await, Offer).sdp, &filter_sdp(sdp));
             seq += 1;
-            a.send(say::numbered(seq, &b.id, say::answer(sdp))).await;
+            a.send_message(messages::numbered(seq, &b.id, messages::answer(sdp))).await;
             assert_filtered(&what, &body!(b.next().await, Answer).sdp, &filter_sdp(sdp));
         }
         let (mut passed, mut stopped) = (0, 0);
         for candidate in &candidates {
             seq += 1;
-            let mut sent = say::candidate(candidate);
-            if let Said::Candidate(candidate) = &mut sent {
+            let mut sent = messages::candidate(candidate);
+            if let ClientBody::Candidate(candidate) = &mut sent {
                 candidate.sdp_mid = Some("0".to_owned());
             }
-            a.send(say::numbered(seq, &b.id, sent)).await;
+            a.send_message(messages::numbered(seq, &b.id, sent)).await;
             if let Ok(filtered) = filter_candidate(candidate) {
                 let arrived = body!(b.next().await, Candidate);
                 assert_eq!(arrived.sdp_mid.as_deref(), Some("0"));
@@ -78,6 +82,6 @@ async fn only_relay_addresses_pass() {
         assert!(passed > 3 && stopped > 10, "{browser}: {passed} passed, {stopped} were stopped");
     }
     // Nothing else arrived in between, and data is the application's own.
-    a.say(&b.id, say::data("10.0.5.2")).await;
+    a.send(&b.id, messages::data("10.0.5.2")).await;
     assert_eq!(body!(b.next().await, Data).text, "10.0.5.2");
 }

@@ -1,4 +1,4 @@
-//! Settings of rooms: changed by mask, guarded by etags, refused as a whole.
+//! Settings of rooms: changed by field mask and etag, all or none.
 
 use std::time::{Duration, SystemTime};
 
@@ -13,7 +13,7 @@ async fn each_named_field_is_changed_and_no_other() {
     let server = TestServer::start(&[]).await;
     let mut rooms = server.rooms().await;
     let before = rooms.create_room(create(named("demo"))).await.expect("a room").into_inner();
-    // All of them differ from what the room has.
+    // Each field differs from the defaults.
     let other = Room {
         display_name: "Ein Raum ü😀".to_owned(),
         max_members: 5,
@@ -42,7 +42,7 @@ async fn each_named_field_is_changed_and_no_other() {
         assert!(changed.updated_at.is_some());
         (expected.etag, expected.updated_at) = (changed.etag.clone(), changed.updated_at);
         if path == "empty_timeout" {
-            // It comes before the end, and a minute may be added.
+            // It ends before `expires_at` does.
             assert!(changed.expires_at.unwrap().seconds < other.expires_at.unwrap().seconds);
             expected.expires_at = changed.expires_at;
         }
@@ -50,7 +50,7 @@ async fn each_named_field_is_changed_and_no_other() {
         assert_eq!(rooms.get_room(get("demo")).await.unwrap().into_inner(), expected, "{path}");
     }
 
-    // What is named and not given is as in a new room.
+    // A named field without a value gets its default.
     let all = [
         "display_name",
         "max_members",
@@ -67,7 +67,7 @@ async fn each_named_field_is_changed_and_no_other() {
 }
 
 #[tokio::test]
-async fn a_change_that_is_faulty_in_one_place_changes_nothing() {
+async fn an_update_with_an_invalid_field_changes_nothing() {
     let server = TestServer::start(&["--max-room-members", "100"]).await;
     let mut rooms = server.rooms().await;
     let room = rooms.create_room(create(named("demo"))).await.expect("a room").into_inner();
@@ -101,7 +101,10 @@ async fn a_change_that_is_faulty_in_one_place_changes_nothing() {
     ] {
         let refused = rooms.update_room(update(Room { locked: true, ..named("demo") }, paths)).await.unwrap_err();
         assert_field_error(&refused, "INVALID_MESSAGE", "update_mask");
-        assert!(refused.message().contains("duplicate_identity"), "it says what can be changed: {refused:?}");
+        assert!(
+            refused.message().contains("duplicate_identity"),
+            "it lists the fields that can be changed: {refused:?}"
+        );
     }
     let unmasked = UpdateRoomRequest { room: Some(named("demo")), ..UpdateRoomRequest::default() };
     assert_field_error(&rooms.update_room(unmasked).await.unwrap_err(), "INVALID_MESSAGE", "update_mask");
@@ -109,7 +112,7 @@ async fn a_change_that_is_faulty_in_one_place_changes_nothing() {
         let request = UpdateRoomRequest { passcode: passcode.to_owned(), ..update(named("demo"), paths) };
         assert_field_error(&rooms.update_room(request).await.unwrap_err(), "INVALID_MESSAGE", "passcode");
     }
-    assert_eq!(rooms.get_room(get("demo")).await.unwrap().into_inner(), room, "nothing of all that was done");
+    assert_eq!(rooms.get_room(get("demo")).await.unwrap().into_inner(), room, "the room is unchanged");
 
     let missing = rooms.update_room(update(named("nowhere"), &["locked"])).await.unwrap_err();
     assert_error(&missing, Code::NotFound, "ROOM_NOT_FOUND");
@@ -118,7 +121,7 @@ async fn a_change_that_is_faulty_in_one_place_changes_nothing() {
 }
 
 #[tokio::test]
-async fn what_a_room_cannot_be_is_not_created() {
+async fn a_room_with_invalid_settings_is_not_created() {
     let server = TestServer::start(&[]).await;
     let mut rooms = server.rooms().await;
     let past = Room { expires_at: Some(SystemTime::now().into()), ..named("demo") };
@@ -130,7 +133,7 @@ async fn what_a_room_cannot_be_is_not_created() {
     assert_field_error(&rooms.create_room(long).await.unwrap_err(), "INVALID_MESSAGE", "passcode");
     assert_error(&rooms.get_room(get("demo")).await.unwrap_err(), Code::NotFound, "ROOM_NOT_FOUND");
 
-    // What is output only is ignored.
+    // Output-only fields are ignored.
     let odd = Room {
         member_count: 9,
         etag: "x".to_owned(),
@@ -145,7 +148,7 @@ async fn what_a_room_cannot_be_is_not_created() {
 }
 
 #[tokio::test]
-async fn a_change_based_on_an_older_room_is_refused() {
+async fn an_update_with_an_old_etag_is_refused() {
     let server = TestServer::start(&[]).await;
     let mut rooms = server.rooms().await;
     for live in [false, true] {
@@ -167,11 +170,11 @@ async fn a_change_based_on_an_older_room_is_refused() {
         assert_eq!((third.display_name.as_str(), unconditional.display_name.as_str()), ("three", "four"));
     }
 
-    // Of many who base their change on the same room one succeeds.
+    // Of many updates with the same etag one succeeds.
     let room = rooms.get_room(get("live")).await.unwrap().into_inner();
     let changes: Vec<_> = (1..=20)
-        .map(|seats| {
-            let (mut rooms, room) = (rooms.clone(), Room { max_members: seats, ..room.clone() });
+        .map(|max_members| {
+            let (mut rooms, room) = (rooms.clone(), Room { max_members, ..room.clone() });
             tokio::spawn(async move { rooms.update_room(update(room, &["max_members"])).await })
         })
         .collect();
@@ -187,7 +190,7 @@ async fn a_change_based_on_an_older_room_is_refused() {
 }
 
 #[tokio::test]
-async fn changes_survive_a_restart() {
+async fn updates_survive_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let server = TestServer::start_in(folder.path(), &[]).await;
     let mut rooms = server.rooms().await;

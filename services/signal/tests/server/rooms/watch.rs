@@ -1,4 +1,4 @@
-//! What operators see of a room as it happens.
+//! Watches: the events of a room, for operators.
 
 use std::{
     collections::HashMap,
@@ -7,16 +7,17 @@ use std::{
 
 use signalbox_proto::v1::{
     ConnectionReport, DeleteRoomRequest, LeaveReason, MemberState, MemberUpdate, RemoveMemberRequest, Room, RoomEvent,
-    SignalKind, SignalSummary, client_message::Body as Said, room_event::Event,
+    SignalKind, SignalSummary, client_message::Body as ClientBody, room_event::Event,
 };
+use signalbox_testkit::eventually;
 use tonic::{Code, Status, Streaming};
 
 use super::{change, create, named, watch};
-use crate::common::{DEADLINE, TestServer, assert_error, body, native::Member, say, within};
+use crate::common::{DEADLINE, TestServer, assert_error, body, messages, native::Member, within};
 
-/// A watch that must begin.
+/// Starts a watch, which must succeed.
 async fn begin(server: &TestServer, room: &str) -> Watch {
-    let stream = server.rooms().await.watch_room(watch(room)).await.expect("the room is there").into_inner();
+    let stream = server.rooms().await.watch_room(watch(room)).await.expect("the room exists").into_inner();
     Watch { stream, began: SystemTime::now() }
 }
 
@@ -26,10 +27,10 @@ struct Watch {
 }
 
 impl Watch {
-    /// The next event, and its place in the log.
+    /// The next event and its sequence number.
     async fn next(&mut self) -> (u64, Event) {
         let event =
-            within(DEADLINE, self.stream.message()).await.expect("the watch goes on").expect("it never just ends");
+            within(DEADLINE, self.stream.message()).await.expect("the watch continues").expect("it never ends with OK");
         let at = SystemTime::try_from(event.at.expect("a time")).unwrap();
         let (earliest, latest) = (self.began - Duration::from_secs(10), SystemTime::now() + Duration::from_secs(1));
         assert!(earliest < at && at < latest, "{at:?}");
@@ -41,8 +42,8 @@ impl Watch {
     }
 }
 
-/// The content of an event that must be of that kind.
-macro_rules! seen {
+/// The sequence number and content of the next event, which must be of that kind.
+macro_rules! next {
     ($watch:expr, $kind:ident) => {
         match $watch.next().await {
             (seq, Event::$kind(what)) => (seq, what),
@@ -52,35 +53,35 @@ macro_rules! seen {
 }
 
 #[tokio::test]
-async fn a_watch_starts_with_who_is_there_and_goes_on_with_what_happens() {
+async fn a_watch_starts_with_the_members_and_continues_with_events() {
     let server = TestServer::start(&[]).await;
-    let mut a = Member::join_with(server.addr, say::join_as("demo", "ann")).await;
-    let b = Member::join_with(server.addr, say::join_as("demo", "bob")).await;
+    let mut a = Member::join_with(server.addr, messages::join_as("demo", "ann")).await;
+    let b = Member::join_with(server.addr, messages::join_as("demo", "bob")).await;
     body!(a.next().await, MemberJoined);
-    let lost = b.lose();
+    let lost = b.disconnect();
     body!(a.next().await, MemberUpdated);
     let mut watch = begin(&server, "demo").await;
     for (id, identity, state) in [(&a.id, "ann", MemberState::Connected), (&lost.id, "bob", MemberState::Suspended)] {
-        let (seq, there) = seen!(watch, MemberJoined);
-        let member = there.member.unwrap();
+        let (seq, joined) = next!(watch, MemberJoined);
+        let member = joined.member.unwrap();
         assert_eq!((seq, &member.member_id, member.identity.as_str(), member.state()), (0, id, identity, state));
     }
 
     let mut b = Member::resume(&server, &lost).await;
-    let seen_by_a = a.next().await;
-    let (seq, updated) = seen!(watch, MemberUpdated);
-    assert_eq!((seq, &updated), (seen_by_a.seq, &body!(seen_by_a, MemberUpdated)));
+    let sent_to_a = a.next().await;
+    let (seq, updated) = next!(watch, MemberUpdated);
+    assert_eq!((seq, &updated), (sent_to_a.seq, &body!(sent_to_a, MemberUpdated)));
     assert_eq!(updated.member.unwrap().state(), MemberState::Connected);
-    a.say("", say::display_name("Ann")).await;
-    assert_eq!(seen!(watch, MemberUpdated).1, body!(b.event().await, MemberUpdated));
+    a.send("", messages::display_name("Ann")).await;
+    assert_eq!(next!(watch, MemberUpdated).1, body!(b.event().await, MemberUpdated));
 
     // Signals, without their content.
-    let (offer, answer) = (say::offer("v=0 secret offer"), say::answer("v=0 answer ü"));
-    let text = "text that is nobody else's business";
-    let mut said = say::numbered(1, &b.id, offer);
-    said.negotiation = 7;
-    a.send(said).await;
-    let place = b.next().await.seq;
+    let (offer, answer) = (messages::offer("v=0 secret offer"), messages::answer("v=0 answer ü"));
+    let text = "secret text";
+    let mut offer_message = messages::numbered(1, &b.id, offer);
+    offer_message.negotiation = 7;
+    a.send_message(offer_message).await;
+    let seq = b.next().await.seq;
     let (from, to) = (a.id.clone(), b.id.clone());
     let summary = |kind: SignalKind, size_bytes: u32| SignalSummary {
         from: from.clone(),
@@ -89,50 +90,54 @@ async fn a_watch_starts_with_who_is_there_and_goes_on_with_what_happens() {
         size_bytes,
         ..SignalSummary::default()
     };
-    assert_eq!(seen!(watch, Signal), (place, SignalSummary { negotiation: 7, ..summary(SignalKind::Offer, 16) }));
-    b.say("", answer).await;
+    assert_eq!(next!(watch, Signal), (seq, SignalSummary { negotiation: 7, ..summary(SignalKind::Offer, 16) }));
+    b.send("", answer).await;
     let back = SignalSummary { from: to.clone(), to: from.clone(), ..summary(SignalKind::Answer, 13) };
-    assert_eq!(seen!(watch, Signal), (place + 1, back));
-    a.say("", say::candidate("")).await;
-    assert_eq!(seen!(watch, Signal), (place + 2, summary(SignalKind::Candidate, 0)));
-    a.say("", say::data(text)).await;
-    let data = SignalSummary { to: String::new(), ..summary(SignalKind::Data, 35) };
-    assert_eq!(seen!(watch, Signal), (place + 3, data));
-    // What was not delivered.
-    a.say("nobody", say::offer("o")).await;
-    let nobody = "nobody".to_owned();
+    assert_eq!(next!(watch, Signal), (seq + 1, back));
+    a.send("", messages::candidate("")).await;
+    assert_eq!(next!(watch, Signal), (seq + 2, summary(SignalKind::Candidate, 0)));
+    a.send("", messages::data(text)).await;
+    let data = SignalSummary { to: String::new(), ..summary(SignalKind::Data, text.len() as u32) };
+    assert_eq!(next!(watch, Signal), (seq + 3, data));
+    // Undelivered signals.
+    a.send("unknown", messages::offer("o")).await;
+    let unknown = "unknown".to_owned();
     let undelivered =
-        SignalSummary { to: nobody, undelivered_reason: "NO_SUCH_MEMBER".to_owned(), ..summary(SignalKind::Offer, 1) };
-    assert_eq!(seen!(watch, Signal), (0, undelivered));
-    a.say("", say::offer(&"x".repeat(64 * 1024 + 1))).await;
+        SignalSummary { to: unknown, undelivered_reason: "NO_SUCH_MEMBER".to_owned(), ..summary(SignalKind::Offer, 1) };
+    assert_eq!(next!(watch, Signal), (0, undelivered));
+    a.send("", messages::offer(&"x".repeat(64 * 1024 + 1))).await;
     let undelivered =
         SignalSummary { undelivered_reason: "TOO_LARGE".to_owned(), ..summary(SignalKind::Offer, 64 * 1024 + 1) };
-    assert_eq!(seen!(watch, Signal), (0, undelivered));
+    assert_eq!(next!(watch, Signal), (0, undelivered));
 
-    // A resend is not another signal.
-    a.send(say::numbered(1, &b.id, say::offer("v=0 secret offer"))).await;
+    // A resent signal is not another one.
+    a.send_message(messages::numbered(1, &b.id, messages::offer("v=0 secret offer"))).await;
     let report =
         ConnectionReport { peer: b.id.clone(), ice_state: "connected".to_owned(), ..ConnectionReport::default() };
-    a.say("", Said::Report(report.clone())).await;
-    let (seq, connection) = seen!(watch, Connection);
+    a.send("", ClientBody::Report(report.clone())).await;
+    let (seq, connection) = next!(watch, Connection);
     assert_eq!((seq, connection.from, connection.report), (0, a.id.clone(), Some(report)));
     assert!(connection.since_join.unwrap().seconds < 60);
 
     let room = change(&mut server.rooms().await, Room { max_members: 3, ..named("demo") }, &["max_members"]).await;
-    let (seq, updated) = seen!(watch, RoomUpdated);
+    let (seq, updated) = next!(watch, RoomUpdated);
     assert_eq!((seq, updated.max_members, &updated.etag, updated.member_count), (0, 3, &room.etag, 2));
 
     let remove = RemoveMemberRequest { room: "demo".to_owned(), member_id: b.id.clone(), ban: None };
     server.rooms().await.remove_member(remove).await.expect("it is there");
-    let left = seen!(watch, MemberLeft).1;
+    let left = next!(watch, MemberLeft).1;
     assert_eq!((&left.member_id, left.reason()), (&b.id, LeaveReason::Removed));
-    a.say("", say::leave()).await;
-    assert_eq!(seen!(watch, MemberLeft).1.reason(), LeaveReason::Left);
+    a.send("", messages::leave()).await;
+    assert_eq!(next!(watch, MemberLeft).1.reason(), LeaveReason::Left);
     let c = Member::join(&server, "demo").await;
-    assert_eq!(seen!(watch, MemberJoined).1.member.unwrap().member_id, c.id, "it goes on when the room fills again");
+    assert_eq!(
+        next!(watch, MemberJoined).1.member.unwrap().member_id,
+        c.id,
+        "it continues when the room has members again"
+    );
 
     server.rooms().await.delete_room(DeleteRoomRequest { name: "demo".to_owned() }).await.expect("it is there");
-    assert_eq!(seen!(watch, MemberLeft).1.reason(), LeaveReason::RoomClosed);
+    assert_eq!(next!(watch, MemberLeft).1.reason(), LeaveReason::RoomClosed);
     assert_error(&watch.end().await, Code::Aborted, "ROOM_CLOSED");
 }
 
@@ -144,29 +149,29 @@ async fn a_watch_waits_for_a_stored_room_to_become_live() {
     assert_error(&missing, Code::NotFound, "ROOM_NOT_FOUND");
     let created = rooms.create_room(create(named("demo"))).await.expect("a room").into_inner();
     let (mut first, mut second) = (begin(&server, "demo").await, begin(&server, "demo").await);
-    // A room that is only watched is as good as empty.
+    // A room that is only watched counts as empty.
     assert_eq!(rooms.get_room(super::get("demo")).await.unwrap().into_inner(), created);
     for _ in 0..2 {
         let member = Member::join(&server, "demo").await;
         for watch in [&mut first, &mut second] {
-            assert_eq!(seen!(watch, MemberJoined).1.member.unwrap().member_id, member.id);
+            assert_eq!(next!(watch, MemberJoined).1.member.unwrap().member_id, member.id);
         }
-        member.say("", say::leave()).await;
+        member.send("", messages::leave()).await;
         for watch in [&mut first, &mut second] {
-            seen!(watch, MemberLeft);
+            next!(watch, MemberLeft);
         }
     }
     drop(first);
     change(&mut rooms, Room { locked: true, ..named("demo") }, &["locked"]).await;
-    assert!(seen!(second, RoomUpdated).1.locked);
-    let locked = Member::try_join(server.addr, say::join("demo")).await.err().expect("it is locked");
+    assert!(next!(second, RoomUpdated).1.locked);
+    let locked = Member::try_join(server.addr, messages::join("demo")).await.err().expect("it is locked");
     assert_error(&locked, Code::PermissionDenied, "ROOM_LOCKED");
     rooms.delete_room(DeleteRoomRequest { name: "demo".to_owned() }).await.expect("it is there");
     assert_error(&second.end().await, Code::Aborted, "ROOM_CLOSED");
 }
 
 #[tokio::test]
-async fn a_watch_that_is_not_read_is_ended_and_holds_up_nobody() {
+async fn a_watch_that_is_not_read_ends_and_delays_no_member() {
     let server = TestServer::start(&["--signal-burst", "100000"]).await;
     let mut a = Member::join(&server, "demo").await;
     let mut b = Member::join(&server, "demo").await;
@@ -176,30 +181,30 @@ async fn a_watch_that_is_not_read_is_ended_and_holds_up_nobody() {
     let attributes: HashMap<_, _> = [("note".to_owned(), "x".repeat(4000))].into();
     for n in 1..=3000 {
         let update = MemberUpdate { attributes: attributes.clone(), ..MemberUpdate::default() };
-        a.send(say::numbered(n, "", Said::Update(update))).await;
+        a.send_message(messages::numbered(n, "", ClientBody::Update(update))).await;
         body!(b.next().await, MemberUpdated);
         if n % 100 == 0 {
             a.await_ack(n).await;
         }
     }
-    let mut seen = 0;
+    let mut events = 0;
     let status = loop {
         match within(DEADLINE, slow.stream.message()).await {
-            Ok(event) => seen += usize::from(event.is_some()),
+            Ok(event) => events += usize::from(event.is_some()),
             Err(status) => break status,
         }
     };
     assert_error(&status, Code::ResourceExhausted, "SLOW_CONSUMER");
-    assert!((256..3000).contains(&seen), "{seen} of them were seen");
-    // Another watch is as good as new.
+    assert!((256..3000).contains(&events), "{events} events were read");
+    // A new watch works.
     let mut again = begin(&server, "demo").await;
     for _ in 0..2 {
-        seen!(again, MemberJoined);
+        next!(again, MemberJoined);
     }
 }
 
 #[tokio::test]
-async fn a_room_has_so_many_watches_and_not_more() {
+async fn watches_beyond_the_limit_are_refused_until_one_ends() {
     let server = TestServer::start(&["--max-streams", "64"]).await;
     let _member = Member::join(&server, "demo").await;
     let mut watches = Vec::new();
@@ -208,31 +213,32 @@ async fn a_room_has_so_many_watches_and_not_more() {
     }
     let refused = server.rooms().await.watch_room(watch("demo")).await.unwrap_err();
     assert_error(&refused, Code::ResourceExhausted, "TOO_MANY_WATCHES");
-    // One that ends makes place for another, as soon as the server knows.
+    // The server notices the end of a watch a little later.
     drop(watches.pop());
-    let mut tries = 0;
-    while let Err(status) = server.rooms().await.watch_room(watch("demo")).await {
-        assert_error(&status, Code::ResourceExhausted, "TOO_MANY_WATCHES");
-        tries += 1;
-        assert!(tries < 500, "a watch that ended keeps its place");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    seen!(watches[0], MemberJoined);
+    eventually(DEADLINE, "another watch starts", async || {
+        let watching = server.rooms().await.watch_room(watch("demo")).await;
+        watching
+            .inspect_err(|refused| assert_error(refused, Code::ResourceExhausted, "TOO_MANY_WATCHES"))
+            .ok()
+            .map(drop)
+    })
+    .await;
+    next!(watches[0], MemberJoined);
 }
 
 #[tokio::test]
 async fn watches_do_not_keep_a_server_from_stopping() {
     let server = TestServer::start(&[]).await;
     server.rooms().await.create_room(create(named("empty"))).await.expect("a room");
-    let _member = Member::join(&server, "demo").await.lose();
+    let _member = Member::join(&server, "demo").await.disconnect();
     let (mut live, mut empty) = (begin(&server, "demo").await, begin(&server, "empty").await);
-    seen!(live, MemberJoined);
+    next!(live, MemberJoined);
     let stopping = tokio::spawn(server.stop());
     for watch in [&mut live, &mut empty] {
-        // The member's stream may be found lost before.
+        // An event about the suspended member may come before.
         let status = loop {
             match within(DEADLINE, watch.stream.message()).await {
-                Ok(event) => assert!(event.is_some(), "it never just ends"),
+                Ok(event) => assert!(event.is_some(), "it never ends with OK"),
                 Err(status) => break status,
             }
         };

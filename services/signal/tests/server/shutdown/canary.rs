@@ -1,5 +1,4 @@
-//! What strangers and secrets are made of does not get into the log, nor into the metrics: everything that is said to the
-//! program is marked, and the mark is looked for.
+//! Input of clients and secrets do not get into the log or the metrics: all input contains a mark, which is searched for.
 
 use std::sync::{Arc, Mutex};
 
@@ -8,7 +7,7 @@ use hyper_util::rt::TokioIo;
 use rustix::process::Signal;
 use signalbox_proto::v1::{
     ClientMessage, ConnectionReport, CreateRoomRequest, Data, Join, Leave, RemoveMemberRequest, Room,
-    SessionDescription, UpdateRoomRequest, client_message::Body as Said, rooms_client::RoomsClient,
+    SessionDescription, UpdateRoomRequest, client_message::Body as ClientBody, rooms_client::RoomsClient,
     signal_client::SignalClient, subscribe_request::Open,
 };
 use tokio::net::TcpStream;
@@ -20,46 +19,44 @@ use tower::service_fn;
 
 use super::logs::{Format, assert_form};
 use crate::common::{
-    assert_error, body, connect,
+    assert_error, body, connect, messages,
     native::Member,
     program::Program,
     raw::{Version, request, text},
-    say,
-    web::{Web, WebMember},
+    web::{WebClient, WebMember},
     with_token,
 };
 
-/// Part of everything that is said here. Also of two things that may be logged below `info`: where somebody is, and for
-/// which host a request was.
+/// Part of all input, also of what may be logged below `info`: the name of the room, and the host of a request.
 const MARK: &str = "canary";
 const ROOM: &str = "canary-room";
 const HOST: &str = "canary-host.example";
-/// What somebody may call themselves who wants to write a line of their own into the log, and colour it.
+/// A name that tries to add a line to the log, and to colour it.
 const FORGER: &str = "canary\n2026-01-01T00:00:00.000000Z  INFO forged: canary\r\u{1b}[31m\u{9b}31m\u{7}";
 
 /// Settings that are secrets.
 const SECRETS: [&str; 4] = ["--turn-url", "turn:turn.example.org", "--turn-secret", "canary-turn-secret"];
 
-/// A member whose connection's own address is known, and that address.
-async fn join_from_known_address(program: &Program, join: Join) -> (SignalClient<tonic::transport::Channel>, String) {
-    let (address, known) = (program.addr, Arc::new(Mutex::new(None)));
+/// Joins; returns the client and the local address of its connection.
+async fn join_and_return_address(program: &Program, join: Join) -> (SignalClient<tonic::transport::Channel>, String) {
+    let (address, local) = (program.addr, Arc::new(Mutex::new(None)));
     let connector = {
-        let known = known.clone();
+        let local = local.clone();
         service_fn(move |_: Uri| {
-            let known = known.clone();
+            let local = local.clone();
             async move {
                 let stream = TcpStream::connect(address).await?;
-                *known.lock().unwrap() = Some(stream.local_addr()?);
+                *local.lock().unwrap() = Some(stream.local_addr()?);
                 Ok::<_, std::io::Error>(TokioIo::new(stream))
             }
         })
     };
     let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
     let mut client = SignalClient::new(endpoint.connect_with_connector(connector).await.unwrap());
-    let first = ClientMessage { body: Some(Said::Join(join)), ..ClientMessage::default() };
+    let first = ClientMessage { body: Some(ClientBody::Join(join)), ..ClientMessage::default() };
     let mut stream = client.exchange(tokio_stream::iter([first])).await.unwrap().into_inner();
     body!(stream.message().await.unwrap().unwrap(), Welcome);
-    let address = known.lock().unwrap().unwrap();
+    let address = local.lock().unwrap().unwrap();
     (client, address.to_string())
 }
 
@@ -73,8 +70,8 @@ fn join(identity: &str, passcode: &str) -> Join {
     }
 }
 
-/// Everything that can be said in a session, each of it marked, some of it refused.
-fn says() -> Vec<ClientMessage> {
+/// Messages of all kinds, all marked, some of which are refused.
+fn all_messages() -> Vec<ClientMessage> {
     let description = || SessionDescription { sdp: format!("v=0\r\ns={FORGER}\r\n") };
     let report = ConnectionReport {
         peer: MARK.to_owned(),
@@ -84,21 +81,21 @@ fn says() -> Vec<ClientMessage> {
     };
     let data = Data { topic: "canary-topic".to_owned(), text: FORGER.to_owned(), payload: MARK.into() };
     let bodies = [
-        Said::Offer(description()),
-        Said::Answer(description()),
-        say::candidate("candidate:1 1 udp 1 203.0.113.77 9 typ host ufrag canary"),
-        Said::Data(data),
-        say::display_name(FORGER),
-        Said::Report(report),
-        say::heartbeat(),
+        ClientBody::Offer(description()),
+        ClientBody::Answer(description()),
+        messages::candidate("candidate:1 1 udp 1 203.0.113.77 9 typ host ufrag canary"),
+        ClientBody::Data(data),
+        messages::display_name(FORGER),
+        ClientBody::Report(report),
+        messages::heartbeat(),
     ];
-    // The last ones are for nobody.
+    // The first one has an unknown addressee.
     let to = |index: usize| if index == 0 { FORGER } else { "" };
-    bodies.into_iter().zip(1..).map(|(body, seq)| say::numbered(seq, to(seq as usize - 1), body)).collect()
+    bodies.into_iter().zip(1..).map(|(body, seq)| messages::numbered(seq, to(seq as usize - 1), body)).collect()
 }
 
-/// Has strangers say what they can, right and wrong, in every way. Returns what must never be logged, at any level.
-async fn use_it(program: &Program) -> Vec<String> {
+/// Sends valid and invalid input in all ways. Returns what must not be logged at any level.
+async fn send_everything(program: &Program) -> Vec<String> {
     let passcode = "canary-passcode";
     let mut rooms = RoomsClient::new(connect(program.addr).await);
     let room = Room {
@@ -117,34 +114,36 @@ async fn use_it(program: &Program) -> Vec<String> {
     };
     assert_eq!(rooms.update_room(update).await.unwrap_err().code(), Code::InvalidArgument);
 
-    // Joins: without the passcode, with a wrong one, to a room whose name is none, with a token where none is asked for.
-    let web = Web::new(program.addr);
+    // Joins without the passcode, with a wrong one, of a room with an invalid name. With a token, which is not required.
+    let web = WebClient::new(program.addr);
     for refused in [join(FORGER, ""), join(FORGER, "canary-wrong"), Join { room: FORGER.to_owned(), ..join("", "") }] {
-        assert!(Member::try_join_as(program.addr, Some("canary-jwt.canary.canary"), refused.clone()).await.is_err());
+        assert!(
+            Member::try_join_with_token(program.addr, Some("canary-jwt.canary.canary"), refused.clone()).await.is_err()
+        );
         assert!(web.with_token("canary-jwt").subscribe(Open::Join(refused)).await.is_err());
     }
     let mut native = Member::join_with(program.addr, join("canary-native", passcode)).await;
     let page = WebMember::join(web, join(FORGER, passcode)).await;
     body!(native.event().await, MemberJoined);
 
-    for message in says() {
-        native.send(message).await;
+    for message in all_messages() {
+        native.send_message(message).await;
     }
     while native.acked < 7 {
         native.next().await;
     }
-    let sent = page.send(says()).await.unwrap();
-    assert!(!sent.undelivered.is_empty(), "some of it is refused");
+    let sent = page.send(all_messages()).await.unwrap();
+    assert!(!sent.undelivered.is_empty(), "some of them are refused");
 
-    // Sessions that are lost and resumed; tokens that are none.
-    let ticket = native.lose();
+    // A resume, and invalid session tokens.
+    let ticket = native.disconnect();
     let native = Member::try_resume(program.addr, &ticket).await.unwrap();
-    let garbage = say::resume("canary-session-token", 0);
+    let garbage = messages::resume("canary-session-token", 0);
     assert!(web.subscribe(Open::Resume(garbage)).await.is_err());
-    assert!(web.send("canary-session-token", says()).await.is_err());
+    assert!(web.send("canary-session-token", all_messages()).await.is_err());
 
-    // A removal, a leave, and a connection whose address is known.
-    let (client, address) = join_from_known_address(program, join("canary-known", passcode)).await;
+    // A connection with a known address, a removal, a leave.
+    let (client, address) = join_and_return_address(program, join("canary-known", passcode)).await;
     let remove = |member_id: &str| RemoveMemberRequest {
         room: ROOM.to_owned(),
         member_id: member_id.to_owned(),
@@ -152,10 +151,10 @@ async fn use_it(program: &Program) -> Vec<String> {
     };
     rooms.remove_member(with_token(remove(&page.id), Some("canary-jwt"))).await.unwrap();
     assert!(rooms.remove_member(remove(FORGER)).await.is_err());
-    native.say("", Said::Leave(Leave { reason: FORGER.to_owned() })).await;
+    native.send("", ClientBody::Leave(Leave { reason: FORGER.to_owned() })).await;
     drop(client);
 
-    // Requests that are no calls, or for another host.
+    // Requests that are not calls, from another origin, or for another host.
     for (path, headers, status) in [
         ("/canary.Service/Call", &[("content-type", "application/grpc-web+proto")][..], StatusCode::OK),
         ("/canary/../canary?canary", &[], StatusCode::NOT_FOUND),
@@ -167,8 +166,8 @@ async fn use_it(program: &Program) -> Vec<String> {
     let origin = [("origin", "https://canary.example"), ("content-type", "application/grpc-web+proto")];
     let foreign = request(program.addr, Version::Http1, Method::POST, "/signalbox.v1.Signal/Send", &origin, "").await;
     assert_eq!(foreign.unwrap().status(), StatusCode::FORBIDDEN);
-    let stray = crate::common::raw::stray(program.addr, HOST).await;
-    assert!(stray.starts_with("HTTP/1.1 421 "), "{stray}");
+    let misdirected = crate::common::raw::get_page_for_host(program.addr, HOST).await;
+    assert!(misdirected.starts_with("HTTP/1.1 421 "), "{misdirected}");
 
     let metrics = request(program.addr, Version::Http1, Method::GET, "/metrics", &[], "").await.unwrap();
     let metrics = text(metrics).await;
@@ -182,10 +181,8 @@ async fn use_it(program: &Program) -> Vec<String> {
 async fn log_of(level: &str, format: Format) -> (String, Vec<String>) {
     let flags = [&SECRETS[..], &["--log", level, "--log-format", format.flag()]].concat();
     let program = Program::start(&flags).await;
-    let secrets = use_it(&program).await;
-    program.signal(Signal::TERM);
-    let (status, log) = program.end().await;
-    assert!(status.success(), "{log}");
+    let secrets = send_everything(&program).await;
+    let log = program.stop().await;
     assert!(log.contains("listening") && log.contains("stopped"), "{log}");
     assert_form(&log, format);
     for secret in &secrets {
@@ -195,7 +192,7 @@ async fn log_of(level: &str, format: Format) -> (String, Vec<String>) {
 }
 
 #[tokio::test]
-async fn at_info_nothing_of_what_is_said_is_logged() {
+async fn at_info_no_input_is_logged() {
     for format in [Format::Text, Format::Json] {
         let (log, _) = log_of("info", format).await;
         assert!(!log.contains(MARK), "the mark is in the log:\n{log}");
@@ -203,17 +200,17 @@ async fn at_info_nothing_of_what_is_said_is_logged() {
 }
 
 #[tokio::test]
-async fn at_debug_rooms_and_hosts_are_logged_and_no_more() {
+async fn at_debug_only_rooms_and_hosts_are_logged() {
     for format in [Format::Text, Format::Json] {
         let (log, _) = log_of("debug", format).await;
-        // The search finds what is there.
+        // The search for the mark works.
         assert!(log.contains(ROOM) && log.contains(HOST), "{log}");
         let rest = log.replace(ROOM, "").replace(HOST, "");
         assert!(!rest.contains(MARK), "the mark is in the log:\n{rest}");
     }
 }
 
-/// What operators write into files is logged where it matters, and cannot break out of its line.
+/// Text from the files of operators may be logged, but only within a line.
 #[tokio::test]
 async fn control_characters_are_escaped() {
     let folder = tempfile::tempdir().unwrap();
@@ -234,18 +231,16 @@ async fn control_characters_are_escaped() {
     }
 }
 
-/// A store that is away: what failed is logged, where it is too, but not who one is there.
+/// The log has the address of the store and the failure.
 #[tokio::test]
-async fn a_store_that_fails_does_not_tell_its_credentials() {
+async fn credentials_of_a_failing_store_are_not_logged() {
     for format in [Format::Text, Format::Json] {
         let store = "mongodb://canary-user:canary-password@127.0.0.1:1/rooms?authSource=admin";
         let flags = ["--store", store, "--log", "debug", "--log-format", format.flag()];
         let program = Program::start(&flags).await;
         let refused = Member::try_join(program.addr, join(FORGER, "canary-passcode")).await;
-        assert_error(&refused.err().expect("rooms cannot be opened"), Code::Unavailable, "STORE_UNAVAILABLE");
-        program.signal(Signal::TERM);
-        let (status, log) = program.end().await;
-        assert!(status.success(), "{log}");
+        assert_error(&refused.err().expect("the store is unavailable"), Code::Unavailable, "STORE_UNAVAILABLE");
+        let log = program.stop().await;
         assert!(log.contains("the room store cannot be reached") && log.contains("127.0.0.1:1/rooms"), "{log}");
         assert_form(&log, format);
         assert!(!log.replace(ROOM, "").contains(MARK), "the mark is in the log:\n{log}");

@@ -1,4 +1,4 @@
-//! Stopping under load: whatever was accepted is delivered, to everybody who reads.
+//! Drain under load: everything that was accepted is delivered.
 
 use std::{
     sync::{
@@ -10,7 +10,7 @@ use std::{
 
 use rustix::process::Signal;
 use signalbox_proto::v1::{
-    ClientMessage, Data, Join, ServerMessage, client_message::Body as Said, server_message::Body,
+    ClientMessage, Data, Join, ServerMessage, client_message::Body as ClientBody, server_message::Body as ServerBody,
     signal_client::SignalClient,
 };
 use tokio::{sync::mpsc, task::JoinSet};
@@ -23,7 +23,7 @@ const SESSIONS: usize = 5000;
 const SESSIONS_PER_CONNECTION: usize = 200;
 /// Messages that a sender has in flight.
 const WINDOW: u64 = 8;
-/// Accepted messages after which the server is told to stop.
+/// Accepted messages after which the server is stopped.
 const ENOUGH: u64 = 50_000;
 
 struct Member {
@@ -34,54 +34,54 @@ struct Member {
 impl Member {
     async fn join(channel: Channel, room: String) -> Self {
         let (outgoing, messages) = mpsc::channel(2 * WINDOW as usize);
-        let join = Said::Join(Join { room, ..Join::default() });
+        let join = ClientBody::Join(Join { room, ..Join::default() });
         outgoing.send(ClientMessage { body: Some(join), ..ClientMessage::default() }).await.unwrap();
         let stream = SignalClient::new(channel).exchange(ReceiverStream::new(messages)).await.unwrap();
         let mut incoming = stream.into_inner();
-        assert!(matches!(incoming.message().await.unwrap().unwrap().body, Some(Body::Welcome(_))));
+        assert!(matches!(incoming.message().await.unwrap().unwrap().body, Some(ServerBody::Welcome(_))));
         Self { outgoing, incoming }
     }
 
-    /// Says one thing after the other until it is sent away; returns how many of them were accepted.
-    async fn talk(mut self, accepted_by_all: Arc<AtomicU64>, enough: mpsc::Sender<()>) -> u64 {
-        let (mut said, mut acked) = (0, 0);
+    /// Sends messages until the stream ends; returns how many were accepted.
+    async fn send_all(mut self, accepted_by_all: Arc<AtomicU64>, enough: mpsc::Sender<()>) -> u64 {
+        let (mut sent, mut acked) = (0, 0);
         loop {
-            while said < acked + WINDOW {
-                said += 1;
-                let data = Said::Data(Data { topic: said.to_string(), ..Data::default() });
-                let message = ClientMessage { seq: said, body: Some(data), ..ClientMessage::default() };
+            while sent < acked + WINDOW {
+                sent += 1;
+                let data = ClientBody::Data(Data { topic: sent.to_string(), ..Data::default() });
+                let message = ClientMessage { seq: sent, body: Some(data), ..ClientMessage::default() };
                 if self.outgoing.send(message).await.is_err() {
                     break;
                 }
             }
             let Ok(Some(message)) = self.incoming.message().await else { return acked };
-            assert!(!matches!(message.body, Some(Body::Undelivered(_))), "{message:?}");
+            assert!(!matches!(message.body, Some(ServerBody::Undelivered(_))), "{message:?}");
             if message.ack > acked {
                 let before = accepted_by_all.fetch_add(message.ack - acked, Ordering::Relaxed);
                 acked = message.ack;
                 if before >= ENOUGH {
-                    // Once is enough, too.
+                    // One is enough.
                     let _ = enough.try_send(());
                 }
             }
         }
     }
 
-    /// Reads until it is sent away; returns how many messages came, all in order.
-    async fn listen(mut self) -> u64 {
-        let mut heard = 0;
+    /// Reads until the stream ends; returns how many messages arrived, all in order.
+    async fn receive_all(mut self) -> u64 {
+        let mut received = 0;
         while let Ok(Some(message)) = self.incoming.message().await {
-            if let Some(Body::Data(data)) = message.body {
-                heard += 1;
-                assert_eq!(data.topic, heard.to_string(), "in order, each once");
+            if let Some(ServerBody::Data(data)) = message.body {
+                received += 1;
+                assert_eq!(data.topic, received.to_string(), "in order, each once");
             }
         }
-        heard
+        received
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn five_thousand_sessions_get_everything_that_was_accepted() {
+async fn five_thousand_sessions_receive_everything_that_was_accepted() {
     let streams = SESSIONS_PER_CONNECTION.to_string();
     let program = Program::start(&[
         "--max-streams",
@@ -99,32 +99,32 @@ async fn five_thousand_sessions_get_everything_that_was_accepted() {
         let channel = connect(program.addr).await;
         for pair in 0..SESSIONS_PER_CONNECTION / 2 {
             let room = format!("room-{connection}-{pair}");
-            let listener = Member::join(channel.clone(), room.clone()).await;
-            let talker = Member::join(channel.clone(), room).await;
-            joined.push((talker, listener));
+            let receiver = Member::join(channel.clone(), room.clone()).await;
+            let sender = Member::join(channel.clone(), room).await;
+            joined.push((sender, receiver));
         }
     }
     let mut pairs = JoinSet::new();
-    for (talker, listener) in joined {
+    for (sender, receiver) in joined {
         let (accepted_by_all, enough) = (accepted_by_all.clone(), enough.clone());
-        pairs.spawn(async move { tokio::join!(talker.talk(accepted_by_all, enough), listener.listen()) });
+        pairs.spawn(async move { tokio::join!(sender.send_all(accepted_by_all, enough), receiver.receive_all()) });
     }
-    is_enough.recv().await.expect("they talk");
+    is_enough.recv().await.expect("they send");
 
     let asked = Instant::now();
     program.signal(Signal::TERM);
-    let (mut accepted, mut heard) = (0, 0);
+    let (mut accepted, mut received) = (0, 0);
     while let Some(pair) = within(Duration::from_secs(60), pairs.join_next()).await {
-        let (pair_accepted, pair_heard) = pair.unwrap();
-        assert!(pair_heard >= pair_accepted, "{pair_accepted} accepted, {pair_heard} heard");
+        let (pair_accepted, pair_received) = pair.unwrap();
+        assert!(pair_received >= pair_accepted, "{pair_accepted} accepted, {pair_received} received");
         accepted += pair_accepted;
-        heard += pair_heard;
+        received += pair_received;
     }
     let (status, log) = program.end().await;
     assert_eq!(status.code(), Some(0), "{log}");
     assert!(log.contains("sessions=5000"), "{log}");
-    // The drain timeout, and the time to end.
+    // The drain timeout and the time to exit.
     assert!(asked.elapsed() < Duration::from_secs(11), "{:?}", asked.elapsed());
     assert!(accepted >= ENOUGH, "{accepted}");
-    eprintln!("{accepted} accepted, {heard} heard, everybody was away after {:?}", asked.elapsed());
+    eprintln!("{accepted} accepted, {received} received, the server ended after {:?}", asked.elapsed());
 }

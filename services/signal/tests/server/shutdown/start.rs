@@ -1,9 +1,8 @@
-//! Starting: the ready file, and what is said when it cannot be.
+//! Start: the ready file, and errors.
 
 use std::{fs, net::SocketAddr};
 
 use http::{Method, StatusCode};
-use rustix::process::Signal;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::common::{
@@ -16,39 +15,37 @@ async fn the_ready_file_holds_the_bound_address() {
     let program = Program::start(&[]).await;
     assert_ne!(program.addr.port(), 0);
     let ready = fs::read_to_string(program.folder().join("ready")).unwrap();
-    assert_eq!(ready, format!("{}\n", program.addr));
-    program.signal(Signal::TERM);
-    assert_eq!(program.end().await.0.code(), Some(0));
+    let log = program.stop().await;
+    let address = ready.strip_suffix('\n').unwrap();
+    let field = format!("address={address}");
+    let listening = log.lines().find(|line| line.contains("listening")).expect("the log has the address");
+    assert!(listening.ends_with(&field) || listening.contains(&format!("{field} ")), "{address} is not in {listening}");
 }
 
 #[tokio::test]
-async fn the_port_of_operators_has_a_ready_file_of_its_own() {
+async fn the_admin_listener_has_its_own_ready_file() {
     let program = Program::start(&["--admin-listen", "127.0.0.1:0", "--admin-ready-file", "admin-ready"]).await;
     let ready = fs::read_to_string(program.folder().join("admin-ready")).unwrap();
     let admin: SocketAddr = ready.trim_end().parse().unwrap();
     assert!(admin.port() != 0 && admin != program.addr, "{admin}");
     let page = request(admin, Version::Http1, Method::GET, "/", &[], "").await.unwrap();
     assert_eq!(page.status(), StatusCode::OK);
-    program.signal(Signal::TERM);
-    let (status, log) = program.end().await;
-    assert_eq!(status.code(), Some(0), "{log}");
+    let log = program.stop().await;
     assert!(log.contains(&format!("admin port listening address={admin}")), "{log}");
-    assert!(TcpStream::connect(admin).await.is_err(), "nobody listens any more");
+    assert!(TcpStream::connect(admin).await.is_err(), "the port is closed");
 }
 
 #[tokio::test]
-async fn a_port_for_everybody_is_warned_of() {
+async fn a_public_port_without_authentication_is_warned_of() {
     for (listen, warned) in [("0.0.0.0:0", true), ("127.0.0.1:0", false)] {
         let program = Program::start(&["--listen", listen, "--allow-anonymous"]).await;
-        program.signal(Signal::TERM);
-        let (status, log) = program.end().await;
-        assert_eq!(status.code(), Some(0), "{log}");
+        let log = program.stop().await;
         assert_eq!(log.contains("WARN") && log.contains("there is no authentication"), warned, "{log}");
     }
 }
 
 #[tokio::test]
-async fn serve_may_be_said_or_not() {
+async fn serve_is_the_default_command() {
     let folder = tempfile::tempdir().unwrap();
     let help = |output: std::process::Output| {
         assert_eq!(output.status.code(), Some(0));
@@ -64,7 +61,7 @@ async fn serve_may_be_said_or_not() {
 }
 
 #[tokio::test]
-async fn settings_that_make_no_sense_are_refused_before_anything_is_done() {
+async fn invalid_settings_are_refused_without_side_effects() {
     let turn = ["--turn-url", "turn:turn.example.org"];
     for (flags, named) in [
         (&["--heartbeat", "10ms"][..], "--heartbeat"),
@@ -104,13 +101,13 @@ async fn settings_that_make_no_sense_are_refused_before_anything_is_done() {
         assert_eq!(output.status.code(), Some(2), "{flags:?}: {errors}");
         assert!(errors.contains(named), "{flags:?}: {errors}");
         assert!(!errors.contains("listening"), "{flags:?}: {errors}");
-        // No store, no ready file.
+        // Neither a store nor a ready file.
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "{flags:?} left something behind");
     }
 }
 
 #[tokio::test]
-async fn a_port_that_is_taken_is_named() {
+async fn the_error_names_a_port_in_use() {
     let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = taken.local_addr().unwrap().to_string();
     let folder = tempfile::tempdir().unwrap();
@@ -123,7 +120,7 @@ async fn a_port_that_is_taken_is_named() {
 }
 
 #[tokio::test]
-async fn a_store_that_another_server_has_open_is_named() {
+async fn the_error_names_a_store_in_use() {
     let program = Program::start(&["--store", "redb:rooms"]).await;
     let output = run(program.folder(), &["--listen", "127.0.0.1:0", "--store", "redb:rooms"]).await;
     let errors = String::from_utf8(output.stderr).unwrap();

@@ -1,20 +1,17 @@
-//! The embedded store and the records of other versions.
+//! The embedded store, and records of other versions.
 
 use std::path::Path;
 
 use redb::{Database, ReadableDatabase, TableDefinition};
 use serde_json::{Value, json};
-use signalbox_server::{
-    clock::now_ms,
-    store::{Filter, GRACE, Record, SCHEMA, Settings, Updated, Usage},
-};
 
-use super::{map, open, record, room};
+use super::{map, open, record};
+use crate::common::internals::{Filter, GRACE, Record, SCHEMA, Settings, Updated, Usage, now_ms, room_name};
 
 const ROOMS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("rooms");
 
 fn database(folder: &Path) -> Database {
-    Database::create(folder.join("rooms.redb")).expect("nobody has it open")
+    Database::create(folder.join("rooms.redb")).expect("the database is closed")
 }
 
 fn write(folder: &Path, name: &str, bytes: &[u8]) {
@@ -26,12 +23,12 @@ fn write(folder: &Path, name: &str, bytes: &[u8]) {
 
 fn read(folder: &Path, name: &str) -> Value {
     let rooms = database(folder).begin_read().unwrap().open_table(ROOMS).unwrap();
-    let found = rooms.get(name).unwrap().expect("it is there");
+    let found = rooms.get(name).unwrap().expect("it exists");
     serde_json::from_slice(found.value()).unwrap()
 }
 
 #[tokio::test]
-async fn records_of_the_first_form_are_read() {
+async fn records_without_a_schema_are_read() {
     let folder = tempfile::tempdir().unwrap();
     let expires_at_ms = now_ms() + 60_000;
     let first = json!({
@@ -59,15 +56,15 @@ async fn records_of_the_first_form_are_read() {
         version: 3,
         idle_until_ms: Some(expires_at_ms),
         expires_at_ms: Some(expires_at_ms),
-        ..Record::new(&room("demo"), settings, 5)
+        ..Record::new(&room_name("demo"), settings, 5)
     };
-    assert_eq!(store.get(&room("demo")).await.unwrap(), Some(expected));
-    let bare = Record::new(&room("bare"), Settings { duplicate_identity: 1, ..Settings::default() }, 1);
-    assert_eq!(store.get(&room("bare")).await.unwrap(), Some(bare));
+    assert_eq!(store.get(&room_name("demo")).await.unwrap(), Some(expected));
+    let bare = Record::new(&room_name("bare"), Settings { duplicate_identity: 1, ..Settings::default() }, 1);
+    assert_eq!(store.get(&room_name("bare")).await.unwrap(), Some(bare));
 }
 
 #[tokio::test]
-async fn what_a_newer_version_has_added_stays() {
+async fn fields_of_newer_versions_are_preserved() {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("redb:{}", folder.path().display());
     let mut newer = serde_json::to_value(record("demo", "x")).unwrap();
@@ -77,27 +74,27 @@ async fn what_a_newer_version_has_added_stays() {
     write(folder.path(), "demo", newer.to_string().as_bytes());
 
     let store = open(&url).await;
-    let read_back = store.get(&room("demo")).await.unwrap().expect("it is readable");
+    let read_back = store.get(&room_name("demo")).await.unwrap().expect("it is readable");
     assert_eq!((read_back.schema, read_back.settings.display_name.as_str()), (99, "x"));
     let other = Settings { display_name: "y".to_owned(), empty_timeout_ms: Some(5), ..Settings::default() };
-    assert!(matches!(store.update(&room("demo"), Some(1), other).await.unwrap(), Updated::Done(_)));
-    store.renew_expiry(vec![room("demo")], GRACE).await.unwrap();
-    store.add_usage(vec![Usage { name: room("demo"), joins: 1, calls: 0, last_active_ms: 1 }]).await.unwrap();
+    assert!(matches!(store.update(&room_name("demo"), Some(1), other).await.unwrap(), Updated::Done(_)));
+    store.renew_expiry(vec![room_name("demo")], GRACE).await.unwrap();
+    store.add_usage(vec![Usage { name: room_name("demo"), joins: 1, calls: 0, last_active_ms: 1 }]).await.unwrap();
     drop(store);
     let now = read(folder.path(), "demo");
     assert_eq!(now["recording"], newer["recording"]);
     assert_eq!((&now["schema"], &now["display_name"], &now["joins"]), (&json!(99), &json!("y"), &json!(1)));
 
-    // A new room of that name has nothing of it.
+    // A new room of that name does not have them.
     let store = open(&url).await;
-    store.delete(&room("demo")).await.unwrap();
+    store.delete(&room_name("demo")).await.unwrap();
     store.create(record("demo", "new")).await.unwrap();
     drop(store);
     assert_eq!(read(folder.path(), "demo").get("recording"), None);
 }
 
 #[tokio::test]
-async fn an_unreadable_record_hides_no_other() {
+async fn an_unreadable_record_does_not_hide_others() {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), "b", b"not JSON");
     let store = open(&format!("redb:{}", folder.path().display())).await;
@@ -106,5 +103,5 @@ async fn an_unreadable_record_hides_no_other() {
     }
     let listed = store.list(Filter { limit: 9, ..Filter::default() }).await.unwrap();
     assert_eq!(listed.iter().map(|record| record.name.as_str()).collect::<Vec<_>>(), ["a", "c"]);
-    assert!(store.get(&room("b")).await.is_err(), "whether it is there is not known");
+    assert!(store.get(&room_name("b")).await.is_err(), "its existence is unknown");
 }

@@ -1,17 +1,18 @@
-//! Names that are none never reach the database: not as a key, not in a query.
+//! Invalid room names never reach the database.
 
 use mongodb::bson::{Document, doc};
 use proptest::{prelude::*, test_runner::TestRunner};
 use signalbox_proto::v1::{
     CreateRoomRequest, DeleteRoomRequest, GetRoomRequest, ListMembersRequest, ListRoomsRequest, RemoveMemberRequest,
-    Room, client_message::Body as Said,
+    Room, client_message::Body as ClientBody,
 };
+use signalbox_testkit::require;
 use tokio::runtime::Handle;
 
-use crate::common::{TestServer, assert_field_error, mongo::Mongo, native::Stream, say};
+use crate::common::{TestServer, assert_field_error, messages, mongo::Mongo, native::Stream};
 
-/// What is no room name: of the wrong length, or with a character that is none of A-Z, a-z, 0-9, '_' and '-'.
-fn bad_name() -> impl Strategy<Value = String> {
+/// Invalid room names: of the wrong length, or with a character other than A-Z, a-z, 0-9, '_' and '-'.
+fn invalid_name() -> impl Strategy<Value = String> {
     let wrong = prop_oneof![
         Just("$".to_owned()),
         Just(".".to_owned()),
@@ -35,14 +36,14 @@ fn bad_name() -> impl Strategy<Value = String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bad_name_is_refused_before_the_database_is_asked() {
-    let Some(mongo) = Mongo::standalone().await else { return };
+async fn an_invalid_name_is_refused_without_a_query() {
+    let mongo = require!(Mongo::standalone().await);
     let server = TestServer::start_on(&mongo.url("rooms"), &[]).await;
     let rooms = server.rooms().await;
-    // From here on the database notes down everything that it is asked.
+    // From here on the profiler of the database records all queries.
     let database = mongo.database("rooms").await;
     database.run_command(doc! { "profile": 2 }).await.unwrap();
-    let asked = async || {
+    let queries = async || {
         let about_rooms = doc! { "ns": "rooms.rooms" };
         database.collection::<Document>("system.profile").count_documents(about_rooms).await.unwrap()
     };
@@ -61,25 +62,25 @@ async fn a_bad_name_is_refused_before_the_database_is_asked() {
             assert_field_error(&refused, "INVALID_ROOM_NAME", "name");
             let refused = rooms.list_members(ListMembersRequest { room: name.clone() }).await.unwrap_err();
             assert_field_error(&refused, "INVALID_ROOM_NAME", "room");
-            let kick = RemoveMemberRequest { room: name.clone(), ..RemoveMemberRequest::default() };
-            assert_field_error(&rooms.remove_member(kick).await.unwrap_err(), "INVALID_ROOM_NAME", "room");
+            let remove = RemoveMemberRequest { room: name.clone(), ..RemoveMemberRequest::default() };
+            assert_field_error(&rooms.remove_member(remove).await.unwrap_err(), "INVALID_ROOM_NAME", "room");
             let page = ListRoomsRequest { page_token: name.clone(), ..ListRoomsRequest::default() };
             assert_field_error(&rooms.list_rooms(page).await.unwrap_err(), "INVALID_MESSAGE", "page_token");
-            let joined = Stream::begin(addr, Said::Join(say::join(&name))).await;
+            let joined = Stream::begin(addr, ClientBody::Join(messages::join(&name))).await;
             assert_field_error(&joined.err().expect("no room"), "INVALID_ROOM_NAME", "join.room");
         });
         Ok(())
     };
     tokio::task::block_in_place(|| {
-        TestRunner::new(ProptestConfig::with_cases(200)).run(&bad_name(), property).unwrap();
+        TestRunner::new(ProptestConfig::with_cases(200)).run(&invalid_name(), property).unwrap();
     });
-    assert_eq!(asked().await, 0, "the database was asked");
+    assert_eq!(queries().await, 0, "a name reached the database");
 
-    // A good name of the same kind is: so the notes would have shown it.
+    // The profiler shows queries with a valid name.
     let name = "-_a".repeat(21);
     let room = Room { name: name.clone(), ..Room::default() };
     let mut rooms = rooms.clone();
     rooms.create_room(CreateRoomRequest { room: Some(room), ..CreateRoomRequest::default() }).await.expect("a room");
     rooms.get_room(GetRoomRequest { name }).await.expect("the room");
-    assert_eq!(asked().await, 2);
+    assert_eq!(queries().await, 2);
 }

@@ -1,13 +1,14 @@
-//! Where certificates come from, and how they are replaced.
+//! Certificates: files, reload, self-signed.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::Path, time::Duration};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 use ring::digest::{SHA256, digest};
-use rustix::process::Signal;
 use signalbox_proto::v1::{
-    ClientMessage, ServerMessage, client_message::Body as Said, server_message::Body, signal_client::SignalClient,
+    ClientMessage, ServerMessage, client_message::Body as ClientBody, server_message::Body as ServerBody,
+    signal_client::SignalClient,
 };
-use tokio::{sync::mpsc, time};
+use signalbox_testkit::eventually;
+use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
@@ -16,9 +17,9 @@ use super::{
     serve,
 };
 use crate::common::{
-    DEADLINE, body,
+    DEADLINE, body, messages,
     program::{Program, run},
-    say, within,
+    within,
 };
 
 /// A session over TLS.
@@ -30,7 +31,7 @@ struct Session {
 impl Session {
     async fn join(client: &Client, addr: std::net::SocketAddr, room: &str) -> Self {
         let (outgoing, messages) = mpsc::channel(16);
-        outgoing.send(say::unnumbered("", Said::Join(say::join(room)))).await.unwrap();
+        outgoing.send(messages::unnumbered("", ClientBody::Join(messages::join(room)))).await.unwrap();
         let mut signal = SignalClient::new(client.channel(addr).await);
         let incoming = signal.exchange(ReceiverStream::new(messages)).await.unwrap().into_inner();
         let mut session = Self { outgoing, incoming };
@@ -40,30 +41,25 @@ impl Session {
 
     async fn next(&mut self) -> ServerMessage {
         loop {
-            let message = within(DEADLINE, self.incoming.message()).await.unwrap().expect("the stream goes on");
-            if !matches!(message.body, None | Some(Body::Heartbeat(_))) {
+            let message = within(DEADLINE, self.incoming.message()).await.unwrap().expect("the stream continues");
+            if !matches!(message.body, None | Some(ServerBody::Heartbeat(_))) {
                 return message;
             }
         }
     }
 
-    async fn say(&self, body: Said) {
-        self.outgoing.send(say::unnumbered("", body)).await.unwrap();
+    async fn send(&self, body: ClientBody) {
+        self.outgoing.send(messages::unnumbered("", body)).await.unwrap();
     }
 }
 
-/// Connects until the server shows the certificate of that client's authority.
+/// Waits until the server has a certificate that the client trusts.
 async fn until_trusted(client: &Client, addr: std::net::SocketAddr) {
-    let replaced = async {
-        while client.connect(addr).await.is_err() {
-            time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    within(DEADLINE, replaced).await;
+    eventually(DEADLINE, "the new certificate is used", async || client.connect(addr).await.ok().map(drop)).await;
 }
 
 #[tokio::test]
-async fn a_new_certificate_is_taken_up_and_sessions_go_on() {
+async fn a_new_certificate_is_reloaded_and_sessions_continue() {
     let served = serve(&[]).await;
     let addr = served.server.addr;
     let mut ann = Session::join(&served.client, addr, "demo").await;
@@ -72,23 +68,23 @@ async fn a_new_certificate_is_taken_up_and_sessions_go_on() {
 
     let second = Authority::new("the second");
     let new_client = Client::trusting(&second.pem());
-    assert!(new_client.connect(addr).await.is_err(), "it is not there yet");
+    assert!(new_client.connect(addr).await.is_err(), "it is not used yet");
     second.issue("localhost").write(served.folder.path());
     until_trusted(&new_client, addr).await;
-    assert!(served.client.connect(addr).await.is_err(), "the old one is gone");
+    assert!(served.client.connect(addr).await.is_err(), "the old one is no longer used");
 
-    ann.say(say::offer("after")).await;
+    ann.send(messages::offer("after")).await;
     assert_eq!(body!(ben.next().await, Offer).sdp, "after");
     let mut cem = Session::join(&new_client, addr, "demo").await;
     body!(ann.next().await, MemberJoined);
     body!(ben.next().await, MemberJoined);
-    ben.say(Said::Data(signalbox_proto::v1::Data { text: "to all".to_owned(), ..Default::default() })).await;
+    ben.send(ClientBody::Data(signalbox_proto::v1::Data { text: "to all".to_owned(), ..Default::default() })).await;
     assert_eq!(body!(cem.next().await, Data).text, "to all");
     assert_eq!(body!(ann.next().await, Data).text, "to all");
 }
 
 #[tokio::test]
-async fn a_broken_one_is_warned_of_and_changes_nothing() {
+async fn an_invalid_certificate_is_warned_of_and_not_used() {
     let folder = tempfile::tempdir().unwrap();
     let (first, second) = (Authority::new("the first"), Authority::new("the second"));
     first.issue("localhost").write(folder.path());
@@ -102,34 +98,32 @@ async fn a_broken_one_is_warned_of_and_changes_nothing() {
     let warning = "the certificates before stay";
     for (times, broken) in ["no certificate", "", &new.certificate].into_iter().enumerate() {
         fs::write(&cert, broken).unwrap();
-        program.logs(warning, times + 1).await;
-        old.connect(program.addr).await.expect("the old one is still there");
+        program.wait_for_log(warning, times + 1).await;
+        old.connect(program.addr).await.expect("the old one is still used");
     }
     fs::remove_file(&key).unwrap();
-    program.logs(warning, 4).await;
-    old.connect(program.addr).await.expect("the old one is still there");
+    program.wait_for_log(warning, 4).await;
+    old.connect(program.addr).await.expect("the old one is still used");
     new.write(folder.path());
     until_trusted(&Client::trusting(&second.pem()), program.addr).await;
 
-    program.signal(Signal::TERM);
-    let (status, log) = program.end().await;
-    assert!(status.success(), "{log}");
+    let log = program.stop().await;
     let warnings: Vec<_> = log.lines().filter(|line| line.contains(warning)).collect();
     assert_eq!(warnings.len(), 4, "{log}");
-    for (warning, told) in warnings.iter().zip(["--tls-cert", "--tls-cert", "do not go together", "cannot read"]) {
-        assert!(warning.contains("WARN") && warning.contains(told), "{told} is not in {warning}");
+    for (warning, cause) in warnings.iter().zip(["--tls-cert", "--tls-cert", "do not go together", "cannot read"]) {
+        assert!(warning.contains("WARN") && warning.contains(cause), "{cause} is not in {warning}");
     }
 }
 
 #[tokio::test]
-async fn what_cannot_be_used_keeps_the_server_from_starting() {
+async fn the_server_does_not_start_with_invalid_certificates() {
     let folder = tempfile::tempdir().unwrap();
-    let authority = Authority::new("somebody");
+    let authority = Authority::new("the authority");
     authority.issue("localhost").write(folder.path());
     fs::write(folder.path().join("other.pem"), authority.issue("localhost").key).unwrap();
     fs::write(folder.path().join("empty.pem"), "").unwrap();
     let good = ["--tls-cert", "cert.pem", "--tls-key", "key.pem"];
-    for (flags, told) in [
+    for (flags, cause) in [
         (&["--tls-cert", "missing.pem", "--tls-key", "key.pem"][..], "missing.pem"),
         (&["--tls-cert", "cert.pem", "--tls-key", "missing.pem"], "missing.pem"),
         (&["--tls-cert", "empty.pem", "--tls-key", "key.pem"], "--tls-cert"),
@@ -141,42 +135,41 @@ async fn what_cannot_be_used_keeps_the_server_from_starting() {
         let output = run(folder.path(), &[&["--listen", "127.0.0.1:0"], flags].concat()).await;
         let errors = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{flags:?}: {errors}");
-        assert!(errors.lines().last().unwrap().contains(told), "{flags:?}: {errors}");
+        assert!(errors.lines().last().unwrap().contains(cause), "{flags:?}: {errors}");
         assert!(!errors.contains("listening"), "{flags:?}: {errors}");
     }
 }
 
-/// The fingerprint that a server of that folder shows and logs, and the file that it has it from.
+/// The fingerprint of the self-signed certificate of a server with that store, and the PEM file.
 async fn fingerprint(store: &Path, flags: &[&str]) -> (String, String) {
     let url = format!("redb:{}", store.display());
     let program = Program::start(&[&["--store", &url, "--tls-self-signed"], flags].concat()).await;
     let path = store.join("tls-self-signed.pem");
-    let kept = fs::read_to_string(&path).unwrap();
+    let pem = fs::read_to_string(&path).unwrap();
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-    let stream = Client::trusting(&kept).connect(program.addr).await.expect("it is its own authority");
+    let stream = Client::trusting(&pem).connect(program.addr).await.expect("it is its own authority");
     let bytes = digest(&SHA256, &certificate_of(&stream));
     let hex: Vec<_> = bytes.as_ref().iter().map(|byte| format!("{byte:02X}")).collect();
     drop(stream);
-    program.signal(Signal::TERM);
-    let (_, log) = program.end().await;
+    let log = program.stop().await;
     let digest = hex.join(":");
     assert!(log.contains(&digest), "{digest} is not in {log}");
     assert!(!log.contains("PRIVATE KEY"), "{log}");
-    (digest, kept)
+    (digest, pem)
 }
 
 #[tokio::test]
-async fn a_certificate_of_its_own_making_stays() {
+async fn a_self_signed_certificate_is_kept() {
     let folder = tempfile::tempdir().unwrap();
     let store = folder.path().join("data");
-    let (first, kept) = fingerprint(&store, &[]).await;
+    let (first, pem) = fingerprint(&store, &[]).await;
     fs::set_permissions(store.join("tls-self-signed.pem"), fs::Permissions::from_mode(0o644)).unwrap();
     let (again, _) = fingerprint(&store, &[]).await;
     assert_eq!(first, again);
-    // For another name it is another certificate, of the same key.
-    let (other, kept_then) = fingerprint(&store, &["--allow-anonymous", "--public-name", "signal.example.org"]).await;
+    // For another name there is a new certificate with the same key.
+    let (other, other_pem) = fingerprint(&store, &["--allow-anonymous", "--public-name", "signal.example.org"]).await;
     assert_ne!(first, other);
     let key = |pem: &str| pem.split("-----").nth(2).unwrap().to_owned();
-    assert_eq!(key(&kept), key(&kept_then));
-    assert!(kept_then.contains("signal.example.org"));
+    assert_eq!(key(&pem), key(&other_pem));
+    assert!(other_pem.contains("signal.example.org"));
 }

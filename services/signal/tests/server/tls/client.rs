@@ -1,4 +1,4 @@
-//! Certificates of the tests' own, and clients that hold the server to them.
+//! Certificates of test authorities, and clients that verify the server.
 
 use std::{fs, io, net::SocketAddr, path::Path, sync::Arc};
 
@@ -18,7 +18,7 @@ use tonic::transport::{Channel, Endpoint, Uri};
 
 use crate::common::{DEADLINE, within};
 
-/// Who issues certificates.
+/// A certificate authority.
 pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 /// A certificate and its key, in PEM.
@@ -35,7 +35,7 @@ impl Authority {
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
 
-    /// A certificate for servers of that name, or a client that is called so.
+    /// A certificate for a server or client of that name.
     pub(crate) fn issue(&self, name: &str) -> Identity {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
@@ -67,7 +67,7 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// Trusts what is in that PEM.
+    /// Trusts the certificates in `pem`.
     pub(crate) fn trusting(pem: &str) -> Self {
         let mut roots = RootCertStore::empty();
         for root in CertificateDer::pem_slice_iter(pem.as_bytes()) {
@@ -81,12 +81,12 @@ impl Client {
         Self { alpn: alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect(), ..self }
     }
 
-    /// Shows a certificate when asked for one.
-    pub(crate) fn showing(self, identity: Identity) -> Self {
+    /// Uses a client certificate.
+    pub(crate) fn with_identity(self, identity: Identity) -> Self {
         Self { identity: Some(Arc::new(identity)), ..self }
     }
 
-    /// A connection, with its handshake done.
+    /// A connection after its handshake.
     pub(crate) async fn connect(&self, addr: SocketAddr) -> io::Result<TlsStream<TcpStream>> {
         let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
@@ -119,7 +119,7 @@ impl Client {
     }
 }
 
-/// What the server has shown.
+/// The certificate of the server.
 pub(crate) fn certificate_of(stream: &TlsStream<TcpStream>) -> CertificateDer<'static> {
     stream.get_ref().1.peer_certificates().expect("a certificate")[0].clone().into_owned()
 }

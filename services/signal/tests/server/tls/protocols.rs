@@ -1,10 +1,11 @@
-//! What is spoken over TLS, and what is said to those who do not speak it.
+//! The protocols over TLS, and connections without TLS.
 
 use http::{Request, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use signalbox_proto::v1::{SendRequest, signal_client::SignalClient};
+use signalbox_testkit::grpc_web::frame;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -12,22 +13,24 @@ use tokio::{
 use tonic::Code;
 
 use super::serve;
-use crate::common::{DEADLINE, assert_error, say, web::frame, within};
+use crate::common::{DEADLINE, assert_error, messages, within};
 
 #[tokio::test]
-async fn native_clients_speak_http_2() {
+async fn native_clients_use_http_2() {
     let served = serve(&[]).await;
     let addr = served.server.addr;
     let stream = served.client.connect(addr).await.unwrap();
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
     let mut signal = SignalClient::new(served.client.channel(addr).await);
-    let request =
-        SendRequest { session_token: "garbage".to_owned(), messages: vec![say::unnumbered("", say::leave())] };
+    let request = SendRequest {
+        session_token: "garbage".to_owned(),
+        messages: vec![messages::unnumbered("", messages::leave())],
+    };
     assert_error(&signal.send(request).await.unwrap_err(), Code::NotFound, "SESSION_GONE");
 }
 
 #[tokio::test]
-async fn browsers_speak_what_they_like() {
+async fn browsers_choose_the_version_of_http() {
     let served = serve(&[]).await;
     let addr = served.server.addr;
     // A browser that offers both gets HTTP/2.
@@ -52,18 +55,18 @@ async fn browsers_speak_what_they_like() {
         let response = within(DEADLINE, sender.send_request(request)).await.unwrap();
         assert_eq!(response.status(), StatusCode::OK);
     }
-    let error = served.client.clone().offering(&["h3"]).connect(addr).await.expect_err("nobody speaks that");
+    let error = served.client.clone().offering(&["h3"]).connect(addr).await.expect_err("h3 is not supported");
     assert!(error.to_string().contains("NoApplicationProtocol"), "{error}");
 }
 
 #[tokio::test]
-async fn who_speaks_http_is_told_to_speak_tls() {
+async fn plain_http_is_answered_with_a_hint_to_use_https() {
     let served = serve(&[]).await;
     let host = served.server.addr.to_string();
     let long = format!("POST / HTTP/1.1\r\nhost: {host}\r\ncontent-length: 30000\r\n\r\n{}", "x".repeat(30_000));
-    for said in [&format!("GET / HTTP/1.1\r\nhost: {host}\r\n\r\n"), "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &long] {
+    for sent in [&format!("GET / HTTP/1.1\r\nhost: {host}\r\n\r\n"), "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &long] {
         let mut socket = TcpStream::connect(served.server.addr).await.unwrap();
-        socket.write_all(said.as_bytes()).await.unwrap();
+        socket.write_all(sent.as_bytes()).await.unwrap();
         let mut answer = String::new();
         within(DEADLINE, socket.read_to_string(&mut answer)).await.unwrap();
         assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
@@ -74,15 +77,15 @@ async fn who_speaks_http_is_told_to_speak_tls() {
 }
 
 #[tokio::test]
-async fn bytes_that_are_no_tls_end_the_connection() {
+async fn bytes_that_are_not_tls_end_the_connection() {
     let served = serve(&[]).await;
     for garbage in [&[0; 1000][..], &[22; 1000], b"\x16\x03\x01\x00\x05hello", b"\xff\xfe\xfd"] {
         let mut socket = TcpStream::connect(served.server.addr).await.unwrap();
         let _ = socket.write_all(garbage).await;
-        // An alert at most; the rest may still be on its way when the server closes.
+        // An alert at most. The server may close before it has read everything.
         let mut answer = Vec::new();
         let _ = within(DEADLINE, socket.read_to_end(&mut answer)).await;
         assert!(answer.len() < 100, "{answer:?}");
     }
-    served.client.connect(served.server.addr).await.expect("others are served");
+    served.client.connect(served.server.addr).await.expect("other connections are served");
 }

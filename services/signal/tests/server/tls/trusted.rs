@@ -1,4 +1,4 @@
-//! Clients that show a certificate are trusted with more streams; nobody has to.
+//! Clients with a certificate are trusted with more streams. A certificate is optional.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -8,7 +8,7 @@ use super::{
 };
 use crate::common::{DEADLINE, within};
 
-/// What the server says of concurrent streams in its first SETTINGS.
+/// The limit of concurrent streams in the first SETTINGS of the server.
 async fn max_streams(client: &Client, addr: std::net::SocketAddr) -> u32 {
     let mut stream = client.connect(addr).await.expect("a handshake");
     stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00").await.unwrap();
@@ -17,12 +17,12 @@ async fn max_streams(client: &Client, addr: std::net::SocketAddr) -> u32 {
     assert_eq!(head[3], 4, "SETTINGS is the first frame");
     let mut settings = vec![0; usize::from(head[1]) << 8 | usize::from(head[2])];
     within(DEADLINE, stream.read_exact(&mut settings)).await.expect("a whole frame");
-    let setting = settings.chunks(6).find(|setting| setting[..2] == [0, 3]).expect("it is always set");
+    let setting = settings.chunks(6).find(|setting| setting[..2] == [0, 3]).expect("the setting is always sent");
     u32::from_be_bytes(setting[2..].try_into().unwrap())
 }
 
 #[tokio::test]
-async fn who_shows_a_certificate_has_more_streams() {
+async fn clients_with_a_certificate_have_more_streams() {
     let folder = tempfile::tempdir().unwrap();
     let (ours, foreign) = (Authority::new("ours"), Authority::new("foreign"));
     let ca = folder.path().join("ca.pem");
@@ -30,12 +30,12 @@ async fn who_shows_a_certificate_has_more_streams() {
     let served = serve(&["--tls-client-ca", ca.to_str().unwrap()]).await;
     let (addr, client) = (served.server.addr, served.client.clone());
     assert_eq!(max_streams(&client, addr).await, 16);
-    assert_eq!(max_streams(&client.clone().showing(ours.issue("proxy")), addr).await, 256);
+    assert_eq!(max_streams(&client.clone().with_identity(ours.issue("proxy")), addr).await, 256);
 
-    // One that is not trusted is turned away, not taken for nobody.
-    let impostor = client.clone().showing(foreign.issue("proxy"));
+    // A certificate that is not trusted is refused.
+    let impostor = client.clone().with_identity(foreign.issue("proxy"));
     let refused = async {
-        // In TLS 1.3 a client hears of it with its first read.
+        // In TLS 1.3 a client learns it from its first read.
         let mut stream = impostor.connect(addr).await?;
         stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await?;
         stream.read_u8().await

@@ -8,16 +8,14 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use crate::common::{
+    internals::{Grant, KeySources, authenticator},
+    jwt::{Key, write},
+};
 use ring::{
     rand::SystemRandom,
     signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair},
 };
-use signalbox_server::{
-    auth::{Authenticator, Grant, KeySources, Rules},
-    limits::ThrottlePolicy,
-};
-
-use crate::common::jwt::{Key, write};
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
@@ -30,7 +28,7 @@ fn signalbox(args: &[&str], secret: Option<&str>) -> Output {
     command.output().expect("the program starts")
 }
 
-/// What the command prints: one line, and nothing else.
+/// The only line that the command prints.
 fn printed(output: &Output) -> String {
     let text = String::from_utf8(output.stdout.clone()).expect("text");
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
@@ -45,15 +43,8 @@ fn refused(output: &Output) -> String {
 }
 
 fn check(sources: KeySources, token: &str) -> Grant {
-    let rules = Rules {
-        issuer: None,
-        audience: "signalbox".to_owned(),
-        max_ttl: Duration::from_secs(3600),
-        grace: Duration::ZERO,
-    };
-    let patience = ThrottlePolicy { failures: 10, window: Duration::from_secs(1800) };
-    let authority = Authenticator::with_tokens(sources, rules, patience).expect("keys that can be used");
-    authority.check(token, SystemTime::now()).expect("it is accepted").expect("tokens are asked for")
+    let authenticator = authenticator(sources, None).expect("usable keys");
+    authenticator.check(token, SystemTime::now()).expect("it is accepted").expect("tokens are required")
 }
 
 fn key_file(path: &Path) -> KeySources {
@@ -61,20 +52,20 @@ fn key_file(path: &Path) -> KeySources {
 }
 
 #[test]
-fn a_token_of_a_new_key_is_accepted_by_its_public_key() {
+fn a_token_of_a_new_key_is_accepted_with_its_public_key() {
     let folder = tempfile::tempdir().expect("a folder");
     let key = folder.path().join("jwt.key");
     let public = folder.path().join("jwt.key.pub");
     let key_text = key.display().to_string();
-    let said = printed(&signalbox(&["keygen", &key_text], None));
-    assert!(said.contains("jwt.key.pub"), "{said}");
+    let line = printed(&signalbox(&["keygen", &key_text], None));
+    assert!(line.contains("jwt.key.pub"), "{line}");
     assert_eq!(fs::metadata(&key).expect("a file").permissions().mode() & 0o777, 0o600);
 
     let base = ["token", "--key", &key_text, "--room", "team-*", "--identity", "ann"];
     let grant = check(key_file(&public), &printed(&signalbox(&base, None)));
     assert_eq!((grant.subject.as_str(), grant.display_name), ("ann", None));
     assert!(grant.rooms.matches("team-a") && grant.can_join && grant.can_send_data && !grant.can_admin);
-    let left = grant.expires_at.duration_since(SystemTime::now()).expect("it is good");
+    let left = grant.expires_at.duration_since(SystemTime::now()).expect("it is valid");
     assert!(left > Duration::from_secs(290) && left <= Duration::from_secs(300), "{left:?}");
 
     let more = [&base[..], &["--name", "Ann", "--ttl", "1h", "--admin", "--no-data"]].concat();
@@ -82,7 +73,7 @@ fn a_token_of_a_new_key_is_accepted_by_its_public_key() {
     assert_eq!(grant.display_name.as_deref(), Some("Ann"));
     assert!(grant.can_admin && !grant.can_send_data);
 
-    // A key that is there is never overwritten, not even its public half.
+    // An existing file is not overwritten, neither the key nor its public part.
     let before = fs::read(&key).expect("a file");
     assert!(refused(&signalbox(&["keygen", &key_text], None)).contains("exists"));
     assert_eq!(fs::read(&key).expect("a file"), before);
@@ -92,7 +83,7 @@ fn a_token_of_a_new_key_is_accepted_by_its_public_key() {
 }
 
 #[test]
-fn a_secret_or_a_p256_key_signs_too() {
+fn secrets_and_p256_keys_sign_tokens() {
     let args = ["token", "--room", "demo", "--identity", "ann", "--kid", "mine"];
     let folder = tempfile::tempdir().expect("a folder");
     let jwks = |key: &Key| {
@@ -113,10 +104,10 @@ fn a_secret_or_a_p256_key_signs_too() {
 }
 
 #[test]
-fn what_cannot_be_a_token_is_not_made() {
+fn invalid_tokens_are_not_created() {
     let base = ["token", "--room", "demo", "--identity", "ann"];
-    let said = refused(&signalbox(&base, None));
-    assert!(said.contains("--key") && said.contains("SIGNALBOX_JWT_SECRET"), "{said}");
+    let error = refused(&signalbox(&base, None));
+    assert!(error.contains("--key") && error.contains("SIGNALBOX_JWT_SECRET"), "{error}");
     assert!(refused(&signalbox(&base, Some("short"))).contains("32 bytes"));
     assert!(refused(&signalbox(&[&base[..], &["--key", "/nowhere"]].concat(), None)).contains("/nowhere"));
     for args in [

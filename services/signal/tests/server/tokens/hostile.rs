@@ -1,4 +1,4 @@
-//! Tokens as attackers make them: not one is accepted, and nothing breaks.
+//! Forged and malformed tokens: none is accepted.
 
 use std::{
     sync::LazyLock,
@@ -8,21 +8,16 @@ use std::{
 use http::HeaderValue;
 use serde_json::{Value, json};
 use signalbox_proto::{reason, v1::subscribe_request::Open};
-use signalbox_server::{
-    auth::{Authenticator, KeySources, MAX_TOKEN, Rules},
-    error::{Error, RoomError},
-    limits::ThrottlePolicy,
-};
-
 use tonic::Code;
 
 use crate::common::{
     TestServer, assert_error,
+    internals::{Authenticator, Error, KeySources, MAX_TOKEN, RoomError, authenticator},
     jwt::{Key, claims, claims_with, encode, now, write},
+    messages,
     native::Member,
     raw::Version,
-    say,
-    web::Web,
+    web::WebClient,
 };
 
 pub(crate) const ISSUER: &str = "https://issuer.example";
@@ -47,20 +42,13 @@ impl Keys {
     }
 }
 
-fn authenticator() -> Authenticator {
+fn with_all_keys() -> Authenticator {
     let folder = tempfile::tempdir().expect("a folder");
     let sources = KeySources { jwks: Some(write(folder.path(), "jwks.json", &KEYS.jwks())), ..KeySources::default() };
-    let rules = Rules {
-        issuer: Some(ISSUER.to_owned()),
-        audience: "signalbox".to_owned(),
-        max_ttl: Duration::from_secs(3600),
-        grace: Duration::ZERO,
-    };
-    let patience = ThrottlePolicy { failures: 10, window: Duration::from_secs(1800) };
-    Authenticator::with_tokens(sources, rules, patience).expect("keys that can be used")
+    authenticator(sources, Some(ISSUER)).expect("usable keys")
 }
 
-/// Claims that are right here.
+/// Valid claims for this server.
 pub(crate) fn good() -> Value {
     with(&json!({}))
 }
@@ -97,7 +85,7 @@ fn der(fixed: &[u8]) -> Vec<u8> {
     [&[0x30, u8::try_from(content.len()).expect("short")], &content[..]].concat()
 }
 
-/// An Ed25519 signature with the group's order added to its second half: the same to who does not look closely.
+/// An Ed25519 signature with the group's order added to its second half, which is valid unless its range is checked.
 fn plus_order(signature: &[u8]) -> Vec<u8> {
     const ORDER: &str = "edd3f55c1a631258d69cf7a2def9de1400000000000000000000000000000010";
     let order = data_encoding::HEXLOWER.decode(ORDER.as_bytes()).expect("hex");
@@ -118,7 +106,7 @@ fn p256_order() -> Vec<u8> {
     data_encoding::HEXLOWER.decode(order).expect("hex")
 }
 
-/// What is wrong with it, and the token.
+/// Tokens, each with what is wrong with it.
 pub(crate) fn vectors() -> Vec<(String, String)> {
     let Keys { ed, ec, hs } = &*KEYS;
     let thief = Key::ed25519(66);
@@ -145,7 +133,7 @@ pub(crate) fn vectors() -> Vec<(String, String)> {
         add(&format!("{alg} for the secret"), hs.token(&text(&json!({"alg": alg, "kid": "hs"})), &text(&good())));
     }
     add("ES384 for the P-256 key", ec.token(r#"{"alg":"ES384","kid":"ec"}"#, &text(&good())));
-    // The public key as the secret of an HMAC, in each form that it is written in.
+    // The public key as the secret of an HMAC, in each of its forms.
     for (form, secret) in [
         ("bytes", ed.public().to_vec()),
         ("PEM", ed.pem().into_bytes()),
@@ -165,7 +153,7 @@ pub(crate) fn vectors() -> Vec<(String, String)> {
     add("HS256 with no secret", Key::Secret(Vec::new()).mint_as("hs", &good()));
 
     // === keys ===
-    add("key of somebody else", thief.mint_as("ed", &good()));
+    add("another key", thief.mint_as("ed", &good()));
     add("kid of another key", ed.mint_as("ec", &good()));
     add("no kid, of three keys", ed.mint(&good()));
     let long = "k".repeat(129);
@@ -174,7 +162,7 @@ pub(crate) fn vectors() -> Vec<(String, String)> {
         "eD",
         "ed ",
         "ed\0",
-        "nobody",
+        "unknown",
         "../../../../dev/null",
         "/etc/passwd",
         "' OR '1'='1",
@@ -264,7 +252,7 @@ pub(crate) fn vectors() -> Vec<(String, String)> {
     add("JSON form", text(&json!({"payload": encode(text(&good())), "signatures": []})));
     let ordinary = format!("{}+/.{}", encode(r#"{"alg":"EdDSA","kid":"ed"}"#), encode(text(&good())));
     add("base64 of another alphabet", format!("{ordinary}.{}", encode(ed.sign(ordinary.as_bytes()))));
-    // The last character of 64 bytes has four bits that say nothing: only one way to write them is right.
+    // Four bits of the last character of 64 bytes are unused, and must be zero.
     let mut last = ed_token.clone();
     let alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let index = alphabet.find(last.pop().expect("not empty")).expect("base64url");
@@ -292,7 +280,7 @@ pub(crate) fn vectors() -> Vec<(String, String)> {
         add(&format!("twice: {claim}"), ed.token(r#"{"alg":"EdDSA","kid":"ed"}"#, &twice(claim)));
     }
     add("claims behind claims", ed.token(r#"{"alg":"EdDSA","kid":"ed"}"#, &format!("{valid}{valid}")));
-    add("a mark before claims", ed.token(r#"{"alg":"EdDSA","kid":"ed"}"#, &format!("\u{feff}{valid}")));
+    add("a byte order mark before claims", ed.token(r#"{"alg":"EdDSA","kid":"ed"}"#, &format!("\u{feff}{valid}")));
     let bytes = format!("{}.{}", encode(r#"{"alg":"EdDSA","kid":"ed"}"#), encode(b"{\"sub\":\"\xff\"}"));
     add("claims that are not UTF-8", format!("{bytes}.{}", encode(ed.sign(bytes.as_bytes()))));
     let huge = text(&good()).replace("\"exp\":", "\"exp\":1e400,\"was\":");
@@ -357,22 +345,22 @@ pub(crate) fn vectors() -> Vec<(String, String)> {
 
 #[test]
 fn no_hostile_token_is_accepted() {
-    let authority = authenticator();
+    let authenticator = with_all_keys();
     let vectors = vectors();
     assert!(vectors.len() > 150, "{}", vectors.len());
     for (name, token) in &vectors {
-        let checked = authority.check(token, SystemTime::now());
+        let checked = authenticator.check(token, SystemTime::now());
         assert!(matches!(checked, Err(Error::TokenInvalid(_))), "{name}: {checked:?}");
     }
 }
 
 #[test]
-fn what_is_right_is_accepted() {
-    let authority = authenticator();
+fn valid_tokens_are_accepted() {
+    let authenticator = with_all_keys();
     let Keys { ed, ec, hs } = &*KEYS;
-    let check = |token: &str| authority.check(token, SystemTime::now());
+    let check = |token: &str| authenticator.check(token, SystemTime::now());
     for (key, kid) in [(ed, "ed"), (ec, "ec"), (hs, "hs")] {
-        let grant = check(&key.mint_as(kid, &good())).expect("it is right").expect("tokens are asked for");
+        let grant = check(&key.mint_as(kid, &good())).expect("it is valid").expect("tokens are required");
         assert_eq!((grant.subject.as_str(), grant.display_name), ("ann", None));
         assert!(grant.rooms.matches("demo") && !grant.rooms.matches("demo2"));
         assert!(grant.can_join && grant.can_send_data && !grant.can_admin);
@@ -398,7 +386,7 @@ fn what_is_right_is_accepted() {
     ] {
         assert!(check(&ed.token(header, &good().to_string())).is_ok(), "{header}");
     }
-    // As long as it may be.
+    // Of the maximal length.
     let base = ed.mint_as("ed", &with(&json!({"f": ""}))).len();
     let longest = ed.mint_as("ed", &with(&json!({"f": "x".repeat((MAX_TOKEN - base) * 3 / 4)})));
     assert!(longest.len() <= MAX_TOKEN && longest.len() > MAX_TOKEN - 4, "{}", longest.len());
@@ -406,59 +394,52 @@ fn what_is_right_is_accepted() {
 }
 
 #[test]
-fn an_expired_token_is_told_apart_by_ten_seconds_of_leeway() {
-    let authority = authenticator();
+fn a_token_expires_after_ten_seconds_of_leeway() {
+    let authenticator = with_all_keys();
     let token = KEYS.ed.mint_as("ed", &good());
-    let at = |seconds: u64| authority.check(&token, SystemTime::now() + Duration::from_secs(seconds)).map(drop);
+    let at = |seconds: u64| authenticator.check(&token, SystemTime::now() + Duration::from_secs(seconds)).map(drop);
     assert_eq!(at(308), Ok(()));
     assert_eq!(at(311), Err(RoomError::TokenExpired.into()));
-    let early = authority.check(&token, SystemTime::now() - Duration::from_secs(12));
+    let early = authenticator.check(&token, SystemTime::now() - Duration::from_secs(12));
     assert!(matches!(early, Err(Error::TokenInvalid(_))));
 }
 
 #[test]
-fn without_other_keys_a_token_needs_no_kid() {
+fn with_a_single_key_a_token_needs_no_kid() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = write(folder.path(), "ed.pem", &KEYS.ed.pem());
     let file = path.display().to_string().parse().expect("a path");
     let sources = KeySources { files: vec![file], ..KeySources::default() };
-    let rules = Rules {
-        issuer: None,
-        audience: "signalbox".to_owned(),
-        max_ttl: Duration::from_secs(3600),
-        grace: Duration::ZERO,
-    };
-    let patience = ThrottlePolicy { failures: 10, window: Duration::from_secs(1800) };
-    let authority = Authenticator::with_tokens(sources, rules, patience).expect("a key");
-    let check = |token: &str| authority.check(token, SystemTime::now()).is_ok();
+    let authenticator = authenticator(sources, None).expect("a usable key");
+    let check = |token: &str| authenticator.check(token, SystemTime::now()).is_ok();
     assert!(check(&KEYS.ed.mint(&claims("demo", "ann"))));
     assert!(!check(&KEYS.ed.mint_as("ed", &claims("demo", "ann"))));
     assert!(!check(&Key::ed25519(2).mint(&claims("demo", "ann"))));
 }
 
 #[tokio::test]
-async fn no_hostile_token_joins_and_the_server_stays_well() {
+async fn hostile_tokens_do_not_join_and_the_server_continues() {
     let folder = tempfile::tempdir().expect("a folder");
     let jwks = write(folder.path(), "jwks.json", &KEYS.jwks()).display().to_string();
     let server =
         TestServer::start(&["--auth", "jwt", "--jwks", &jwks, "--jwt-issuer", ISSUER, "--jwt-max-ttl", "1h"]).await;
     let mut sent = 0;
     for (name, token) in vectors() {
-        // What no header can hold, or what is longer than a request's headers may be, does not get so far.
+        // Tokens that no header can hold, or that are longer than headers may be, are refused earlier.
         if token.len() > 2 * MAX_TOKEN || HeaderValue::from_str(&token).is_err() {
             continue;
         }
-        let web = Web { version: Version::Http2, ..Web::new(server.addr) }.with_token(&token);
-        let refused = web.subscribe(Open::Join(say::join("demo"))).await.err().unwrap_or_else(|| panic!("{name}"));
+        let web = WebClient { version: Version::Http2, ..WebClient::new(server.addr) }.with_token(&token);
+        let refused = web.subscribe(Open::Join(messages::join("demo"))).await.err().unwrap_or_else(|| panic!("{name}"));
         assert_error(&refused, Code::Unauthenticated, reason::TOKEN_INVALID);
         assert!(token.len() < 20 || !refused.message().contains(&token), "{name}: {refused:?}");
         sent += 1;
     }
     assert!(sent > 150, "{sent}");
-    let huge = Web::new(server.addr).with_token(&"x".repeat(7 * 1024));
-    let refused = huge.subscribe(Open::Join(say::join("demo"))).await.err().expect("refused");
+    let huge = WebClient::new(server.addr).with_token(&"x".repeat(7 * 1024));
+    let refused = huge.subscribe(Open::Join(messages::join("demo"))).await.err().expect("refused");
     assert_error(&refused, Code::Unauthenticated, reason::TOKEN_INVALID);
     let good = KEYS.ec.mint_as("ec", &good());
-    Member::try_join_as(server.addr, Some(&good), say::join("demo")).await.expect("others get in");
+    Member::try_join_with_token(server.addr, Some(&good), messages::join("demo")).await.expect("a valid token joins");
     server.stop().await;
 }

@@ -1,36 +1,25 @@
-//! Where keys come from, and how they change while the server runs.
+//! Keys: sources, errors, rotation.
 
-use std::{collections::VecDeque, path::Path, time::Duration};
+use std::{collections::VecDeque, net::SocketAddr, path::Path, time::Duration};
 
 use serde_json::{Value, json};
-use signalbox_proto::{reason, v1::server_message::Body};
-use signalbox_server::{
-    auth::{Authenticator, KeySources, Rules},
-    limits::ThrottlePolicy,
-    secret::Secret,
-};
-use tokio::time::{interval, timeout};
+use signalbox_proto::{reason, v1::server_message::Body as ServerBody};
+use signalbox_testkit::eventually;
+use tokio::time::timeout;
 use tonic::{Code, Status};
 
-use super::TestServer;
 use crate::common::{
-    DEADLINE, assert_error,
+    DEADLINE, TestServer, assert_error,
+    internals::{KeySources, Secret, authenticator},
     jwt::{Key, claims, write},
+    messages,
     native::Member,
-    say,
-    web::Web,
+    web::WebClient,
     within,
 };
 
 fn load(sources: KeySources) -> Result<(), String> {
-    let rules = Rules {
-        issuer: None,
-        audience: "signalbox".to_owned(),
-        max_ttl: Duration::from_secs(3600),
-        grace: Duration::ZERO,
-    };
-    let patience = ThrottlePolicy { failures: 10, window: Duration::from_secs(1800) };
-    Authenticator::with_tokens(sources, rules, patience).map(drop)
+    authenticator(sources, None).map(drop)
 }
 
 fn pem(label: &str, der: &str) -> String {
@@ -38,7 +27,7 @@ fn pem(label: &str, der: &str) -> String {
 }
 
 #[test]
-fn what_is_no_key_is_refused_with_the_file_and_what_to_do() {
+fn errors_of_keys_name_the_file_and_the_fix() {
     let folder = tempfile::tempdir().expect("a folder");
     let number = std::cell::Cell::new(0);
     let named = |ending: &str| {
@@ -72,7 +61,7 @@ fn what_is_no_key_is_refused_with_the_file_and_what_to_do() {
     small_order["x"] = Value::from(format!("AQ{}", "A".repeat(41)));
     let encrypts = json!({"kty": "OKP", "crv": "Ed25519", "kid": "e", "use": "enc", "x": ed.jwk("e")["x"]});
     let rsa_jwk = json!({"kty": "RSA", "kid": "r", "n": "AQAB", "e": "AQAB"});
-    for (sources, says) in [
+    for (sources, cause) in [
         (KeySources::default(), "--jwt-key"),
         (file("hello"), "PEM"),
         (file(&private), "private"),
@@ -93,25 +82,19 @@ fn what_is_no_key_is_refused_with_the_file_and_what_to_do() {
         (jwks(json!([ed.jwk("k"), Key::p256().jwk("k")])), "two keys"),
         (KeySources { secret: Some(Secret::from(&*"s".repeat(32))), ..file(&ed.pem()) }, "each needs an id"),
     ] {
-        let error = load(sources).expect_err(says);
-        assert!(error.contains(says), "{error} says nothing of {says}");
+        let error = load(sources).expect_err(cause);
+        assert!(error.contains(cause), "{cause} is not in {error}");
     }
-    // What is not for checking signatures here is passed over.
+    // Keys of other types and uses are ignored.
     load(jwks(json!([encrypts, rsa_jwk, ed.jwk("k")]))).expect("one key can be used");
 }
 
-/// Joins until that ends as it should.
-async fn until(addr: std::net::SocketAddr, token: &str, should: impl Fn(&Result<Member, Status>) -> bool) {
-    let mut tick = interval(Duration::from_millis(50));
-    let joins = async {
-        loop {
-            tick.tick().await;
-            if should(&Member::try_join_as(addr, Some(token), say::join("door")).await) {
-                return;
-            }
-        }
-    };
-    within(DEADLINE, joins).await;
+/// Joins until the outcome is as expected.
+async fn until(addr: SocketAddr, token: &str, is_expected: impl Fn(&Result<Member, Status>) -> bool) {
+    eventually(DEADLINE, "the keys are reloaded", async || {
+        is_expected(&Member::try_join_with_token(addr, Some(token), messages::join("door")).await).then_some(())
+    })
+    .await;
 }
 
 fn write_jwks(folder: &Path, keys: &[(&str, &Key)]) -> String {
@@ -120,7 +103,7 @@ fn write_jwks(folder: &Path, keys: &[(&str, &Key)]) -> String {
 }
 
 #[tokio::test]
-async fn keys_are_rotated_under_live_load_without_a_break() {
+async fn keys_are_rotated_without_effect_on_sessions() {
     let folder = tempfile::tempdir().expect("a folder");
     let (old, new, newest) = (Key::ed25519(1), Key::p256(), Key::ed25519(3));
     let path = write_jwks(folder.path(), &[("old", &old)]);
@@ -129,36 +112,38 @@ async fn keys_are_rotated_under_live_load_without_a_break() {
     let by = |kid: &str, key: &Key, subject: &str| key.mint_as(kid, &claims("*", subject));
     let (ann_token, bob_token) = (by("old", &old, "ann"), by("old", &old, "bob"));
 
-    // Two members who talk all the time, one of them by Send with the old token in every call.
-    let mut ann = Member::try_join_as(addr, Some(&ann_token), say::join("demo")).await.expect("she joins");
-    let mut bob = Member::try_join_as(addr, Some(&bob_token), say::join("demo")).await.expect("he joins");
-    let (web, session, ann_id) = (Web::new(addr).with_token(&bob_token), bob.token.clone(), ann.id.clone());
+    // A member that sends all the time, with the old token in every call, and one that receives.
+    let mut ann = Member::try_join_with_token(addr, Some(&ann_token), messages::join("demo")).await.expect("she joins");
+    let mut bob = Member::try_join_with_token(addr, Some(&bob_token), messages::join("demo")).await.expect("he joins");
+    let (web, session, ann_id) = (WebClient::new(addr).with_token(&bob_token), bob.token.clone(), ann.id.clone());
     let (stop, mut stopped) = tokio::sync::oneshot::channel::<()>();
-    let talk = tokio::spawn(async move {
+    let sending = tokio::spawn(async move {
         let mut sent = 0;
         while stopped.try_recv().is_err() {
             sent += 1;
-            let offer = say::numbered(sent, &ann_id, say::offer(&sent.to_string()));
+            let offer = messages::numbered(sent, &ann_id, messages::offer(&sent.to_string()));
             let response = web.send(&session, vec![offer]).await.expect("a session outlives its key");
             assert_eq!((response.ack, response.undelivered.len()), (sent, 0));
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         sent
     });
-    let listen = tokio::spawn(async move {
-        let mut heard = VecDeque::new();
+    let receiving = tokio::spawn(async move {
+        let mut received = VecDeque::new();
         while let Ok(Ok(Some(message))) = timeout(DEADLINE, ann.try_next()).await {
             match message.body {
-                Some(Body::Offer(offer)) if offer.sdp == "last" => break,
-                Some(Body::Offer(offer)) => heard.push_back(offer.sdp),
-                Some(Body::MemberUpdated(_) | Body::MemberLeft(_)) => panic!("somebody was thrown out: {message:?}"),
+                Some(ServerBody::Offer(offer)) if offer.sdp == "last" => break,
+                Some(ServerBody::Offer(offer)) => received.push_back(offer.sdp),
+                Some(ServerBody::MemberUpdated(_) | ServerBody::MemberLeft(_)) => {
+                    panic!("a session ended: {message:?}")
+                }
                 _ => {}
             }
         }
-        heard
+        received
     });
 
-    let is_let_in = |result: &Result<Member, Status>| result.is_ok();
+    let is_accepted = |result: &Result<Member, Status>| result.is_ok();
     let is_refused = |result: &Result<Member, Status>| {
         result
             .as_ref()
@@ -167,20 +152,20 @@ async fn keys_are_rotated_under_live_load_without_a_break() {
             .is_some()
     };
     write_jwks(folder.path(), &[("old", &old), ("new", &new)]);
-    until(addr, &by("new", &new, "carol"), is_let_in).await;
-    until(addr, &by("old", &old, "carol"), is_let_in).await;
+    until(addr, &by("new", &new, "carol"), is_accepted).await;
+    until(addr, &by("old", &old, "carol"), is_accepted).await;
     write_jwks(folder.path(), &[("new", &new)]);
     until(addr, &by("old", &old, "carol"), is_refused).await;
-    until(addr, &by("new", &new, "carol"), is_let_in).await;
+    until(addr, &by("new", &new, "carol"), is_accepted).await;
     write_jwks(folder.path(), &[("newest", &newest)]);
-    until(addr, &by("newest", &newest, "carol"), is_let_in).await;
+    until(addr, &by("newest", &newest, "carol"), is_accepted).await;
     until(addr, &by("new", &new, "carol"), is_refused).await;
 
-    stop.send(()).expect("they talk");
-    let sent = within(DEADLINE, talk).await.expect("nothing went wrong");
-    bob.send(say::numbered(sent + 1, "", say::offer("last"))).await;
-    let heard = within(DEADLINE, listen).await.expect("nothing went wrong");
-    assert_eq!(heard, (1..=sent).map(|n| n.to_string()).collect::<VecDeque<_>>());
+    stop.send(()).expect("they are running");
+    let sent = within(DEADLINE, sending).await.expect("no assertion failed");
+    bob.send_message(messages::numbered(sent + 1, "", messages::offer("last"))).await;
+    let received = within(DEADLINE, receiving).await.expect("no assertion failed");
+    assert_eq!(received, (1..=sent).map(|n| n.to_string()).collect::<VecDeque<_>>());
     assert!(sent > 20, "{sent}");
     let _ = bob.next().await;
 }

@@ -1,50 +1,50 @@
-//! Who is removed does not come back with a token that was made before.
+//! A removal revokes tokens.
 
 use serde_json::json;
 use signalbox_proto::{reason, v1::RemoveMemberRequest};
 use tonic::Code;
 
-use super::Guarded;
-use crate::common::{assert_error, body, jwt::now, native::Member, say, with_token};
+use super::TokenServer;
+use crate::common::{TestServer, assert_error, body, jwt::now, messages, native::Member, with_token};
 
 #[tokio::test]
-async fn a_removal_revokes_every_token_that_was_made_for_that_identity_and_room() {
-    let guarded = Guarded::start(&[]).await;
-    let (shown, kept, wide) =
-        (guarded.token("demo", "ann"), guarded.token_for("demo", "ann", 200), guarded.token("*", "ann"));
-    let mut ann = guarded.join(&shown, "demo").await;
-    let bob = guarded.join(&guarded.token("demo", "bob"), "demo").await;
+async fn a_removal_revokes_all_earlier_tokens_of_the_identity_for_the_room() {
+    let server = TokenServer::start(&[]).await;
+    let (used, unused, wide) =
+        (server.token("demo", "ann"), server.token_for("demo", "ann", 200), server.token("*", "ann"));
+    let mut ann = server.join(&used, "demo").await;
+    let bob = server.join(&server.token("demo", "bob"), "demo").await;
 
-    let admin = guarded.token_with("demo", "back end", &json!({"can_admin": true}));
+    let admin = server.token_with("demo", "backend", &json!({"can_admin": true}));
     let remove =
         |member_id: &str| RemoveMemberRequest { room: "demo".to_owned(), member_id: member_id.to_owned(), ban: None };
-    let mut rooms = guarded.server.rooms().await;
+    let mut rooms = server.rooms().await;
     rooms.remove_member(with_token(remove(&ann.id), Some(&admin))).await.expect("she is removed");
     body!(ann.next().await, MemberJoined);
-    let (go_away, status) = ann.sent_away().await;
+    let (go_away, status) = ann.expect_go_away().await;
     assert_eq!(go_away.reason, reason::REMOVED);
     assert_error(&status, Code::Aborted, reason::REMOVED);
-    for token in [&shown, &kept, &wide] {
-        let refused = guarded.try_join(token, say::join("demo")).await.err().expect("refused");
+    for token in [&used, &unused, &wide] {
+        let refused = server.try_join(token, messages::join("demo")).await.err().expect("refused");
         assert_error(&refused, Code::PermissionDenied, reason::ROOM_FORBIDDEN);
     }
-    let gone = Member::try_resume_as(guarded.server.addr, Some(&kept), &ann.ticket()).await.err().expect("refused");
+    let gone = Member::try_resume_with_token(server.addr, Some(&unused), &ann.ticket()).await.err().expect("refused");
     assert_error(&gone, Code::NotFound, reason::SESSION_GONE);
 
-    // Other rooms, other members and tokens that were made afterwards are as good as before.
-    guarded.join(&wide, "other").await;
+    // Other rooms, other members and later tokens are not affected.
+    server.join(&wide, "other").await;
     drop(bob);
-    guarded.join(&guarded.token("demo", "bob"), "demo").await;
-    let later = guarded.token_with("demo", "ann", &json!({"nbf": now() + 2}));
-    guarded.join(&later, "demo").await;
+    server.join(&server.token("demo", "bob"), "demo").await;
+    let later = server.token_with("demo", "ann", &json!({"nbf": now() + 2}));
+    server.join(&later, "demo").await;
 }
 
 #[tokio::test]
-async fn a_member_without_a_token_is_removed_as_ever() {
-    let server = super::TestServer::start(&[]).await;
-    let mut ann = Member::join_with(server.addr, say::join_as("demo", "ann")).await;
+async fn a_member_without_a_token_may_rejoin_after_a_removal() {
+    let server = TestServer::start(&[]).await;
+    let mut ann = Member::join_with(server.addr, messages::join_as("demo", "ann")).await;
     let remove = RemoveMemberRequest { room: "demo".to_owned(), member_id: ann.id.clone(), ban: None };
     server.rooms().await.remove_member(remove).await.expect("she is removed");
-    ann.sent_away().await;
-    Member::join_with(server.addr, say::join_as("demo", "ann")).await;
+    ann.expect_go_away().await;
+    Member::join_with(server.addr, messages::join_as("demo", "ann")).await;
 }

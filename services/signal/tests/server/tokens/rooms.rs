@@ -1,4 +1,4 @@
-//! The Rooms service, for tokens that say so.
+//! The Rooms service with tokens.
 
 use http::{Method, StatusCode};
 use serde_json::json;
@@ -11,14 +11,14 @@ use signalbox_proto::{
 };
 use tonic::{Code, Status, transport::Channel};
 
-use super::Guarded;
+use super::TokenServer;
 use crate::common::{
     assert_error, connect,
     raw::{Version, grpc_status, request},
     with_token,
 };
 
-/// Makes each call that is about a room; says how each ended.
+/// Makes all calls about a room; returns their statuses.
 async fn call_all(rooms: &mut RoomsClient<Channel>, token: Option<&str>, name: &str) -> Vec<(&'static str, Status)> {
     let room = Some(Room { name: name.to_owned(), ..Room::default() });
     let (name, member_id) = (name.to_owned(), "a".repeat(20));
@@ -45,16 +45,16 @@ fn is_refused(status: &Status) -> bool {
 }
 
 #[tokio::test]
-async fn every_call_needs_a_token_that_may_administer_its_room() {
-    let guarded = Guarded::start(&[]).await;
-    let mut rooms = guarded.server.rooms().await;
+async fn every_call_needs_an_admin_token_for_its_room() {
+    let server = TokenServer::start(&[]).await;
+    let mut rooms = server.rooms().await;
     let admin = json!({"can_admin": true});
     for (token, code, reason) in [
         (None, Code::Unauthenticated, reason::TOKEN_INVALID),
         (Some("garbage".to_owned()), Code::Unauthenticated, reason::TOKEN_INVALID),
-        (Some(guarded.token("*", "ann")), Code::PermissionDenied, reason::ROOM_FORBIDDEN),
-        (Some(guarded.token_with("other", "ann", &admin)), Code::PermissionDenied, reason::ROOM_FORBIDDEN),
-        (Some(guarded.token_with("team-*", "ann", &admin)), Code::PermissionDenied, reason::ROOM_FORBIDDEN),
+        (Some(server.token("*", "ann")), Code::PermissionDenied, reason::ROOM_FORBIDDEN),
+        (Some(server.token_with("other", "ann", &admin)), Code::PermissionDenied, reason::ROOM_FORBIDDEN),
+        (Some(server.token_with("team-*", "ann", &admin)), Code::PermissionDenied, reason::ROOM_FORBIDDEN),
     ] {
         for (call, status) in call_all(&mut rooms, token.as_deref(), "demo").await {
             assert_error(&status, code, reason);
@@ -62,7 +62,7 @@ async fn every_call_needs_a_token_that_may_administer_its_room() {
         }
     }
     for pattern in ["demo", "de*", "*"] {
-        let token = guarded.token_with(pattern, "ann", &admin);
+        let token = server.token_with(pattern, "ann", &admin);
         for (call, status) in call_all(&mut rooms, Some(&token), "demo").await {
             assert!(!is_refused(&status), "{call} with {pattern}: {status:?}");
         }
@@ -70,15 +70,15 @@ async fn every_call_needs_a_token_that_may_administer_its_room() {
 }
 
 #[tokio::test]
-async fn a_list_has_the_rooms_that_the_token_may_administer() {
-    let guarded = Guarded::start(&[]).await;
-    let mut rooms = guarded.server.rooms().await;
+async fn lists_contain_the_rooms_of_the_admin_token() {
+    let server = TokenServer::start(&[]).await;
+    let mut rooms = server.rooms().await;
     let admin = json!({"can_admin": true});
-    let all = guarded.token_with("*", "back end", &admin);
+    let all = server.token_with("*", "backend", &admin);
     for name in ["team-a", "team-b", "demo"] {
         let room = Some(Room { name: name.to_owned(), ..Room::default() });
         let request = CreateRoomRequest { room, ..CreateRoomRequest::default() };
-        rooms.create_room(with_token(request, Some(&all))).await.expect("it is made");
+        rooms.create_room(with_token(request, Some(&all))).await.expect("it is created");
     }
     for (pattern, expected) in [
         ("*", &["demo", "team-a", "team-b"][..]),
@@ -86,41 +86,41 @@ async fn a_list_has_the_rooms_that_the_token_may_administer() {
         ("demo", &["demo"]),
         ("nothing", &[]),
     ] {
-        let token = guarded.token_with(pattern, "back end", &admin);
+        let token = server.token_with(pattern, "backend", &admin);
         let response = rooms.list_rooms(with_token(ListRoomsRequest::default(), Some(&token))).await.expect("a list");
         let names: Vec<_> = response.into_inner().rooms.into_iter().map(|room| room.name).collect();
         assert_eq!(names, expected, "{pattern}");
     }
-    let refused = rooms.list_rooms(with_token(ListRoomsRequest::default(), Some(&guarded.token("*", "ann")))).await;
+    let refused = rooms.list_rooms(with_token(ListRoomsRequest::default(), Some(&server.token("*", "ann")))).await;
     assert_error(&refused.expect_err("refused"), Code::PermissionDenied, reason::ROOM_FORBIDDEN);
-    // A name of the server's choosing is any name.
-    let unnamed = |pattern| with_token(CreateRoomRequest::default(), Some(&guarded.token_with(pattern, "a", &admin)));
+    // A server-generated name matches only the pattern `*`.
+    let unnamed = |pattern| with_token(CreateRoomRequest::default(), Some(&server.token_with(pattern, "a", &admin)));
     assert!(rooms.create_room(unnamed("*")).await.is_ok());
     let refused = rooms.create_room(unnamed("team-*")).await.expect_err("refused");
     assert_error(&refused, Code::PermissionDenied, reason::ROOM_FORBIDDEN);
 }
 
 #[tokio::test]
-async fn at_the_admin_port_no_token_is_needed() {
-    let guarded = Guarded::start(&["--admin-listen", "127.0.0.1:0"]).await;
-    let mut rooms = RoomsClient::new(connect(guarded.server.admin_addr.expect("an admin port")).await);
+async fn the_admin_listener_needs_no_token() {
+    let server = TokenServer::start(&["--admin-listen", "127.0.0.1:0"]).await;
+    let mut rooms = RoomsClient::new(connect(server.admin_addr.expect("an admin port")).await);
     for (call, status) in call_all(&mut rooms, None, "demo").await {
         assert!(!is_refused(&status), "{call}: {status:?}");
     }
-    // At the other one it is.
-    let refused = guarded.server.rooms().await.list_rooms(ListRoomsRequest::default()).await.expect_err("refused");
+    // The public listener does.
+    let refused = server.rooms().await.list_rooms(ListRoomsRequest::default()).await.expect_err("refused");
     assert_error(&refused, Code::Unauthenticated, reason::TOKEN_INVALID);
 }
 
 #[tokio::test]
-async fn a_port_for_everybody_serves_rooms_to_tokens_and_nothing_else_of_operators() {
-    let guarded = Guarded::start(&["--listen", "0.0.0.0:0"]).await;
-    let mut rooms = guarded.server.rooms().await;
+async fn a_public_port_serves_rooms_to_admin_tokens_but_no_metrics_or_reflection() {
+    let server = TokenServer::start(&["--listen", "0.0.0.0:0"]).await;
+    let mut rooms = server.rooms().await;
     let refused = rooms.list_rooms(ListRoomsRequest::default()).await.expect_err("refused");
     assert_error(&refused, Code::Unauthenticated, reason::TOKEN_INVALID);
-    let admin = guarded.token_with("*", "back end", &json!({"can_admin": true}));
+    let admin = server.token_with("*", "backend", &json!({"can_admin": true}));
     rooms.list_rooms(with_token(ListRoomsRequest::default(), Some(&admin))).await.expect("a list");
-    let addr = guarded.server.addr;
+    let addr = server.addr;
     let bearer = format!("Bearer {admin}");
     let metrics = request(addr, Version::Http1, Method::GET, "/metrics", &[("authorization", &bearer)], "").await;
     assert_eq!(metrics.expect("a response").status(), StatusCode::NOT_FOUND);
@@ -131,10 +131,10 @@ async fn a_port_for_everybody_serves_rooms_to_tokens_and_nothing_else_of_operato
 }
 
 #[tokio::test]
-async fn where_rooms_is_switched_off_no_token_opens_it() {
-    let guarded = Guarded::start(&["--rooms", "false"]).await;
-    let mut rooms = guarded.server.rooms().await;
-    for token in [None, Some(guarded.token_with("*", "ann", &json!({"can_admin": true})))] {
+async fn with_rooms_switched_off_all_tokens_are_refused() {
+    let server = TokenServer::start(&["--rooms", "false"]).await;
+    let mut rooms = server.rooms().await;
+    for token in [None, Some(server.token_with("*", "ann", &json!({"can_admin": true})))] {
         for (_, status) in call_all(&mut rooms, token.as_deref(), "team").await {
             assert_error(&status, Code::PermissionDenied, reason::NOT_SERVED_HERE);
         }

@@ -1,9 +1,10 @@
-//! For whom requests are: those for a host that is not this server's go no further, whatever they ask for.
+//! Validation of `Host` and `:authority`: requests for other hosts are refused.
 
 use std::net::SocketAddr;
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
+use signalbox_testkit::grpc_web::frame;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -11,18 +12,17 @@ use tokio::{
 use tonic::transport::{Endpoint, Uri};
 
 use crate::common::{
-    DEADLINE, TestServer, assert_error,
+    DEADLINE, TestServer, assert_error, messages,
     native::Member,
     raw::{Version, request, text},
-    say,
-    web::{Web, frame},
+    web::WebClient,
     within,
 };
 
 const SEND: &str = "/signalbox.v1.Signal/Send";
 const PATHS: [&str; 5] = ["/", "/index.html", SEND, "/signalbox.v1.Rooms/ListRooms", "/grpc.health.v1.Health/Check"];
 
-/// Sends a request, head and body as they are, and says with which status it was answered.
+/// Sends a request with that head; returns the status of the response.
 async fn status_of(addr: SocketAddr, head: &str) -> u16 {
     let mut socket = within(DEADLINE, TcpStream::connect(addr)).await.unwrap();
     let body = if head.starts_with("POST") { frame(&[]) } else { Bytes::new() };
@@ -43,7 +43,7 @@ async fn status_for(addr: SocketAddr, path: &str, host: &str) -> u16 {
 }
 
 #[tokio::test]
-async fn only_the_servers_own_names_are_answered() {
+async fn only_own_names_are_served() {
     let server = TestServer::start(&[]).await;
     let (addr, port) = (server.addr, server.addr.port());
     for host in ["127.0.0.1", "localhost", "LocalHost", "[::1]", "[0:0::1]"] {
@@ -82,7 +82,7 @@ async fn only_the_servers_own_names_are_answered() {
 }
 
 #[tokio::test]
-async fn every_place_that_names_a_host_counts() {
+async fn all_places_that_name_a_host_are_checked() {
     let server = TestServer::start(&[]).await;
     let addr = server.addr;
     let (ours, foreign) = (addr.to_string(), format!("evil.example:{}", addr.port()));
@@ -100,7 +100,7 @@ async fn every_place_that_names_a_host_counts() {
     ] {
         assert_eq!(status_of(addr, &head).await, expected, "{head}");
     }
-    // Over HTTP/2 it is the authority.
+    // Over HTTP/2, `:authority` and `host`.
     let call = async |authority: &str, extra: &[(&str, &str)]| {
         let headers = [&[("content-type", "application/grpc-web")], extra].concat();
         request_for(addr, authority, &headers).await
@@ -128,7 +128,7 @@ async fn request_for(addr: SocketAddr, authority: &str, headers: &[(&str, &str)]
 }
 
 #[tokio::test]
-async fn the_names_that_are_given_are_answered() {
+async fn public_names_are_served() {
     let server =
         TestServer::start(&["--allow-anonymous", "--public-name", "signal.example.org,other.example.org:8443"]).await;
     let (addr, port) = (server.addr, server.addr.port());
@@ -144,7 +144,7 @@ async fn the_names_that_are_given_are_answered() {
     for host in ["signal.example.org:8443", "other.example.org", "sub.signal.example.org", "example.org"] {
         assert_eq!(status_for(addr, SEND, host).await, 421, "{host}");
     }
-    // A native client that uses the name, through whatever brings it here.
+    // A native client that uses the name.
     let connector =
         tower::service_fn(
             move |_: Uri| async move { TcpStream::connect(addr).await.map(hyper_util::rt::TokioIo::new) },
@@ -152,7 +152,7 @@ async fn the_names_that_are_given_are_answered() {
     let named = async |name: &'static str| {
         let channel = Endpoint::from_static(name).connect_with_connector(connector).await.unwrap();
         let mut client = signalbox_proto::v1::signal_client::SignalClient::new(channel);
-        client.send(signalbox_proto::v1::SendRequest::default()).await.expect_err("it says nothing")
+        client.send(signalbox_proto::v1::SendRequest::default()).await.expect_err("it has no messages")
     };
     assert_error(&named("http://signal.example.org").await, tonic::Code::InvalidArgument, "INVALID_MESSAGE");
     let status = named("http://evil.example").await;
@@ -160,10 +160,10 @@ async fn the_names_that_are_given_are_answered() {
 }
 
 #[tokio::test]
-async fn a_server_with_a_public_name_is_not_one_for_development() {
+async fn a_server_with_a_public_name_does_not_serve_rooms() {
     let server = TestServer::start(&["--allow-anonymous", "--public-name", "signal.example.org"]).await;
     let status = server.rooms().await.list_rooms(signalbox_proto::v1::ListRoomsRequest::default()).await;
-    assert_error(&status.expect_err("not here"), tonic::Code::PermissionDenied, "NOT_SERVED_HERE");
+    assert_error(&status.expect_err("it is not served here"), tonic::Code::PermissionDenied, "NOT_SERVED_HERE");
     Member::join(&server, "demo").await;
     let server = TestServer::start(&["--public-name", "localhost:*"]).await;
     server
@@ -171,29 +171,32 @@ async fn a_server_with_a_public_name_is_not_one_for_development() {
         .await
         .list_rooms(signalbox_proto::v1::ListRoomsRequest::default())
         .await
-        .expect("it is only for here");
+        .expect("localhost is not public");
 }
 
 #[tokio::test]
-async fn a_server_on_all_addresses_knows_the_one_that_was_called() {
+async fn a_server_on_all_addresses_accepts_the_called_one() {
     let server = TestServer::start(&["--listen", "0.0.0.0:0", "--allow-anonymous"]).await;
     let port = server.addr.port();
     let called = SocketAddr::from(([127, 0, 0, 9], port));
     assert_eq!(status_for(called, SEND, &called.to_string()).await, 200);
     assert_eq!(status_for(server.addr, SEND, &called.to_string()).await, 421);
     assert_eq!(status_for(called, SEND, &format!("0.0.0.0:{port}")).await, 421);
-    Web::new(called).send("garbage", vec![say::unnumbered("", say::heartbeat())]).await.expect_err("no such session");
+    WebClient::new(called)
+        .send("garbage", vec![messages::unnumbered("", messages::heartbeat())])
+        .await
+        .expect_err("no such session");
 }
 
 #[tokio::test]
-async fn health_checks_need_no_name_and_are_told_no_more_than_ok() {
+async fn health_checks_with_any_host_get_ok_only() {
     let server = TestServer::start(&["--admin-listen", "127.0.0.1:0"]).await;
     for addr in [server.addr, server.admin_addr.unwrap()] {
         for host in ["10.0.0.7", "10.0.0.7:8080", "evil.example", ""] {
             let head = format!("GET /healthz HTTP/1.1\r\nhost: {host}");
             assert_eq!(status_of(addr, &head).await, 200, "{host}");
         }
-        // HAProxy's is like this.
+        // As HAProxy sends it.
         let mut socket = TcpStream::connect(addr).await.unwrap();
         socket.write_all(b"GET /healthz HTTP/1.0\r\n\r\n").await.unwrap();
         let mut answer = String::new();

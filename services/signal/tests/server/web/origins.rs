@@ -1,11 +1,11 @@
-//! Which pages may call: those of the server's own origin and of listed ones.
+//! CORS: pages of the own origin and of listed ones may call.
 
 use http::{Method, StatusCode};
+use signalbox_testkit::grpc_web::frame;
 
 use crate::common::{
     TestServer,
-    raw::{Version, header_of, request, stray},
-    web::frame,
+    raw::{Version, get_page_for_host, header_of, request},
 };
 
 const SEND: &str = "/signalbox.v1.Signal/Send";
@@ -18,7 +18,7 @@ fn words(list: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_preflight_of_a_listed_origin_is_granted_what_grpc_web_needs() {
+async fn a_preflight_of_a_listed_origin_allows_what_grpc_web_needs() {
     let server = TestServer::start(&["--cors-origin", LISTED, "--cors-origin", "http://localhost:5173"]).await;
     for origin in [LISTED, "http://localhost:5173"] {
         let headers = [
@@ -38,7 +38,7 @@ async fn a_preflight_of_a_listed_origin_is_granted_what_grpc_web_needs() {
 }
 
 #[tokio::test]
-async fn a_call_of_a_listed_origin_lets_the_page_read_the_status() {
+async fn a_response_to_a_listed_origin_exposes_the_status() {
     let server = TestServer::start(&["--cors-origin", LISTED]).await;
     let headers = [("origin", LISTED), ("content-type", "application/grpc-web+proto")];
     let response = request(server.addr, Version::Http1, Method::POST, SEND, &headers, frame(&[])).await.unwrap();
@@ -46,11 +46,11 @@ async fn a_call_of_a_listed_origin_lets_the_page_read_the_status() {
     assert_eq!(header_of(&response, "access-control-allow-origin"), LISTED);
     let exposed = words(header_of(&response, "access-control-expose-headers"));
     assert_eq!(exposed, ["grpc-message", "grpc-status", "grpc-status-details-bin"]);
-    assert!(words(header_of(&response, "vary")).contains(&"origin".to_owned()), "caches must tell origins apart");
+    assert!(words(header_of(&response, "vary")).contains(&"origin".to_owned()), "caches must distinguish origins");
 }
 
 #[tokio::test]
-async fn a_foreign_origin_is_refused_and_granted_nothing() {
+async fn other_origins_are_refused() {
     let server = TestServer::start(&["--cors-origin", LISTED]).await;
     for origin in [
         "https://evil.example",
@@ -91,7 +91,7 @@ async fn the_servers_own_pages_may_call() {
 }
 
 #[tokio::test]
-async fn a_browser_that_says_it_is_another_site_is_believed() {
+async fn sec_fetch_site_is_checked() {
     let server = TestServer::start(&["--cors-origin", LISTED]).await;
     let own = format!("http://{}", server.addr);
     for (origin, site, expected) in [
@@ -106,7 +106,7 @@ async fn a_browser_that_says_it_is_another_site_is_believed() {
 }
 
 #[tokio::test]
-async fn pages_of_members_are_not_those_of_operators() {
+async fn listed_origins_do_not_apply_to_the_admin_listener() {
     let server = TestServer::start(&["--cors-origin", LISTED, "--admin-listen", "127.0.0.1:0"]).await;
     let admin = server.admin_addr.unwrap();
     let own = format!("http://{admin}");
@@ -120,7 +120,7 @@ async fn pages_of_members_are_not_those_of_operators() {
 }
 
 #[tokio::test]
-async fn every_port_of_a_host_can_be_listed() {
+async fn all_ports_of_a_host_can_be_listed() {
     let server = TestServer::start(&["--cors-origin", "https://share.example:*"]).await;
     for (origin, granted) in [
         ("https://share.example:20101", true),
@@ -135,7 +135,7 @@ async fn every_port_of_a_host_can_be_listed() {
         let response = request(server.addr, Version::Http1, Method::OPTIONS, SEND, &headers, "").await.unwrap();
         assert_eq!(header_of(&response, "access-control-allow-origin"), allowed, "{origin}");
         assert_eq!(header_of(&response, "access-control-allow-credentials"), "", "no cookies");
-        // As browsers have it for another port of the same host.
+        // As browsers send it for another port of the same host.
         let site = ("sec-fetch-site", "same-site");
         let headers = [("origin", origin), site, ("content-type", "application/grpc-web+proto")];
         let response = request(server.addr, Version::Http1, Method::POST, SEND, &headers, frame(&[])).await.unwrap();
@@ -145,9 +145,9 @@ async fn every_port_of_a_host_can_be_listed() {
     }
 }
 
-/// The Content-Security-Policy of the page that a server has for a host.
+/// The Content-Security-Policy of the page for a host.
 async fn policy(server: &TestServer, host: &str) -> String {
-    let answer = stray(server.addr, &format!("{host}:{}", server.addr.port())).await;
+    let answer = get_page_for_host(server.addr, &format!("{host}:{}", server.addr.port())).await;
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     let mut policies = answer.lines().filter_map(|line| line.strip_prefix("content-security-policy: "));
     let policy = policies.next().unwrap().to_owned();
@@ -156,14 +156,14 @@ async fn policy(server: &TestServer, host: &str) -> String {
 }
 
 #[tokio::test]
-async fn the_page_connects_to_other_ports_of_its_host_only_where_they_are_listed() {
+async fn the_page_may_connect_to_listed_ports_of_its_host_only() {
     let closed = policy(&TestServer::start(&[]).await, "127.0.0.1").await;
     assert!(closed.contains("; connect-src 'self'; ") && closed.contains("default-src 'none'; script-src 'self'; "));
     let listed = "http://127.0.0.1:*,https://app.example:*,https://127.0.0.1:1,http://localhost:5173";
     let server = TestServer::start(&["--cors-origin", listed]).await;
     let open = policy(&server, "127.0.0.1").await;
     assert_eq!(open, closed.replace("connect-src 'self'", "connect-src 'self' http://127.0.0.1:*"));
-    assert_eq!(policy(&server, "localhost").await, closed, "that is another host");
+    assert_eq!(policy(&server, "localhost").await, closed, "it is another host");
     let server = TestServer::start(&["--cors-origin", "https://app.example:*,http://127.0.0.1:5173"]).await;
     assert_eq!(policy(&server, "127.0.0.1").await, closed);
 }

@@ -1,21 +1,20 @@
-//! What clients say.
+//! Messages of clients.
 
 use signalbox_proto::v1::{
     ClientMessage, Data, Heartbeat, IceCandidate, Join, Leave, MemberUpdate, Resume, SessionDescription,
     client_message::Body,
 };
 
-/// Enters a room, anonymously.
+/// An anonymous join.
 pub(crate) fn join(room: &str) -> Join {
     Join { room: room.to_owned(), ..Join::default() }
 }
 
-/// Enters a room as somebody.
+/// A join with an identity.
 pub(crate) fn join_as(room: &str, identity: &str) -> Join {
     Join { room: room.to_owned(), identity: identity.to_owned(), ..Join::default() }
 }
 
-/// Continues a session.
 pub(crate) fn resume(token: &str, after_seq: u64) -> Resume {
     Resume { session_token: token.to_owned(), after_seq }
 }
@@ -49,12 +48,12 @@ pub(crate) fn leave() -> Body {
     Body::Leave(Leave::default())
 }
 
-/// An unnumbered message.
+/// A message without a sequence number.
 pub(crate) fn unnumbered(to: &str, body: Body) -> ClientMessage {
     numbered(0, to, body)
 }
 
-/// A message with a number.
+/// A message with a sequence number.
 pub(crate) fn numbered(seq: u64, to: &str, body: Body) -> ClientMessage {
     ClientMessage { seq, to: to.to_owned(), body: Some(body), ..ClientMessage::default() }
 }
