@@ -11,7 +11,7 @@ set -euo pipefail
 # imports SRC: prints "MODULE IMPORTED" for each import between top-level modules.
 imports() {
     local src=$1 file module
-    find "$src" -name '*.rs' ! -path "$src/lib.rs" ! -path "$src/main.rs" | sort | while read -r file; do
+    find "$src" -name '*.rs' ! -name tests.rs ! -path "$src/lib.rs" ! -path "$src/main.rs" | sort | while read -r file; do
         module=${file#"$src"/}
         module=${module%%/*}
         module=${module%.rs}

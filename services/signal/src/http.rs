@@ -27,7 +27,7 @@ use crate::{
     health::Health,
     metrics,
     rpc::{
-        AuthorizedRooms, EXCHANGE, RoomsService, SignalService,
+        EXCHANGE, RoomsService, SignalService,
         stub::{rooms_server::RoomsServer, signal_server::SignalServer},
     },
     transport::App,
@@ -127,9 +127,7 @@ fn services(config: &Config, context: &Arc<Context>, health: &Health, serves: Se
         names.push(name_of(&signal));
         services.add_service(signal);
     }
-    // The admin listener is unauthenticated.
-    let auth = serves.signal.then(|| context.auth.clone());
-    let rooms = AuthorizedRooms::new(RoomsService::new(context.clone()), auth);
+    let rooms = RoomsService::new(context.clone(), serves.is_public());
     let rooms = RoomsServer::new(rooms).max_decoding_message_size(MAX_ROOMS_REQUEST);
     let rooms_name = name_of(&rooms);
     if serves.rooms {

@@ -1,7 +1,6 @@
 //! The gRPC services: decode, check, call the room, map errors.
 
 mod admission;
-mod authorized_rooms;
 pub mod codec;
 #[doc(hidden)]
 pub mod fuzzing;
@@ -11,7 +10,7 @@ mod rooms;
 mod signal;
 mod status;
 
-pub use self::{authorized_rooms::AuthorizedRooms, rooms::RoomsService, signal::SignalService};
+pub use self::{rooms::RoomsService, signal::SignalService};
 
 /// The path of the bidirectional call, whose request body has no end.
 pub(crate) const EXCHANGE: &str = "/signalbox.v1.Signal/Exchange";

@@ -85,7 +85,12 @@ fn op(bytes: &mut Unstructured<'_>) -> Result<Op> {
         21 => {
             let all = [DuplicateIdentity::Replace, DuplicateIdentity::Reject, DuplicateIdentity::Allow];
             let passcode = high.saturating_sub(12);
-            Op::SetPolicy { max_members: u32::from(low % 6) + 1, locked: high == 7, duplicate: all[other % 3], passcode }
+            Op::SetPolicy {
+                max_members: u32::from(low % 6) + 1,
+                locked: high == 7,
+                duplicate: all[other % 3],
+                passcode,
+            }
         }
         22 => Op::Ban { identity: low % 4, seconds: u64::from(high) * 6 },
         _ => Op::Report { member, peer: other },

@@ -76,7 +76,7 @@ impl FromStr for Origin {
         let authority: http::uri::Authority = rest.parse().map_err(|_| fail())?;
         let plain = authority.as_str() == rest && !rest.contains('@') && !rest.contains('*') && !rest.contains('/');
         // With every port it becomes part of a Content-Security-Policy, so the host must be strictly valid.
-        let is_host = rest.parse::<HostPort>().is_ok_and(|authority| !authority.has_port());
+        let is_host = rest.parse::<HostPort>().is_ok_and(|authority| authority.port.is_none());
         if plain && rest == rest.to_ascii_lowercase() && (is_host || !every_port) {
             Ok(Self { text: text.to_owned(), every_port })
         } else {

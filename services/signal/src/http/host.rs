@@ -45,10 +45,10 @@ impl Hosts {
         }
         // Clients omit the default port of the scheme.
         let here =
-            name.port() == Some(self.bound.port()) || (name.port().is_none() && matches!(self.bound.port(), 80 | 443));
+            name.port == Some(self.bound.port()) || (name.port.is_none() && matches!(self.bound.port(), 80 | 443));
         let ip = self.bound.ip();
         let is_local = ip.is_loopback() || ip.is_unspecified();
-        let is_address = |address: IpAddr| !address.is_unspecified() && *name.host() == Host::Ip(address);
+        let is_address = |address: IpAddr| !address.is_unspecified() && name.host == Host::Ip(address);
         here && ((is_local && name.is_loopback())
             || is_address(ip)
             || local.is_some_and(|address| is_address(address.ip().to_canonical())))
@@ -57,7 +57,7 @@ impl Hosts {
     /// Whether a page's origin is a public name of this server. A name for every port does not count, since other servers
     /// on that host have pages too.
     pub(super) fn is_named(&self, origin: &HostPort) -> bool {
-        self.names.iter().any(|name| !name.covers_every_port() && name.covers(origin, self.bound.port()))
+        self.names.iter().any(|name| !name.any_port && name.covers(origin, self.bound.port()))
     }
 }
 

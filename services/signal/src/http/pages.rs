@@ -63,7 +63,7 @@ pub(super) fn router(web_dir: Option<&Path>, detailed_health: bool, origins: Vec
 fn content_security_policy(origins: &[Origin], host: Option<&HostPort>) -> HeaderValue {
     let is_of_host = |origin: &&str| {
         let authority = origin.split_once("://").and_then(|(_, authority)| authority.parse::<HostPort>().ok());
-        host.zip(authority).is_some_and(|(host, authority)| host.has_host_of(&authority))
+        host.zip(authority).is_some_and(|(host, authority)| host.host == authority.host)
     };
     let listed = origins.iter().filter_map(Origin::every_port);
     let other_ports: String = listed.filter(is_of_host).map(|origin| format!(" {origin}:*")).collect();

@@ -8,8 +8,8 @@ use std::{
 /// A host and an optional port: the value of `Host` and `:authority`, and what follows the scheme in `Origin`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct HostPort {
-    host: Host,
-    port: Option<u16>,
+    pub(crate) host: Host,
+    pub(crate) port: Option<u16>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,26 +69,6 @@ impl HostPort {
         self.host == other.host && self.port.unwrap_or(default) == other.port.unwrap_or(default)
     }
 
-    /// Whether both have the same host.
-    pub(crate) fn has_host_of(&self, other: &Self) -> bool {
-        self.host == other.host
-    }
-
-    /// Whether it has a port.
-    pub(crate) fn has_port(&self) -> bool {
-        self.port.is_some()
-    }
-
-    /// The host.
-    pub(crate) fn host(&self) -> &Host {
-        &self.host
-    }
-
-    /// The port, if it has one.
-    pub(crate) fn port(&self) -> Option<u16> {
-        self.port
-    }
-
     /// Whether it is a loopback name or address.
     pub(crate) fn is_loopback(&self) -> bool {
         match &self.host {
@@ -103,7 +83,7 @@ impl HostPort {
 pub struct PublicName {
     name: HostPort,
     /// Whether it covers every port of the host.
-    any_port: bool,
+    pub(crate) any_port: bool,
 }
 
 impl FromStr for PublicName {
@@ -130,11 +110,6 @@ impl PublicName {
             Host::Ip(ip) => ip.to_string(),
             Host::Name(name) => name.clone(),
         }
-    }
-
-    /// Whether it covers every port of the host.
-    pub(crate) fn covers_every_port(&self) -> bool {
-        self.any_port
     }
 
     /// Whether it covers `name`, for a server that listens on `port`.

@@ -186,9 +186,3 @@ pub(super) fn administered_rooms<T>(auth: &Authenticator, request: &Request<T>) 
         None => Ok(None),
     }
 }
-
-/// Checks that a caller may administer a room. An empty name represents one that the server will generate.
-pub(super) fn check_administers<T>(auth: &Authenticator, request: &Request<T>, room: &str) -> Result<(), Error> {
-    let rooms = administered_rooms(auth, request)?;
-    if rooms.is_none_or(|rooms| rooms.matches(room)) { Ok(()) } else { Err(Error::RoomForbidden) }
-}

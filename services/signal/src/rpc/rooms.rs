@@ -16,8 +16,9 @@ use signalbox_proto::v1::{
 use tonic::{Request, Response, Status};
 
 use self::{settings::Change, watch_stream::WatchStream};
-use super::stub::rooms_server::Rooms;
+use super::{admission::administered_rooms, stub::rooms_server::Rooms};
 use crate::{
+    auth::RoomPattern,
     clock::{now, now_ms},
     context::Context,
     error::{Error, RoomError},
@@ -37,12 +38,25 @@ const TRIES: usize = 5;
 #[derive(Clone)]
 pub struct RoomsService {
     context: Arc<Context>,
+    is_public: bool,
 }
 
 impl RoomsService {
-    /// Serves the rooms of `context`.
-    pub fn new(context: Arc<Context>) -> Self {
-        Self { context }
+    /// Serves the rooms of `context`. The public listener requires a token with `can_admin` where tokens are required; the
+    /// admin listener is unauthenticated.
+    pub fn new(context: Arc<Context>, is_public: bool) -> Self {
+        Self { context, is_public }
+    }
+
+    /// The rooms that a caller may administer. `None`: all.
+    fn administered<T>(&self, request: &Request<T>) -> Result<Option<RoomPattern>, Error> {
+        if self.is_public { administered_rooms(&self.context.auth, request) } else { Ok(None) }
+    }
+
+    /// Checks that a caller may administer a room.
+    fn authorize<T>(&self, request: &Request<T>, room: &str) -> Result<(), Status> {
+        let is_allowed = self.administered(request)?.is_none_or(|rooms| rooms.matches(room));
+        if is_allowed { Ok(()) } else { Err(Error::RoomForbidden.into()) }
     }
 
     /// Revokes the tokens of a member that is about to be removed. Called under the room's lock, so that every later join
@@ -119,6 +133,9 @@ impl Rooms for RoomsService {
     type WatchRoomStream = WatchStream;
 
     async fn create_room(&self, request: Request<CreateRoomRequest>) -> Result<Response<Room>, Status> {
+        // Server-generated names match only the `*` pattern.
+        let name = request.get_ref().room.as_ref().map_or("", |room| &room.name);
+        self.authorize(&request, name)?;
         let CreateRoomRequest { room, passcode } = request.into_inner();
         let room = room.unwrap_or_default();
         let name = match room.name.as_str() {
@@ -146,11 +163,13 @@ impl Rooms for RoomsService {
     }
 
     async fn get_room(&self, request: Request<GetRoomRequest>) -> Result<Response<Room>, Status> {
+        self.authorize(&request, &request.get_ref().name)?;
         let name = room_name(&request.into_inner().name, "name")?;
         Ok(self.response(&self.snapshot(&name).await?))
     }
 
     async fn list_rooms(&self, request: Request<ListRoomsRequest>) -> Result<Response<ListRoomsResponse>, Status> {
+        let administered = self.administered(&request)?;
         let ListRoomsRequest { page_size, page_token, live_only, labels } = request.into_inner();
         if page_size > MAX_PAGE {
             return Err(Error::invalid("page_size", format!("must be at most {MAX_PAGE}")).into());
@@ -179,11 +198,17 @@ impl Rooms for RoomsService {
         let last = snapshots.last().filter(|_| has_more);
         Ok(Response::new(ListRoomsResponse {
             next_page_token: last.map(|snapshot| snapshot.record.name.clone()).unwrap_or_default(),
-            rooms: snapshots.iter().map(|snapshot| snapshot.operator_view(self.rooms().defaults())).collect(),
+            rooms: snapshots
+                .iter()
+                .filter(|snapshot| administered.as_ref().is_none_or(|rooms| rooms.matches(&snapshot.record.name)))
+                .map(|snapshot| snapshot.operator_view(self.rooms().defaults()))
+                .collect(),
         }))
     }
 
     async fn update_room(&self, request: Request<UpdateRoomRequest>) -> Result<Response<Room>, Status> {
+        let name = request.get_ref().room.as_ref().map_or("", |room| &room.name);
+        self.authorize(&request, name)?;
         let UpdateRoomRequest { room, update_mask, passcode } = request.into_inner();
         let room = room.unwrap_or_default();
         let (name, etag) = (room_name(&room.name, "room.name")?, room.etag.clone());
@@ -196,6 +221,7 @@ impl Rooms for RoomsService {
     }
 
     async fn delete_room(&self, request: Request<DeleteRoomRequest>) -> Result<Response<()>, Status> {
+        self.authorize(&request, &request.get_ref().name)?;
         let name = room_name(&request.into_inner().name, "name")?;
         let this = self.clone();
         let deleted = self.rooms().change(async move {
@@ -216,6 +242,7 @@ impl Rooms for RoomsService {
         &self,
         request: Request<ListMembersRequest>,
     ) -> Result<Response<ListMembersResponse>, Status> {
+        self.authorize(&request, &request.get_ref().room)?;
         let name = room_name(&request.into_inner().room, "room")?;
         let members = match self.find(&name) {
             Some(room) => room.peek(|r| r.members()),
@@ -225,6 +252,7 @@ impl Rooms for RoomsService {
     }
 
     async fn remove_member(&self, request: Request<RemoveMemberRequest>) -> Result<Response<()>, Status> {
+        self.authorize(&request, &request.get_ref().room)?;
         let RemoveMemberRequest { room, member_id, ban } = request.into_inner();
         let name = room_name(&room, "room")?;
         let id = MemberId::parse(&member_id).ok_or(Error::Room(RoomError::NoSuchMember))?;
@@ -261,6 +289,7 @@ impl Rooms for RoomsService {
     }
 
     async fn watch_room(&self, request: Request<WatchRoomRequest>) -> Result<Response<WatchStream>, Status> {
+        self.authorize(&request, &request.get_ref().room)?;
         let name = room_name(&request.into_inner().room, "room")?;
         let (room, watch, present) = self.rooms().watch(&name).await?;
         Ok(Response::new(WatchStream::new(room, watch, present)))

@@ -1,4 +1,4 @@
-//! What gets through a `relay_only` room: from real browsers, and from whoever writes what browsers never would.
+//! What gets through a `relay_only` room: from real browsers.
 //!
 //! The SDP and candidates of chromium.json and firefox.json were gathered by those browsers on a network with a private
 //! IPv4 and an IPv6 address, a NAT and a TURN server: offers before and after gathering, answers, with all candidates
