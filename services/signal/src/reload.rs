@@ -69,7 +69,7 @@ impl<S: Source> Reloaded<S> {
                 *self.current.write() = Arc::new(value);
                 info!("{} reloaded", S::NAME);
             }
-            Err(error) => warn!(error, "{} reload failed, keeping the current ones", S::NAME),
+            Err(error) => warn!(error, "reload failed, keeping the current {}", S::NAME),
         }
     }
 

@@ -43,7 +43,7 @@ pub fn keygen(args: &KeygenArgs) -> Result<String, String> {
             .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
     }
     Ok(format!(
-        "private key: {} (signs tokens: keep it secret)\npublic key: {} (verifies them: the server's --jwt-key)",
+        "private key {} signs tokens; public key {} is the server's --jwt-key",
         args.path.display(),
         public_path.display()
     ))

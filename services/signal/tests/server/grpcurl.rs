@@ -291,7 +291,7 @@ async fn details_of_an_error_are_shown() {
     assert!(errors.contains("Code: InvalidArgument"), "{errors}");
     let details: Vec<Value> =
         errors.lines().filter_map(|line| serde_json::from_str(line.split_once('\t')?.1).ok()).collect();
-    let problem = "room name must be 1 to 64 of A-Z, a-z, 0-9, '_' and '-'";
+    let problem = "invalid room name: use 1 to 64 of A-Z a-z 0-9 _ -";
     let info = json!({
         "@type": "type.googleapis.com/google.rpc.ErrorInfo",
         "reason": "INVALID_ROOM_NAME",

@@ -44,6 +44,6 @@ async fn accepting_pauses_without_file_descriptors_and_continues_with_them() {
         assert_eq!(response.status(), StatusCode::OK);
     })
     .await;
-    let warnings = log.lines().filter(|line| line.contains("cannot take connections")).count();
+    let warnings = log.lines().filter(|line| line.contains("cannot accept connections")).count();
     assert!((1..=3).contains(&warnings), "{warnings} warnings in {log}");
 }

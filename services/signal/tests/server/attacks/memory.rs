@@ -138,7 +138,7 @@ async fn connections_are_rejected_until_memory_is_freed() {
         }
     };
     within(3 * DEADLINE, fill).await;
-    let rejecting = "connections are turned away: the process has as much memory as it may";
+    let rejecting = "rejecting connections: the memory limit is reached";
     program.wait_for_log(rejecting, 1).await;
     assert!(held.len() > 20, "{} connections were accepted", held.len());
     for _ in 0..20 {

@@ -1,14 +1,15 @@
 //! Passcodes: required by joins, stored as hashes, protected against guessing.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use signalbox_proto::v1::{CreateRoomRequest, Join, Room, UpdateRoomRequest};
+use signalbox_testkit::eventually;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
 use super::{change, create, get, named, update};
 use crate::common::{
-    TestServer, assert_error, body,
+    DEADLINE, TestServer, assert_error, body,
     internals::{EmbeddedStore, Store, room_name},
     messages,
     native::Member,
@@ -119,12 +120,11 @@ async fn guesses_are_rate_limited_and_the_right_passcode_still_joins() {
     for name in ["demo", "other"] {
         rooms.create_room(with_passcode(name, "right")).await.expect("a room");
     }
-    // Far more at a time than may be pending for one room.
+    // Far more than the ten that a room allows at once.
     let addr = server.addr;
     let guesses: Vec<_> = (0..120)
         .map(|n| tokio::spawn(async move { Member::try_join(addr, join(&format!("guess {n}"))).await.err() }))
         .collect();
-    let started = Instant::now();
     let (mut wrong, mut limited) = (0, 0);
     for guess in guesses {
         let status = guess.await.unwrap().expect("no guess is right");
@@ -134,19 +134,26 @@ async fn guesses_are_rate_limited_and_the_right_passcode_still_joins() {
         } else {
             assert_error(&status, Code::ResourceExhausted, "RATE_LIMITED");
             let retry = status.get_details_retry_info().and_then(|info| info.retry_delay).expect("RetryInfo");
-            assert!(retry <= Duration::from_secs(6), "{retry:?}");
+            assert!(retry <= Duration::from_secs(5), "{retry:?}");
             limited += 1;
         }
     }
+    // One more for every 4 s that the checks take.
     assert!((10..=20).contains(&wrong), "{wrong} guesses were checked, not ten and a few more");
     assert_eq!(wrong + limited, 120);
-    assert!(started.elapsed() < Duration::from_secs(10), "a pending guess fails in time");
 
-    // A guess is now delayed, and so is the right passcode; joins of another room are not.
-    let guess = tokio::spawn(async move { Member::try_join(addr, join("guess")).await.err() });
+    // Other rooms are not affected. The room itself admits the right passcode after the time of its RetryInfo.
     Member::join_with(addr, Join { passcode: "right".to_owned(), ..messages::join("other") }).await;
-    assert_error(&guess.await.unwrap().expect("it is wrong"), Code::Unauthenticated, "PASSCODE_WRONG");
-    let member = Member::join_with(addr, join("right")).await;
+    let member = eventually(DEADLINE, "the right passcode is checked", async || {
+        match Member::try_join(addr, join("right")).await {
+            Ok(member) => Some(member),
+            Err(status) => {
+                assert_error(&status, Code::ResourceExhausted, "RATE_LIMITED");
+                None
+            }
+        }
+    });
+    let member = member.await;
     // A resume needs no passcode.
     Member::resume(&server, &member.disconnect()).await;
 }

@@ -185,7 +185,7 @@ async fn the_admin_listener_serves_no_signaling_and_no_page() {
     let admin = server.admin_addr.expect("an admin listener");
     let page = async |addr, path: &str| request(addr, Version::Http1, Method::GET, path, &[], "").await.unwrap();
     assert_eq!(text(page(server.addr, "/").await).await, "the demo page");
-    assert!(text(page(admin, "/").await).await.starts_with("Signalbox, for operators"));
+    assert!(text(page(admin, "/").await).await.starts_with("Signalbox admin listener"));
     assert_eq!(page(admin, "/index.html").await.status(), StatusCode::NOT_FOUND);
     let send = SignalClient::new(connect(admin).await).send(SendRequest::default()).await;
     let status = send.expect_err("it is not served here");

@@ -241,7 +241,7 @@ async fn credentials_of_a_failing_store_are_not_logged() {
         let refused = Member::try_join(program.addr, join(FORGER, "canary-passcode")).await;
         assert_error(&refused.err().expect("the store is unavailable"), Code::Unavailable, "STORE_UNAVAILABLE");
         let log = program.stop().await;
-        assert!(log.contains("the room store cannot be reached") && log.contains("127.0.0.1:1/rooms"), "{log}");
+        assert!(log.contains("room store unavailable") && log.contains("127.0.0.1:1/rooms"), "{log}");
         assert_form(&log, format);
         assert!(!log.replace(ROOM, "").contains(MARK), "the mark is in the log:\n{log}");
     }

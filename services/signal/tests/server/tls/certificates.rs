@@ -95,7 +95,7 @@ async fn an_invalid_certificate_is_warned_of_and_not_used() {
     old.connect(program.addr).await.expect("it serves");
 
     let new = second.issue("localhost");
-    let warning = "the certificates before stay";
+    let warning = "keeping the current TLS certificate";
     for (times, broken) in ["no certificate", "", &new.certificate].into_iter().enumerate() {
         fs::write(&cert, broken).unwrap();
         program.wait_for_log(warning, times + 1).await;
@@ -110,7 +110,7 @@ async fn an_invalid_certificate_is_warned_of_and_not_used() {
     let log = program.stop().await;
     let warnings: Vec<_> = log.lines().filter(|line| line.contains(warning)).collect();
     assert_eq!(warnings.len(), 4, "{log}");
-    for (warning, cause) in warnings.iter().zip(["--tls-cert", "--tls-cert", "do not go together", "cannot read"]) {
+    for (warning, cause) in warnings.iter().zip(["--tls-cert", "--tls-cert", "do not match", "cannot read"]) {
         assert!(warning.contains("WARN") && warning.contains(cause), "{cause} is not in {warning}");
     }
 }
@@ -129,7 +129,7 @@ async fn the_server_does_not_start_with_invalid_certificates() {
         (&["--tls-cert", "empty.pem", "--tls-key", "key.pem"], "--tls-cert"),
         (&["--tls-cert", "key.pem", "--tls-key", "key.pem"], "--tls-cert"),
         (&["--tls-cert", "cert.pem", "--tls-key", "cert.pem"], "--tls-key"),
-        (&["--tls-cert", "cert.pem", "--tls-key", "other.pem"], "do not go together"),
+        (&["--tls-cert", "cert.pem", "--tls-key", "other.pem"], "do not match"),
         (&[&good[..], &["--tls-client-ca", "empty.pem"]].concat(), "--tls-client-ca"),
     ] {
         let output = run(folder.path(), &[&["--listen", "127.0.0.1:0"], flags].concat()).await;

@@ -115,7 +115,7 @@ fn invalid_tokens_are_not_created() {
         ["token", "--room", "", "--identity", "ann"],
         ["token", "--room", "demo", "--identity", ""],
     ] {
-        assert!(refused(&signalbox(&args, Some(SECRET))).contains("must"), "{args:?}");
+        assert!(refused(&signalbox(&args, Some(SECRET))).contains("use "), "{args:?}");
     }
     assert!(refused(&signalbox(&[&base[..], &["--ttl", "5"]].concat(), Some(SECRET))).contains("5m"));
 }
