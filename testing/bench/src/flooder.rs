@@ -1,5 +1,4 @@
-//! Honest pairs who set up calls, alone, and beside one member who floods and many who have stopped reading. The server
-//! has the limits that it has for the public.
+//! Call setups of honest pairs, alone and next to a flooder and stalled readers. The server has its default limits.
 
 use std::{
     path::Path,
@@ -10,7 +9,7 @@ use std::{
 use clap::Args;
 use signalbox_client::{Client, Event, Session, Signal};
 use signalbox_proto::v1::{
-    ClientMessage, Data, Join, LeaveReason, MemberLeft, client_message::Body as Said, server_message::Body,
+    ClientMessage, Data, Join, LeaveReason, MemberLeft, client_message::Body as ClientBody, server_message::Body,
     signal_client::SignalClient,
 };
 use tokio::{
@@ -30,36 +29,36 @@ use crate::{
     table::{self, Times, mib, ms},
 };
 
-/// What to run.
+/// Parameters.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// Honest pairs
     #[arg(long, default_value = "200", value_parser = clap::value_parser!(u32).range(1..=5_000))]
     pairs: u32,
-    /// Calls that they set up a second, all together; half of the pairs stay in their rooms, the others connect, join and
-    /// leave for each
+    /// Call setups per second, of all pairs; half of the pairs stay joined, the others connect, join and leave for each
+    /// call
     #[arg(long, default_value = "50", value_parser = clap::value_parser!(u32).range(1..=1_000))]
     calls: u32,
-    /// Members who have stopped reading
+    /// Members that have stopped reading
     #[arg(long, default_value = "100", value_parser = clap::value_parser!(u32).range(1..=5_000))]
     stopped: u32,
-    /// How long each run is measured
+    /// Measured time of each run
     #[arg(long, default_value = "30s", value_parser = humantime::parse_duration)]
     time: Duration,
 }
 
-/// A call that took so long has failed.
+/// A call setup that takes longer has failed.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
-/// Bytes of what a flooder says, again and again.
+/// Size of the messages of the flooder.
 const FLOOD_BYTES: usize = 200;
-/// What those who have stopped reading are sent, and how often. Soon more than their windows take.
+/// Size and interval of offers to stalled readers, which soon exceed their windows.
 const OFFER_BYTES: usize = 60_000;
 const OFFER_EVERY: Duration = Duration::from_millis(500);
 const WINDOW: u32 = 65_535;
 /// Members on one connection.
 const PER_CONNECTION: u32 = 10;
 
-/// What one run came to.
+/// The results of a run.
 struct Run {
     calls: Times,
     failures: Vec<String>,
@@ -71,38 +70,39 @@ struct Run {
     stopped: Vec<Stopped>,
 }
 
-/// What one who floods said, and what came of it.
+/// The messages of the flooder, and their outcomes.
 #[derive(Default)]
 struct Flood {
-    said: u64,
+    sent: u64,
     refused: u64,
     ended: Vec<String>,
 }
 
-/// Runs it, and prints what it came to.
+/// Runs the benchmark and prints the results.
 pub(crate) async fn run(binary: &Path, options: &Options) -> Result<()> {
-    table::say(&format!(
-        "flooder: {} honest pairs set up {} calls a second, alone, and beside one member who sends as fast as it can and \
-         {} who have stopped reading; {} each",
+    table::print_line(&format!(
+        "flooder: {} honest pairs set up {} calls per second, alone and next to a member that sends as fast as it can and \
+         {} that have stopped reading; {} each",
         options.pairs,
         options.calls,
         options.stopped,
         humantime::format_duration(options.time),
     ));
-    let head = "beside|calls|failed|took p50|p99|server CPU|load CPU|memory|peak|flood a second|refused|stopped ended";
+    let head =
+        "next to|calls|failed|took p50|p99|server CPU|load CPU|memory|peak|flood per second|refused|stalled ended";
     let mut rows = vec![head.split('|').map(str::to_owned).collect::<Vec<_>>()];
     let mut runs = Vec::new();
-    for beside in [false, true] {
-        let mut run = measure(binary, options, beside).await?;
-        rows.push(row(options, beside, &mut run));
+    for is_flooded in [false, true] {
+        let mut run = measure(binary, options, is_flooded).await?;
+        rows.push(row(options, is_flooded, &mut run));
         runs.push(run);
     }
     table::print(&rows);
     judge(&runs)
 }
 
-async fn measure(binary: &Path, options: &Options, beside: bool) -> Result<Run> {
-    let server = Server::start_as_it_is(binary).await?;
+async fn measure(binary: &Path, options: &Options, is_flooded: bool) -> Result<Run> {
+    let server = Server::start_with_defaults(binary).await?;
     let url = server.url();
     let stop = watch::Sender::new(false);
     let mut joined = Vec::new();
@@ -113,12 +113,12 @@ async fn measure(binary: &Path, options: &Options, beside: bool) -> Result<Run> 
     }
     let (memory, mut slow) = (server.memory()?, JoinSet::new());
     server.reset_peak()?;
-    let flooder = beside.then(|| {
+    let flooder = is_flooded.then(|| {
         let (url, stop) = (url.clone(), stop.subscribe());
-        // On a thread of its own, so that it keeps no honest member from running.
+        // On its own thread, so that it does not delay honest members.
         thread::spawn(move || flood(&url, &stop))
     });
-    if beside {
+    if is_flooded {
         let shared = Shared::new(&url, options.stopped.div_ceil(PER_CONNECTION) as usize)?;
         for index in 0..options.stopped {
             let sender = join(shared.client(index as usize), &format!("stopped-{index}")).await?;
@@ -156,13 +156,13 @@ async fn measure(binary: &Path, options: &Options, beside: bool) -> Result<Run> 
     Ok(Run { calls, failures, cpu, own_cpu, memory, peak, flood, stopped })
 }
 
-/// How long a pair waits before its first call, and from one to the next.
+/// The delay of the first call of a pair, and the interval between its calls.
 fn pace(options: &Options, pair: u32) -> (Duration, Duration) {
     let one = Duration::from_secs(1) / options.calls;
     (one * pair, one * options.pairs)
 }
 
-/// Sets up calls until the end. How long they took, and what went wrong.
+/// Sets up calls until the end; returns their durations and failures.
 async fn call(
     client: Client,
     pair: u32,
@@ -198,20 +198,20 @@ async fn call(
                 }
             }
             Ok(Err(error)) => failures.push(error.to_string()),
-            Err(_) => failures.push(format!("a call took longer than {} s", CALL_TIMEOUT.as_secs())),
+            Err(_) => failures.push(format!("a call setup took longer than {} s", CALL_TIMEOUT.as_secs())),
         }
     }
     (times, failures)
 }
 
-/// Sends to one who has stopped reading, and to the next when that one was ended.
+/// Sends to a stalled reader, and to the next one when its session has ended.
 async fn keep_sending(
     url: String,
     mut sender: Session,
     room: String,
     mut stop: watch::Receiver<bool>,
 ) -> Result<Vec<Stopped>> {
-    let (told, left) = mpsc::unbounded_channel::<MemberLeft>();
+    let (leaves, left) = mpsc::unbounded_channel::<MemberLeft>();
     let id = watch::Sender::default();
     let slow = Slow::stop_reading(url, room, Some(WINDOW), id.clone(), left);
     let sdp = "x".repeat(OFFER_BYTES);
@@ -219,9 +219,9 @@ async fn keep_sending(
     loop {
         tokio::select! {
             event = sender.next() => match event {
-                Some(Event::MemberLeft(left)) => drop(told.send(left)),
+                Some(Event::MemberLeft(left)) => drop(leaves.send(left)),
                 Some(Event::Suspended | Event::Rejoined(_) | Event::Ended(_)) | None => {
-                    return Err("who sends to a stopped reader lost its connection".into());
+                    return Err("the sender to a stalled reader lost its connection".into());
                 }
                 Some(_) => {}
             },
@@ -237,7 +237,7 @@ async fn keep_sending(
     slow.end().await
 }
 
-/// Says something to somebody who reads, as fast as it goes, until told to stop.
+/// Sends to a reader as fast as possible, until stopped.
 fn flood(url: &str, stop: &watch::Receiver<bool>) -> Result<Flood> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -253,18 +253,18 @@ fn flood(url: &str, stop: &watch::Receiver<bool>) -> Result<Flood> {
 }
 
 async fn flood_once(url: &str, to: &str, mut stop: watch::Receiver<bool>, flood: &mut Flood) -> Result<()> {
-    let (say, said) = mpsc::channel(1024);
-    let join = Said::Join(Join { room: "flood".to_owned(), ..Join::default() });
-    say.send(ClientMessage { body: Some(join), ..ClientMessage::default() }).await?;
+    let (sender, outgoing) = mpsc::channel(1024);
+    let join = ClientBody::Join(Join { room: "flood".to_owned(), ..Join::default() });
+    sender.send(ClientMessage { body: Some(join), ..ClientMessage::default() }).await?;
     let mut client = SignalClient::new(Endpoint::from_shared(url.to_owned())?.connect().await?);
-    let mut stream = client.exchange(ReceiverStream::new(said)).await?.into_inner();
+    let mut stream = client.exchange(ReceiverStream::new(outgoing)).await?.into_inner();
     let data = Data { payload: vec![0; FLOOD_BYTES].into(), ..Data::default() };
-    let message = ClientMessage { to: to.to_owned(), body: Some(Said::Data(data)), ..ClientMessage::default() };
+    let message = ClientMessage { to: to.to_owned(), body: Some(ClientBody::Data(data)), ..ClientMessage::default() };
     loop {
         tokio::select! {
-            sent = say.send(message.clone()) => flood.said += u64::from(sent.is_ok()),
-            heard = stream.message() => match heard {
-                Ok(Some(heard)) => flood.refused += u64::from(matches!(heard.body, Some(Body::Undelivered(_)))),
+            sent = sender.send(message.clone()) => flood.sent += u64::from(sent.is_ok()),
+            received = stream.message() => match received {
+                Ok(Some(message)) => flood.refused += u64::from(matches!(message.body, Some(Body::Undelivered(_)))),
                 Ok(None) => return Ok(()),
                 Err(status) => {
                     flood.ended.push(status.message().to_owned());
@@ -276,10 +276,10 @@ async fn flood_once(url: &str, to: &str, mut stop: watch::Receiver<bool>, flood:
     }
 }
 
-fn row(options: &Options, beside: bool, run: &mut Run) -> Vec<String> {
-    let (said, refused) = (run.flood.said, run.flood.refused);
+fn row(options: &Options, is_flooded: bool, run: &mut Run) -> Vec<String> {
+    let (sent, refused) = (run.flood.sent, run.flood.refused);
     vec![
-        if beside { format!("a flooder, {} stopped", options.stopped) } else { "nobody".to_owned() },
+        if is_flooded { format!("a flooder, {} stalled", options.stopped) } else { "-".to_owned() },
         run.calls.len().to_string(),
         run.failures.len().to_string(),
         ms(run.calls.quantile(0.5)),
@@ -288,35 +288,35 @@ fn row(options: &Options, beside: bool, run: &mut Run) -> Vec<String> {
         format!("{:.0} %", run.own_cpu * 100.0),
         mib(run.memory),
         mib(run.peak),
-        (said / options.time.as_secs().max(1)).to_string(),
+        (sent / options.time.as_secs().max(1)).to_string(),
         refused.to_string(),
         run.stopped.len().to_string(),
     ]
 }
 
-/// An error if a call failed, or if there was no flood and nobody who had stopped.
+/// An error if a call setup failed, or there was no flood or no stalled reader.
 fn judge(runs: &[Run]) -> Result<()> {
     if let Some(failure) = runs.iter().flat_map(|run| &run.failures).next() {
         return Err(format!("calls failed, such as: {failure}").into());
     }
-    let beside = runs.last().ok_or("nothing was run")?;
+    let flooded = runs.last().ok_or("there was no run")?;
     if runs.iter().any(|run| run.calls.len() == 0) {
-        return Err("no call was set up: measure for longer".into());
+        return Err("no call was set up: increase --time".into());
     }
-    if beside.flood.refused == 0 {
-        return Err("the flood was never refused: it was none".into());
+    if flooded.flood.refused == 0 {
+        return Err("no message of the flood was refused: there was no flood".into());
     }
-    let ends = &beside.flood.ended;
-    table::say(&format!(
+    let ends = &flooded.flood.ended;
+    table::print_line(&format!(
         "the flooder's stream was ended {} times{}",
         ends.len(),
         ends.first().map_or(String::new(), |end| format!(": {end}"))
     ));
-    if beside.stopped.is_empty() {
-        return Err("nobody who had stopped reading was ended: measure for longer".into());
+    if flooded.stopped.is_empty() {
+        return Err("no stalled reader was ended: increase --time".into());
     }
-    match beside.stopped.iter().find(|stopped| stopped.reason != LeaveReason::SlowConsumer) {
-        Some(wrong) => Err(format!("a stopped reader ended as {:?}, {}", wrong.reason, wrong.status).into()),
+    match flooded.stopped.iter().find(|stopped| stopped.reason != LeaveReason::SlowConsumer) {
+        Some(wrong) => Err(format!("a stalled reader ended as {:?}, {}", wrong.reason, wrong.status).into()),
         None => Ok(()),
     }
 }

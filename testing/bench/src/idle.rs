@@ -1,4 +1,4 @@
-//! Members who do nothing: what each costs the server in memory.
+//! Memory of idle members.
 
 use std::{path::Path, time::Duration};
 
@@ -13,30 +13,34 @@ use crate::{
     table,
 };
 
-/// What to run.
+/// Parameters.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// Members on shared connections
     #[arg(long, default_value = "10000", value_parser = clap::value_parser!(u32).range(1..))]
     shared: u32,
-    /// How many share one
+    /// Members on each shared connection
     #[arg(long, default_value = "100", value_parser = clap::value_parser!(u32).range(1..=4096))]
     per_connection: u32,
-    /// Members on connections of their own
+    /// Members with their own connection
     #[arg(long, default_value = "2000", value_parser = clap::value_parser!(u32).range(1..))]
     own: u32,
-    /// Members of a room
+    /// Members of each room
     #[arg(long, default_value = "2", value_parser = clap::value_parser!(u32).range(1..))]
     room: u32,
 }
 
-/// After the last join, until the memory is looked at: buffers of the joins are given back by then.
+/// Time from the last join to the measurement, in which the buffers of joins are freed.
 const SETTLE: Duration = Duration::from_secs(3);
 
-/// Runs it, and prints what it came to.
+/// Runs the benchmark and prints the results.
 pub(crate) async fn run(binary: &Path, options: &Options) -> Result<()> {
-    table::say(&format!("idle: members in rooms of {}, {} s after the last joined", options.room, SETTLE.as_secs()));
-    let mut rows = vec!["members|connections|memory before|after|a member".split('|').map(str::to_owned).collect()];
+    table::print_line(&format!(
+        "idle: members in rooms of {}, {} s after the last joined",
+        options.room,
+        SETTLE.as_secs()
+    ));
+    let mut rows = vec!["members|connections|memory before|after|per member".split('|').map(str::to_owned).collect()];
     for (members, connections) in
         [(options.shared, options.shared.div_ceil(options.per_connection)), (options.own, options.own)]
     {
@@ -48,7 +52,7 @@ pub(crate) async fn run(binary: &Path, options: &Options) -> Result<()> {
 
 async fn measure(binary: &Path, members: u32, connections: u32, room: u32) -> Result<Vec<String>> {
     let server = Server::start(binary).await?;
-    // The first member of all makes the server touch what every later one shares.
+    // The first member makes the server allocate what all members share.
     join(&Client::new(&server.url())?, "first").await?.leave().await;
     let before = server.memory()?;
     let shared = Shared::new(&server.url(), connections as usize)?;

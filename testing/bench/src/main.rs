@@ -1,10 +1,9 @@
-//! `signalbox-bench`: puts load on a release server, on this machine, and prints what it came to.
+//! `signalbox-bench`: measures a release server on this machine, and prints the results.
 //!
-//! One server process a run, real sockets over loopback, and clients on the native client library in this process. What
-//! is measured of the server (memory, CPU) is what Linux says of its process.
+//! Each run has its own server process, real sockets over loopback, and clients on the native client library in this
+//! process. Memory and CPU of the server are those that Linux reports for its process.
 
 mod flooder;
-mod gate;
 mod idle;
 mod members;
 mod noise;
@@ -12,6 +11,7 @@ mod room;
 mod server;
 mod setup;
 mod slow_reader;
+mod stallable_connection;
 mod stopped;
 mod store_outage;
 mod table;
@@ -20,45 +20,45 @@ use std::{error::Error, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
-/// What goes wrong ends the program with its message.
+/// An error ends the program with its message.
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
 /// Measures a Signalbox server.
 #[derive(Debug, Parser)]
 #[command(name = "signalbox-bench", version)]
 struct Cli {
-    /// The server's program
+    /// Path of the server program
     #[arg(long, global = true, default_value = "target/release/signalbox", value_name = "PATH")]
     server: PathBuf,
     #[command(subcommand)]
-    what: What,
+    benchmark: Benchmark,
 }
 
 #[derive(Debug, Subcommand)]
-enum What {
-    /// Latency of a thousand members who read, with and without one among them who has stopped reading
+enum Benchmark {
+    /// Latency of a thousand readers in a room, with and without a member that has stopped reading
     SlowReader(slow_reader::Options),
-    /// Memory of members who do nothing
+    /// Memory of idle members
     Idle(idle::Options),
-    /// CPU and time of calls being set up
+    /// CPU and time of call setups
     Setup(setup::Options),
-    /// Latency of a live room while the database hangs or is killed, beside one that is well
+    /// Latency of a live room with a hanging, killed or healthy database
     StoreOutage(store_outage::Options),
-    /// Calls of honest pairs, alone and beside one who floods and many who have stopped reading
+    /// Call setups of honest pairs, alone and next to a flooder and stalled readers
     Flooder(flooder::Options),
 }
 
 #[tokio::main]
-#[allow(clippy::print_stderr, reason = "the last word of a program that failed")]
+#[allow(clippy::print_stderr, reason = "the error of the program")]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
-    table::say(&server::machine());
-    let done = match &cli.what {
-        What::SlowReader(options) => slow_reader::run(&cli.server, options).await,
-        What::Idle(options) => idle::run(&cli.server, options).await,
-        What::Setup(options) => setup::run(&cli.server, options).await,
-        What::StoreOutage(options) => store_outage::run(&cli.server, options).await,
-        What::Flooder(options) => flooder::run(&cli.server, options).await,
+    table::print_line(&server::machine());
+    let done = match &cli.benchmark {
+        Benchmark::SlowReader(options) => slow_reader::run(&cli.server, options).await,
+        Benchmark::Idle(options) => idle::run(&cli.server, options).await,
+        Benchmark::Setup(options) => setup::run(&cli.server, options).await,
+        Benchmark::StoreOutage(options) => store_outage::run(&cli.server, options).await,
+        Benchmark::Flooder(options) => flooder::run(&cli.server, options).await,
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

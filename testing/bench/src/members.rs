@@ -1,4 +1,4 @@
-//! Members of rooms, on the native client library.
+//! Members on the native client library.
 
 use signalbox_client::{Client, Session};
 use signalbox_proto::v1::Join;
@@ -6,7 +6,7 @@ use tonic::transport::Endpoint;
 
 use crate::Result;
 
-/// Clients that share connections, in turn.
+/// Clients for shared connections, in turn.
 pub(crate) struct Shared(Vec<Client>);
 
 impl Shared {

@@ -1,4 +1,4 @@
-//! A room full of members who read, and the load they make.
+//! A room of members that read, and their load.
 
 use std::{
     sync::{
@@ -30,15 +30,15 @@ const TO_ALL_BYTES: usize = 1024;
 const TO_ONE_BYTES: usize = 200;
 /// Characters of an offer, which is like that of a browser with audio, video and a data channel.
 const OFFER_BYTES: usize = 8 * 1024;
-/// Load before the measuring begins.
+/// Load before the measurement.
 pub(crate) const WARM_UP: Duration = Duration::from_secs(2);
-/// A timer is late by up to 1 ms, and that is not the server's. What is said later than this was held up, and counts
-/// from when it was due.
+/// Timers are late by up to 1 ms, which is not counted. A signal that is later than this was delayed by the load, and
+/// its time counts from when it was due.
 const LATE: Duration = Duration::from_millis(2);
-/// How long the last signals may take to arrive.
+/// How long the last signals may take.
 const ARRIVAL_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Signals a second, and for how long.
+/// Signals per second, and the duration.
 pub(crate) struct Load {
     pub(crate) to_all: u32,
     pub(crate) to_one: u32,
@@ -46,16 +46,16 @@ pub(crate) struct Load {
     pub(crate) time: Duration,
 }
 
-/// What came of what was said.
+/// Counts of signals.
 #[derive(Debug, Default)]
-pub(crate) struct Usage {
+pub(crate) struct Tally {
     arrived: AtomicU64,
     accepted: AtomicU64,
     mailbox_full: AtomicU64,
 }
 
-impl Usage {
-    /// How many offers to the slow member were accepted, and refused because its mailbox was full.
+impl Tally {
+    /// Numbers of offers to the slow member that were accepted, and refused with MAILBOX_FULL.
     pub(crate) fn offers(&self) -> (u64, u64) {
         (self.accepted.load(Ordering::Relaxed), self.mailbox_full.load(Ordering::Relaxed))
     }
@@ -66,7 +66,7 @@ impl Usage {
             Outcome::Undelivered(reports) if reports.iter().any(|report| report.reason == "MAILBOX_FULL") => {
                 self.mailbox_full.fetch_add(1, Ordering::Relaxed)
             }
-            // Nobody was there just then.
+            // There was no slow member at that time.
             Outcome::Undelivered(_) | Outcome::Unknown => 0,
         };
     }
@@ -75,28 +75,28 @@ impl Usage {
 /// The room and its readers.
 pub(crate) struct Room {
     readers: Vec<(String, Sender)>,
-    tasks: JoinSet<Result<Heard>>,
+    tasks: JoinSet<Result<Measured>>,
     stop: watch::Sender<bool>,
     left: Option<mpsc::UnboundedReceiver<MemberLeft>>,
     slow: watch::Sender<String>,
-    tally: Arc<Usage>,
+    tally: Arc<Tally>,
     clock: Instant,
     measured: Arc<AtomicU64>,
 }
 
-/// What one reader heard, once measuring had begun.
+/// The times that a reader measured.
 #[derive(Default)]
-struct Heard {
+struct Measured {
     to_all: Times,
     to_one: Times,
 }
 
 impl Room {
-    /// Lets everybody join.
+    /// Joins all readers.
     pub(crate) async fn fill(url: &str, readers: u32, connections: u32) -> Result<Self> {
         let shared = Shared::new(url, connections as usize)?;
-        let (told, left) = mpsc::unbounded_channel();
-        let mut told = Some(told);
+        let (sender, left) = mpsc::unbounded_channel();
+        let mut sender = Some(sender);
         let mut room = Self {
             readers: Vec::new(),
             tasks: JoinSet::new(),
@@ -115,15 +115,15 @@ impl Room {
                 clock: room.clock,
                 measured: room.measured.clone(),
                 tally: room.tally.clone(),
-                // The first tells who left.
-                left: told.take(),
+                // The first one forwards leaves.
+                left: sender.take(),
             };
             room.tasks.spawn(reader.read(room.stop.subscribe()));
         }
         Ok(room)
     }
 
-    /// One more member, who reads like the others, on a connection of its own.
+    /// Adds a member that reads, on its own connection.
     pub(crate) async fn keep_reading(&mut self, url: &str) -> Result<Slow> {
         let mut session = join(&Client::new(url)?, ROOM).await?;
         self.slow.send_replace(session.member_id());
@@ -133,7 +133,7 @@ impl Room {
                 tokio::select! {
                     event = session.next() => match event {
                         Some(Event::Suspended | Event::Rejoined(_) | Event::Ended(_)) | None => {
-                            return Err("the member who reads lost its connection".into());
+                            return Err("the member that reads lost its connection".into());
                         }
                         Some(_) => {}
                     },
@@ -144,13 +144,13 @@ impl Room {
         Ok(Slow { task, stop })
     }
 
-    /// One more member who has stopped reading, at any time: once it has been ended, another.
+    /// Adds a member that has stopped reading. When its session ends, another one joins.
     pub(crate) fn stop_reading(&mut self, url: &str) -> Slow {
         let left = self.left.take().expect("there is one slow member");
         Slow::stop_reading(url.to_owned(), ROOM.to_owned(), None, self.slow.clone(), left)
     }
 
-    /// Makes the load, and waits until all of it has arrived.
+    /// Sends the load, and waits until all of it has arrived.
     pub(crate) async fn load(&mut self, load: &Load) -> Result<()> {
         let start = Instant::now();
         let measured = start + WARM_UP;
@@ -163,7 +163,7 @@ impl Room {
             drop(reader(index).1.send(Signal::data("", data)).await);
         });
         let to_one = pace(load.to_one, start, end, async |index, at| {
-            // Somebody else each time, over all pairs.
+            // All pairs in turn.
             let to = index + 1 + index / readers % (readers - 1);
             let data = self.data("one", TO_ONE_BYTES, at);
             drop(reader(index).1.send(Signal::data(reader(to).0.clone(), data)).await);
@@ -193,19 +193,19 @@ impl Room {
         Ok(())
     }
 
-    /// What came of what was said.
-    pub(crate) fn add_usage(&self) -> Arc<Usage> {
+    /// Counts of signals.
+    pub(crate) fn tally(&self) -> Arc<Tally> {
         self.tally.clone()
     }
 
-    /// Ends it. The times from saying something to hearing it: said to all, and to one.
+    /// Ends the readers; returns the times from sending to receiving, of signals to all and to one.
     pub(crate) async fn leave(mut self) -> Result<(Times, Times)> {
         self.stop.send_replace(true);
-        let mut all = Heard::default();
-        while let Some(heard) = self.tasks.join_next().await {
-            let heard = heard??;
-            all.to_all.append(heard.to_all);
-            all.to_one.append(heard.to_one);
+        let mut all = Measured::default();
+        while let Some(measured) = self.tasks.join_next().await {
+            let measured = measured??;
+            all.to_all.append(measured.to_all);
+            all.to_one.append(measured.to_one);
         }
         Ok((all.to_all, all.to_one))
     }
@@ -224,49 +224,49 @@ impl Room {
 struct Reader {
     session: Session,
     clock: Instant,
-    /// What was said from then on counts.
+    /// Signals sent from then on count.
     measured: Arc<AtomicU64>,
-    tally: Arc<Usage>,
+    tally: Arc<Tally>,
     left: Option<mpsc::UnboundedSender<MemberLeft>>,
 }
 
 impl Reader {
-    async fn read(mut self, mut stop: watch::Receiver<bool>) -> Result<Heard> {
-        let mut heard = Heard::default();
+    async fn read(mut self, mut stop: watch::Receiver<bool>) -> Result<Measured> {
+        let mut measured = Measured::default();
         loop {
             let event = tokio::select! {
                 event = self.session.next() => event,
-                _ = stop.wait_for(|stop| *stop) => return Ok(heard),
+                _ = stop.wait_for(|stop| *stop) => return Ok(measured),
             };
             match event {
                 Some(Event::Signal(signal)) => {
                     if let Body::Data(data) = signal.body {
-                        self.hear(&data, &mut heard);
+                        self.receive(&data, &mut measured);
                     }
                 }
-                Some(Event::MemberLeft(left)) => drop(self.left.as_ref().map(|told| told.send(left))),
+                Some(Event::MemberLeft(left)) => drop(self.left.as_ref().map(|sender| sender.send(left))),
                 Some(Event::Suspended | Event::Rejoined(_) | Event::Ended(_)) | None => {
-                    return Err("a member who reads lost its connection".into());
+                    return Err("a member that reads lost its connection".into());
                 }
                 Some(_) => {}
             }
         }
     }
 
-    fn hear(&self, data: &Data, heard: &mut Heard) {
-        let Some(said) = data.payload.first_chunk().copied().map(u64::from_be_bytes) else { return };
+    fn receive(&self, data: &Data, measured: &mut Measured) {
+        let Some(sent) = data.payload.first_chunk().copied().map(u64::from_be_bytes) else { return };
         let now = nanos(self.clock.elapsed());
         self.tally.arrived.fetch_add(1, Ordering::Relaxed);
-        if said < self.measured.load(Ordering::Relaxed) {
+        if sent < self.measured.load(Ordering::Relaxed) {
             return;
         }
-        let times = if data.topic == "all" { &mut heard.to_all } else { &mut heard.to_one };
-        times.add(Duration::from_nanos(now.saturating_sub(said)));
+        let times = if data.topic == "all" { &mut measured.to_all } else { &mut measured.to_one };
+        times.add(Duration::from_nanos(now.saturating_sub(sent)));
     }
 }
 
-/// Calls `say` so often a second, with a count and the time from which its way counts; returns how often.
-async fn pace(rate: u32, start: Instant, end: Instant, say: impl AsyncFn(usize, Instant)) -> u64 {
+/// Calls `send` at a rate per second, with a count and the time of sending; returns the number of calls.
+async fn pace(rate: u32, start: Instant, end: Instant, send: impl AsyncFn(usize, Instant)) -> u64 {
     let mut count: u32 = 0;
     loop {
         let due = start + Duration::from_secs(1).mul_f64(f64::from(count) / f64::from(rate));
@@ -275,7 +275,7 @@ async fn pace(rate: u32, start: Instant, end: Instant, say: impl AsyncFn(usize, 
         }
         sleep_until(due).await;
         let now = Instant::now();
-        say(count as usize, if now - due > LATE { due } else { now }).await;
+        send(count as usize, if now - due > LATE { due } else { now }).await;
         count += 1;
     }
 }

@@ -1,4 +1,4 @@
-//! The server that is measured: a process of its own.
+//! The process of the measured server.
 
 use std::{fs, net::SocketAddr, path::Path, process::Stdio, time::Duration};
 
@@ -11,14 +11,14 @@ use tempfile::TempDir;
 
 use crate::Result;
 
-/// What most runs need: rooms, connections and rates that are not limited to what one caller of the public may do.
+/// Settings of most runs: limits of rooms, connections and rates beyond those for a single caller.
 const SETTINGS: [&str; 6] = [
     "--max-members=100000",
     "--max-room-members=100000",
     "--max-streams=4096",
     "--max-signals-per-second=1000000",
     "--signal-burst=1000000",
-    // Databases are taken away from it on purpose.
+    // Unavailable databases are part of a benchmark.
     "--log=error",
 ];
 /// The server.
@@ -37,8 +37,8 @@ impl Server {
         Self::start_in(binary, folder, &store, &SETTINGS).await
     }
 
-    /// Starts it on a free port with the limits that it has for the public.
-    pub(crate) async fn start_as_it_is(binary: &Path) -> Result<Self> {
+    /// Starts it on a free port, with its default limits.
+    pub(crate) async fn start_with_defaults(binary: &Path) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let store = format!("redb:{}", folder.path().join("data").display());
         Self::start_in(binary, folder, &store, &["--log=warn"]).await
@@ -60,7 +60,7 @@ impl Server {
         Ok(Self { addr, pid: process.pid()?, process, _folder: folder })
     }
 
-    /// Where it listens.
+    /// Its URL.
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.addr)
     }
@@ -80,7 +80,7 @@ impl Server {
         Ok(proc::reset_peak(self.pid)?)
     }
 
-    /// What it has used of all cores, in user and system mode.
+    /// CPU time that it has used.
     pub(crate) fn cpu(&self) -> Result<Duration> {
         Ok(proc::cpu_time(self.pid)?)
     }
@@ -95,12 +95,12 @@ impl Server {
     }
 }
 
-/// What this process has used of all cores.
+/// CPU time that this process has used.
 pub(crate) fn own_cpu() -> Result<Duration> {
     Ok(proc::cpu_time(getpid())?)
 }
 
-/// What this machine is.
+/// A description of this machine.
 pub(crate) fn machine() -> String {
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let models: Vec<_> = info.lines().filter(|line| line.starts_with("model name")).collect();

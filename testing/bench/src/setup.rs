@@ -1,5 +1,4 @@
-//! Calls being set up: an offer, an answer and ten candidates each way, as two browsers on a network of a few addresses
-//! exchange them.
+//! Call setups: an offer, an answer and ten candidates each way, as two browsers with a few addresses exchange them.
 
 use std::{path::Path, time::Instant};
 
@@ -15,13 +14,13 @@ use crate::{
     table::{self, Times, ms},
 };
 
-/// What to run.
+/// Parameters.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// Calls to set up, in each way
+    /// Call setups of each kind
     #[arg(long, default_value = "20000", value_parser = clap::value_parser!(u32).range(1..))]
     calls: u32,
-    /// Calls that are being set up at the same time
+    /// Concurrent call setups
     #[arg(long, default_value = "20", value_parser = clap::value_parser!(u32).range(1..))]
     at_once: u32,
 }
@@ -30,33 +29,31 @@ const CANDIDATES: usize = 10;
 const CANDIDATE: &str = "candidate:842163049 1 udp 1677729535 198.51.100.23 54321 typ srflx raddr 192.0.2.7 rport 54321 generation 0 ufrag EsAw";
 const SDP_BYTES: usize = 2_500;
 
-/// What members do for a call.
+/// The kinds of call setups.
 #[derive(Debug, Clone, Copy)]
-enum Way {
-    /// They are in the room already, on shared connections.
+enum Kind {
+    /// The members have joined before, on shared connections.
     Joined,
-    /// They connect, join, and leave afterwards.
-    FromNothing,
+    /// The members connect, join, and leave afterwards.
+    WithJoin,
 }
 
-/// Runs it, and prints what it came to.
+/// Runs the benchmark and prints the results.
 pub(crate) async fn run(binary: &Path, options: &Options) -> Result<()> {
-    table::say(&format!(
+    table::print_line(&format!(
         "setup: offer, answer and {CANDIDATES} candidates each way; {} calls, {} at a time",
         options.calls, options.at_once
     ));
     let mut rows =
-        vec!["members|server CPU a call|took p50|p99|calls a second".split('|').map(str::to_owned).collect()];
-    for (way, text) in
-        [(Way::Joined, "in the room, shared connections"), (Way::FromNothing, "connect, join and leave for it")]
-    {
-        rows.push(measure(binary, options, way, text).await?);
+        vec!["members|server CPU per call|took p50|p99|calls per second".split('|').map(str::to_owned).collect()];
+    for (kind, text) in [(Kind::Joined, "joined, on shared connections"), (Kind::WithJoin, "connect, join and leave")] {
+        rows.push(measure(binary, options, kind, text).await?);
     }
     table::print(&rows);
     Ok(())
 }
 
-async fn measure(binary: &Path, options: &Options, way: Way, text: &str) -> Result<Vec<String>> {
+async fn measure(binary: &Path, options: &Options, kind: Kind, text: &str) -> Result<Vec<String>> {
     let server = Server::start(binary).await?;
     let url = server.url();
     let pairs = options.at_once;
@@ -64,9 +61,9 @@ async fn measure(binary: &Path, options: &Options, way: Way, text: &str) -> Resu
     let mut waiting = Vec::new();
     for pair in 0..pairs {
         let client = shared.client(pair as usize).clone();
-        let joined = match way {
-            Way::Joined => Some(meet(&client, &format!("room-{pair}")).await?),
-            Way::FromNothing => None,
+        let joined = match kind {
+            Kind::Joined => Some(meet(&client, &format!("room-{pair}")).await?),
+            Kind::WithJoin => None,
         };
         waiting.push((pair, joined));
     }
@@ -105,7 +102,7 @@ async fn measure(binary: &Path, options: &Options, way: Way, text: &str) -> Resu
     Ok(vec![text.to_owned(), cpu, ms(p50), ms(p99), format!("{rate:.0}")])
 }
 
-/// Two members in a room of their own; the first offers.
+/// Joins a room with two members, the first of which will offer.
 pub(crate) async fn meet(client: &Client, room: &str) -> Result<(Session, Session)> {
     let mut first = join(client, room).await?;
     let second = join(client, room).await?;
@@ -113,21 +110,21 @@ pub(crate) async fn meet(client: &Client, room: &str) -> Result<(Session, Sessio
     Ok((first, second))
 }
 
-/// Sets up a call between them.
+/// Exchanges the signals of a call setup.
 pub(crate) async fn set_up(first: &mut Session, second: &mut Session) -> Result<()> {
     let (to_second, to_first) = (second.member_id(), first.member_id());
     let sdp = "x".repeat(SDP_BYTES);
     let offering = async {
         drop(first.send(Signal::offer(&to_second, &sdp)).await);
         candidates(first, &to_second).await;
-        hear(first, 1 + CANDIDATES).await
+        receive(first, 1 + CANDIDATES).await
     };
     let answering = async {
-        // The offer is the first to come.
-        hear(second, 1).await?;
+        // The offer comes first.
+        receive(second, 1).await?;
         drop(second.send(Signal::answer(&to_first, &sdp)).await);
         candidates(second, &to_first).await;
-        hear(second, CANDIDATES).await
+        receive(second, CANDIDATES).await
     };
     tokio::try_join!(offering, answering)?;
     Ok(())
@@ -141,14 +138,14 @@ async fn candidates(session: &Session, to: &str) {
     }
 }
 
-/// Takes so many signals.
-async fn hear(session: &mut Session, count: usize) -> Result<()> {
-    let mut heard = 0;
-    while heard < count {
+/// Receives `count` signals.
+async fn receive(session: &mut Session, count: usize) -> Result<()> {
+    let mut received = 0;
+    while received < count {
         match session.next().await {
             Some(Event::Signal(signal)) => {
                 let expected = matches!(signal.body, Body::Offer(_) | Body::Answer(_) | Body::Candidate(_));
-                heard += usize::from(expected);
+                received += usize::from(expected);
             }
             Some(Event::Suspended | Event::Rejoined(_) | Event::Ended(_)) | None => {
                 return Err("a session was lost".into());

@@ -1,4 +1,4 @@
-//! One member who has stopped reading, in one room with a thousand who read: what it costs them, and the server.
+//! A member that has stopped reading in a room of a thousand readers: the cost for them and for the server.
 
 use std::{
     path::Path,
@@ -11,58 +11,58 @@ use signalbox_proto::v1::LeaveReason;
 
 use crate::{
     Result, noise,
-    room::{Load, Room, Usage},
+    room::{Load, Room, Tally},
     server::{self, Server},
     stopped::Stopped,
     table::{self, Times, mib, ms},
 };
 
-/// What to run.
+/// Parameters.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// Members who read, all in one room
+    /// Readers, all in one room
     #[arg(long, default_value = "1000", value_parser = clap::value_parser!(u32).range(2..=50_000))]
     readers: u32,
-    /// Connections that they share
+    /// Connections of the readers
     #[arg(long, default_value = "10", value_parser = clap::value_parser!(u32).range(1..))]
     connections: u32,
-    /// Data of 1 KiB to everybody, a second
+    /// Data of 1 KiB to all, per second
     #[arg(long, default_value = "20", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     to_all: u32,
-    /// Data of 200 bytes from one reader to another, a second
+    /// Data of 200 bytes from one reader to another, per second
     #[arg(long, default_value = "1000", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     to_one: u32,
-    /// Offers of 8 KiB to the member who stops reading, a second
+    /// Offers of 8 KiB to the stalled member, per second
     #[arg(long, default_value = "200", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     to_slow: u32,
-    /// How long each run is measured
+    /// Measured time of each run
     #[arg(long, default_value = "30s", value_parser = humantime::parse_duration)]
     time: Duration,
-    /// Runs of each kind, in turn
+    /// Number of runs of each kind
     #[arg(long, default_value = "5", value_parser = clap::value_parser!(u32).range(1..=10))]
     rounds: u32,
 }
 
-/// What one run came to.
+/// The results of a run.
 struct Run {
     to_all: Times,
     to_one: Times,
-    /// Of the server, in KiB: when everybody had joined, and at most from then on.
+    /// Memory of the server in KiB: after all joins, and its peak from then on.
     memory: u64,
     peak: u64,
-    /// Shares of one core that the server and this program used. When both together fill the cores, the times are those
-    /// of waiting for a core.
+    /// Shares of one core that the server and this program used. If both fill the cores, the times include waiting for a
+    /// core.
     cpu: f64,
     own_cpu: f64,
     stopped: Vec<Stopped>,
-    tally: Arc<Usage>,
+    tally: Arc<Tally>,
 }
 
-/// Runs it, and prints what it came to.
+/// Runs the benchmark and prints the results.
 pub(crate) async fn run(binary: &Path, options: &Options) -> Result<()> {
-    table::say(&format!(
-        "slow-reader: {} readers on {} connections in one room; a second {} data to all and {} to one of them, and {} \
-         offers to one more member, who reads too, or has stopped reading; {} runs of each, {} measured",
+    table::print_line(&format!(
+        "slow-reader: {} readers on {} connections in one room; per second {} data to all, {} to one reader, and {} offers \
+         to one more member, which reads or has stopped reading; {} runs of each kind, {} measured",
         options.readers,
         options.connections,
         options.to_all,
@@ -71,11 +71,11 @@ pub(crate) async fn run(binary: &Path, options: &Options) -> Result<()> {
         options.rounds,
         humantime::format_duration(options.time),
     ));
-    let head = "run|reads|to all p50|p99|to one p50|p99|server CPU|load CPU|memory|peak|arrived|stopped readers ended";
+    let head = "run|reads|to all p50|p99|to one p50|p99|server CPU|load CPU|memory|peak|arrived|stalled readers ended";
     let mut rows = vec![head.split('|').map(str::to_owned).collect::<Vec<_>>()];
     let mut kinds: [Vec<Run>; 2] = [Vec::new(), Vec::new()];
     for round in 1..=options.rounds {
-        // Each kind comes first as often, so that a machine that grows slower puts neither at a disadvantage.
+        // The order alternates, so that a machine that gets slower has the same effect on both kinds.
         let first = round % 2 == 0;
         for stops in [first, !first] {
             let mut run = measure(binary, options, stops).await?;
@@ -105,7 +105,7 @@ async fn measure(binary: &Path, options: &Options, stops: bool) -> Result<Run> {
     let (cpu, own_cpu) = (share(server.cpu()? - cpu), share(server::own_cpu()? - own_cpu));
     let peak = server.peak_memory()?;
     let stopped = slow.end().await?;
-    let tally = room.add_usage();
+    let tally = room.tally();
     let (to_all, to_one) = room.leave().await?;
     server.stop().await?;
     Ok(Run { to_all, to_one, memory, peak, cpu, own_cpu, stopped, tally })
@@ -129,28 +129,28 @@ fn row(round: u32, stops: bool, run: &mut Run) -> Vec<String> {
     ]
 }
 
-/// Prints a figure of both kinds of runs.
+/// Compares a figure of both kinds of runs.
 fn compare(what: &str, without: &mut [Run], with: &mut [Run], figure: impl Fn(&mut Run) -> Duration) {
     let figures = |runs: &mut [Run]| runs.iter_mut().map(&figure).collect();
     noise::compare(what, ("all read", figures(without)), ("one stopped", figures(with)));
 }
 
-/// Prints how stopped readers ended. An error if one ended in another way than it must, or a reader was disturbed.
+/// Prints how stalled readers ended. An error if there was none, or one ended with another reason.
 fn judge(runs: &[Run]) -> Result<()> {
     let ended: Vec<_> = runs.iter().flat_map(|run| &run.stopped).collect();
     let mut wrong: Vec<_> = ended.iter().filter(|stopped| stopped.reason != LeaveReason::SlowConsumer).collect();
     wrong.extend(ended.iter().filter(|stopped| stopped.status != "SLOW_CONSUMER"));
     let (accepted, refused) = runs.iter().map(|run| run.tally.offers()).fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
-    table::say(&format!(
-        "stopped readers: {} ended, {} of them as SLOW_CONSUMER; offers to them: {accepted} accepted, {refused} MAILBOX_FULL",
+    table::print_line(&format!(
+        "stalled readers: {} ended, {} of them as SLOW_CONSUMER; offers to them: {accepted} accepted, {refused} MAILBOX_FULL",
         ended.len(),
         ended.len() - wrong.len(),
     ));
     if ended.is_empty() {
-        return Err("no stopped reader was ended: measure for longer, or send more to it".into());
+        return Err("no stalled reader was ended: increase --time or --to-slow".into());
     }
     if let Some(wrong) = wrong.first() {
-        return Err(format!("a stopped reader ended as {:?}, {}", wrong.reason, wrong.status).into());
+        return Err(format!("a stalled reader ended as {:?}, {}", wrong.reason, wrong.status).into());
     }
     Ok(())
 }

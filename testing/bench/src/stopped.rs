@@ -1,9 +1,9 @@
-//! The member who stops reading.
+//! A member that stops reading.
 
 use std::{fmt, time::Duration};
 
 use signalbox_proto::v1::{
-    ClientMessage, Join, LeaveReason, MemberLeft, client_message::Body as Said, server_message::Body,
+    ClientMessage, Join, LeaveReason, MemberLeft, client_message::Body as ClientBody, server_message::Body,
     signal_client::SignalClient,
 };
 use tokio::{
@@ -14,41 +14,40 @@ use tokio::{
 use tokio_stream::wrappers::ReceiverStream;
 use tonic_types::StatusExt;
 
-use crate::{Result, gate::Gate};
+use crate::{Result, stallable_connection::StallableConnection};
 
-/// How long it may take to read what was left in the socket.
+/// How long reading the rest of the socket may take.
 const READ_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// One who stopped reading, and was ended.
+/// A stalled reader whose session the server has ended.
 pub(crate) struct Stopped {
-    /// What the others were told.
+    /// The reason in the leave that the others received.
     pub(crate) reason: LeaveReason,
-    /// With what its own stream ended, when it was read again.
+    /// The status of its own stream, when it was read again.
     pub(crate) status: String,
-    /// How long after it had stopped.
+    /// The time from the stall to the end.
     after: Duration,
-    /// Messages that were in its socket, and their size.
-    found: usize,
+    /// The number and size of messages in its socket.
+    messages: usize,
     bytes: usize,
 }
 
 impl fmt::Display for Stopped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { status, after, found, bytes, .. } = self;
+        let Self { status, after, messages, bytes, .. } = self;
         let kib = bytes / 1024;
-        write!(f, "{status} after {:.1} s, was sent {found} messages, {kib} KiB", after.as_secs_f64())
+        write!(f, "{status} after {:.1} s, was sent {messages} messages, {kib} KiB", after.as_secs_f64())
     }
 }
 
-/// The member beside the readers.
+/// The task of a stalled reader, or of one more member.
 pub(crate) struct Slow {
     pub(crate) task: JoinHandle<Result<Vec<Stopped>>>,
     pub(crate) stop: oneshot::Sender<()>,
 }
 
 impl Slow {
-    /// Joins and stops reading, again and again, until it is told to end. Without a window the server may say anything
-    /// meanwhile.
+    /// Repeatedly joins and stops reading, until `end`. Without a window only the socket limits the server.
     pub(crate) fn stop_reading(
         url: String,
         room: String,
@@ -69,7 +68,7 @@ impl Slow {
         Self { task, stop }
     }
 
-    /// Ends it. Those who were ended before.
+    /// Ends the task; returns the sessions that the server has ended.
     pub(crate) async fn end(self) -> Result<Vec<Stopped>> {
         drop(self.stop);
         self.task.await?
@@ -83,38 +82,38 @@ async fn stop_once(
     id: &watch::Sender<String>,
     left: &mut mpsc::UnboundedReceiver<MemberLeft>,
 ) -> Result<Stopped> {
-    let gate = Gate::default();
+    let connection = StallableConnection::default();
     // Its sending side stays open.
-    let (say, said) = mpsc::channel(1);
-    let join = Said::Join(Join { room: room.to_owned(), ..Join::default() });
-    say.send(ClientMessage { body: Some(join), ..ClientMessage::default() }).await?;
+    let (sender, outgoing) = mpsc::channel(1);
+    let join = ClientBody::Join(Join { room: room.to_owned(), ..Join::default() });
+    sender.send(ClientMessage { body: Some(join), ..ClientMessage::default() }).await?;
     let channel = match window {
-        Some(window) => gate.connect_with(url, window).await?,
-        None => gate.connect(url).await?,
+        Some(window) => connection.connect_with(url, window).await?,
+        None => connection.connect(url).await?,
     };
     let mut client = SignalClient::new(channel);
-    let mut stream = client.exchange(ReceiverStream::new(said)).await?.into_inner();
+    let mut stream = client.exchange(ReceiverStream::new(outgoing)).await?.into_inner();
     let Some(Body::Welcome(welcome)) = stream.message().await?.and_then(|first| first.body) else {
         return Err("the first message was not welcome".into());
     };
-    let me = welcome.you.ok_or("the welcome does not say who one is")?.member_id;
-    gate.shut();
+    let me = welcome.you.ok_or("the welcome does not name its receiver")?.member_id;
+    connection.stall();
     let since = Instant::now();
     id.send_replace(me.clone());
     let reason = loop {
-        let left = left.recv().await.ok_or("the readers are gone")?;
+        let left = left.recv().await.ok_or("the readers have ended")?;
         if left.member_id == me {
             break left.reason();
         }
     };
     let after = since.elapsed();
     id.send_replace(String::new());
-    gate.open();
-    let (mut found, mut bytes) = (0, 0);
+    connection.resume();
+    let (mut messages, mut bytes) = (0, 0);
     let status = loop {
         match timeout(READ_TIMEOUT, stream.message()).await? {
             Ok(Some(message)) => {
-                found += 1;
+                messages += 1;
                 bytes += prost::Message::encoded_len(&message);
             }
             Ok(None) => break "OK".to_owned(),
@@ -123,5 +122,5 @@ async fn stop_once(
             }
         }
     };
-    Ok(Stopped { reason, status, after, found, bytes })
+    Ok(Stopped { reason, status, after, messages, bytes })
 }

@@ -1,5 +1,5 @@
-//! A live room while the database hangs or is killed, beside runs in which it is well: what its members wait for, and
-//! what those wait for who need the database.
+//! A live room while the database hangs, is killed, or is healthy: the latency of signals and of calls that need the
+//! database.
 
 use std::{
     net::{Ipv4Addr, TcpListener, TcpStream},
@@ -25,57 +25,57 @@ use crate::{
     table::{self, Times, ms},
 };
 
-/// What to run.
+/// Parameters.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// The database's program
+    /// Path of the mongod program
     #[arg(long, env = "MONGOD", value_name = "PATH")]
     mongod: PathBuf,
     /// Members of the live room
     #[arg(long, default_value = "100", value_parser = clap::value_parser!(u32).range(2..=50_000))]
     members: u32,
-    /// Data of 200 bytes from one of them to another, a second
+    /// Data of 200 bytes from one member to another, per second
     #[arg(long, default_value = "1000", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     to_one: u32,
-    /// Data of 1 KiB to all of them, a second
+    /// Data of 1 KiB to all members, per second
     #[arg(long, default_value = "10", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     to_all: u32,
-    /// Rooms that somebody else creates, a second, each after the one before was answered
+    /// Rooms that another client creates per second, one after another
     #[arg(long, default_value = "10", value_parser = clap::value_parser!(u32).range(1..=1_000))]
     creates: u32,
-    /// How long each run is measured; the database is away for all of it
+    /// Measured time of each run, for all of which the database is unavailable
     #[arg(long, default_value = "20s", value_parser = humantime::parse_duration)]
     time: Duration,
-    /// Runs of each kind, in turn
+    /// Number of runs of each kind
     #[arg(long, default_value = "5", value_parser = clap::value_parser!(u32).range(1..=10))]
     rounds: u32,
 }
 
-/// What happens to the database when measuring begins.
+/// What happens to the database at the start of the measurement.
 const FAULTS: [(&str, Option<Signal>); 3] =
-    [("well", None), ("hangs", Some(Signal::STOP)), ("killed", Some(Signal::KILL))];
+    [("healthy", None), ("hangs", Some(Signal::STOP)), ("killed", Some(Signal::KILL))];
 
-/// What one run came to.
+/// The results of a run.
 struct Run {
     to_all: Times,
     to_one: Times,
     creates: Creates,
 }
 
-/// How the creates were answered.
+/// The outcomes of creates.
 #[derive(Default)]
 struct Creates {
-    made: u32,
+    created: u32,
     refused: u32,
     times: Times,
 }
 
-/// Runs it, and prints what it came to.
+/// Runs the benchmark and prints the results.
 pub(crate) async fn run(binary: &Path, options: &Options) -> Result<()> {
-    table::say(&format!(
-        "store-outage: {} members in a live room; a second {} data to one and {} to all of them, and {} rooms created by \
-         somebody else; the database is well, hangs (SIGSTOP) or is killed for the whole of it; {} runs of each, {} \
-         measured",
+    table::print_line(&format!(
+        "store-outage: {} members in a live room; per second {} data to one and {} to all of them, and {} rooms created by \
+         another client; the database is healthy, hangs (SIGSTOP) or is killed for the whole time; {} runs of each kind, \
+         {} measured",
         options.members,
         options.to_one,
         options.to_all,
@@ -83,14 +83,14 @@ pub(crate) async fn run(binary: &Path, options: &Options) -> Result<()> {
         options.rounds,
         humantime::format_duration(options.time),
     ));
-    let head = "run|database|to one p50|p99|p99.9|longest|to all p99|arrived|rooms made|refused|answered p50|longest";
+    let head = "run|database|to one p50|p99|p99.9|longest|to all p99|arrived|rooms created|refused|create p50|longest";
     let mut rows = vec![head.split('|').map(str::to_owned).collect::<Vec<_>>()];
-    // Of each fault: what the slowest hundredth of the data to one, and to all, took at least.
+    // The 99th percentiles of data to one and to all, for each fault.
     let mut to_one: [Vec<Duration>; FAULTS.len()] = Default::default();
     let mut to_all = to_one.clone();
     for round in 0..options.rounds {
         for kind in 0..FAULTS.len() {
-            // Another one first each time, so that a machine that grows slower puts none at a disadvantage.
+            // The order rotates, so that a machine that gets slower has the same effect on all kinds.
             let kind = (kind + round as usize) % FAULTS.len();
             let (name, fault) = FAULTS[kind];
             let mut run = measure(binary, options, fault).await?;
@@ -101,12 +101,12 @@ pub(crate) async fn run(binary: &Path, options: &Options) -> Result<()> {
     }
     table::print(&rows);
     for (what, figures) in [("to one, p99", to_one), ("to all, p99", to_all)] {
-        let [well, faults @ ..] = figures;
+        let [healthy, faults @ ..] = figures;
         for ((name, _), figures) in FAULTS[1..].iter().zip(faults) {
-            noise::compare(what, ("database well", well.clone()), (name, figures));
+            noise::compare(what, ("database healthy", healthy.clone()), (name, figures));
         }
     }
-    table::say("no signal was lost: a run in which one does not arrive ends this with an error");
+    table::print_line("no signal was lost; a lost signal would have ended the benchmark with an error");
     Ok(())
 }
 
@@ -121,7 +121,7 @@ async fn measure(binary: &Path, options: &Options, fault: Option<Signal>) -> Res
         sleep_until(start + WARM_UP).await;
         fault.map_or(Ok(()), |signal| mongod.signal(signal))
     };
-    // Fails where a signal is lost.
+    // Fails if a signal is lost.
     let (loaded, hit, created) =
         tokio::join!(room.load(&load), fault, create(server.url(), options.creates, start + WARM_UP, end));
     loaded?;
@@ -143,7 +143,7 @@ fn row(round: u32, name: &str, run: &mut Run) -> Vec<String> {
         ms(to_one.quantile(1.0)),
         ms(to_all.quantile(0.99)),
         (to_all.len() + to_one.len()).to_string(),
-        creates.made.to_string(),
+        creates.created.to_string(),
         creates.refused.to_string(),
         ms(creates.times.quantile(0.5)),
         ms(creates.times.quantile(1.0)),
@@ -159,7 +159,7 @@ async fn create(url: String, rate: u32, start: Instant, end: Instant) -> Result<
         let room = RoomSettings { name, ..RoomSettings::default() };
         let asked = Instant::now();
         match rooms.create_room(CreateRoomRequest { room: Some(room), ..CreateRoomRequest::default() }).await {
-            Ok(_) => creates.made += 1,
+            Ok(_) => creates.created += 1,
             Err(status) if status.code() == Code::Unavailable => creates.refused += 1,
             Err(status) => return Err(status.into()),
         }
@@ -169,7 +169,7 @@ async fn create(url: String, rate: u32, start: Instant, end: Instant) -> Result<
     Ok(creates)
 }
 
-/// A mongod on a port of its own.
+/// A mongod on a free port.
 struct Mongod {
     addr: String,
     child: Child,
@@ -194,7 +194,7 @@ impl Mongod {
             if let Some(status) = child.try_wait()? {
                 return Err(format!("the database did not start: {status}").into());
             }
-            // That it takes connections is the only sign of it.
+            // There is no event for it.
             sleep(Duration::from_millis(20)).await;
         }
         Ok(Self { addr: addr.to_string(), child, _folder: folder })

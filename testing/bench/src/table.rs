@@ -1,25 +1,25 @@
-//! Figures, and how they are printed.
+//! Tables and figures.
 
 use std::time::Duration;
 
 /// Prints a line.
-#[allow(clippy::print_stdout, reason = "the figures are what this program is for")]
-pub(crate) fn say(line: &str) {
+#[allow(clippy::print_stdout, reason = "the program prints its results")]
+pub(crate) fn print_line(line: &str) {
     println!("{line}");
 }
 
-/// Prints rows in columns, the first of them as a head.
+/// Prints rows in columns. The first row is the header.
 pub(crate) fn print(rows: &[Vec<String>]) {
     let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
     let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(String::len).max().unwrap_or(0);
     let widths: Vec<_> = (0..columns).map(width).collect();
     for row in rows {
         let cells: Vec<_> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:>width$}")).collect();
-        say(&cells.join("  "));
+        print_line(&cells.join("  "));
     }
 }
 
-/// Times that something took.
+/// Durations.
 #[derive(Debug, Default)]
 pub(crate) struct Times(Vec<Duration>);
 
@@ -36,13 +36,13 @@ impl Times {
         self.0.len()
     }
 
-    /// The time that this share of all did not pass, from 0 to 1.
+    /// The quantile for a share from 0 to 1.
     pub(crate) fn quantile(&mut self, share: f64) -> Duration {
         quantile(&mut self.0, share)
     }
 }
 
-/// The value that this share of all does not pass.
+/// The quantile for a share from 0 to 1.
 #[allow(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
@@ -55,13 +55,13 @@ pub(crate) fn quantile<T: Ord + Copy + Default>(values: &mut [T], share: f64) ->
     values.get(index.saturating_sub(1)).copied().unwrap_or_default()
 }
 
-/// Milliseconds, for people.
+/// A duration in milliseconds.
 pub(crate) fn ms(time: Duration) -> String {
     format!("{:.2} ms", time.as_secs_f64() * 1e3)
 }
 
-/// MiB, for people.
-#[allow(clippy::cast_precision_loss, reason = "a figure for people")]
+/// Memory in MiB.
+#[allow(clippy::cast_precision_loss, reason = "a rounded figure")]
 pub(crate) fn mib(kib: u64) -> String {
     format!("{:.1} MiB", kib as f64 / 1024.0)
 }

@@ -1,17 +1,20 @@
-//! Holds a history against the guarantee, in one pass.
+//! Checks a history against the guarantee, in one pass.
 //!
-//! A note costs a few lookups; kept are the sessions, the pairs of sessions, and of the signals only those of which not
-//! all is known yet. What depends on notes that may come later (the outcome of a skipped signal, who was told of an
-//! end) is judged at the end, so the order of unrelated notes does not matter.
+//! A note costs a few lookups. The checker keeps the sessions, the pairs of sessions, and those signals of which not all
+//! is known yet. What depends on later notes (the outcome of a skipped signal, the report of an end) is judged at the
+//! end, so the order of unrelated notes does not matter.
 //!
-//! A signal to all counts as one for each whom its sender had in the roster. Others may have joined by the time it
-//! reached the server, and get it or not; what they get must be right and in its place.
+//! A signal to all counts as one signal for each member in the roster of its sender. Members that have joined meanwhile
+//! may receive it or not; if they do, it must be unaltered and in order.
 //!
-//! What it relies on: notes come in the order of time; notes of one client stand in the order in which things happened
-//! to it; `Sent` is noted before the message leaves; `Ended` after the server has answered; `ServerLost` before the
-//! server's next start; every client that is alive at the quiet end notes its `Final` roster (one without `Over` and
-//! `Final` is taken for gone without a word; its `Suspended` dates that); a client whose reading is stopped on purpose
-//! for longer than [`Bounds::tell`] is noted as `Suspended` and `Resumed` around it, since it cannot be told anything.
+//! The checker relies on these rules:
+//! - Notes are in the order of time, and those of one client in the order in which things happened to it.
+//! - `Sent` is recorded before the message leaves, `Ended` after the response of the server, `ServerLost` before the next
+//!   start of the server.
+//! - Every client that is alive at the quiet end records its `Final` roster. One without `Over` and `Final` has vanished,
+//!   at the time of its `Suspended`.
+//! - A client that deliberately does not read for longer than [`Bounds::notify`] is recorded as `Suspended` and `Resumed`
+//!   around that time.
 
 mod finish;
 mod pair;
@@ -27,38 +30,38 @@ pub use report::{Check, Counts, Faults, KEPT, Peak, Report, Verdict, Violation};
 use self::pair::{Pair, View};
 use self::report::Seconds;
 use self::session::{Cut, Over, Session};
-use crate::history::{Note, What};
+use crate::history::{Event, Note};
 
-/// Reasons with which a server ends a session. Any other end is the client's own doing.
+/// Reasons with which the server ends a session. All others are those of the client.
 const BY_SERVER: [&str; 7] =
     ["SESSION_GONE", "TIMED_OUT", "REMOVED", "REPLACED", "ROOM_CLOSED", "SLOW_CONSUMER", "SERVER_LOST"];
 
-/// How long what must be told may take.
+/// How long reports may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
-    /// From an event until all connected clients must know of it, in microseconds.
-    pub tell: u64,
-    /// Resume windows (besides `tell`) from the last sign of life of a client that is cut off until the others must
-    /// know that its session is over.
+    /// Time from an event until all connected clients must know it, in microseconds.
+    pub notify: u64,
+    /// Resume windows, in addition to `notify`, from the last sign of life of a disconnected client until the others must
+    /// know the end of its session.
     pub windows: u64,
 }
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { tell: 2_000_000, windows: 2 }
+        Self { notify: 2_000_000, windows: 2 }
     }
 }
 
-/// What was found so far.
+/// The violations so far.
 #[derive(Debug, Default)]
 struct Findings {
     counts: BTreeMap<Check, u64>,
     kept: Vec<Violation>,
-    /// Notes that cannot be: the first and how many.
-    odd: Option<(String, u64)>,
+    /// Inconsistent notes: the first, and their number.
+    inconsistent: Option<(String, u64)>,
 }
 
-/// What the `Run` note says.
+/// The parameters in the `Run` note.
 #[derive(Debug, Default)]
 struct Plan {
     seed: u64,
@@ -68,7 +71,7 @@ struct Plan {
     window: u64,
 }
 
-/// Takes the notes of a run one by one.
+/// Checks the notes of a run one by one.
 #[derive(Debug, Default)]
 pub struct Checker {
     bounds: Bounds,
@@ -79,14 +82,14 @@ pub struct Checker {
     rooms: HashMap<String, u32>,
     index: HashMap<(u32, u32), usize>,
     pairs: Vec<Pair>,
-    /// Sessions that the present server may hold.
+    /// Sessions that the current server process may have.
     live: HashSet<u32>,
     rosters: Vec<(u32, u64, Vec<u32>)>,
     counts: Counts,
     faults: BTreeMap<String, Faults>,
     peaks: BTreeMap<String, Peak>,
     found: Findings,
-    /// What is a breach for certain, and is named only at the end.
+    /// A certain breach, whose check is determined only at the end.
     suspected: Option<Violation>,
 }
 
@@ -97,7 +100,7 @@ impl Checker {
         Self::default()
     }
 
-    /// A checker with other bounds, for a run that slows connections down.
+    /// A checker with other bounds, for a run with delayed connections.
     #[must_use]
     pub fn with_bounds(bounds: Bounds) -> Self {
         Self { bounds, ..Self::default() }
@@ -112,16 +115,16 @@ impl Checker {
         checker.finish()
     }
 
-    /// Takes the next note.
+    /// Checks the next note.
     pub fn note(&mut self, note: &Note) {
         let at = note.at;
         self.counts.notes += 1;
         if at < self.now {
-            self.odd(at, "is earlier than the one before");
+            self.inconsistent(at, "is earlier than the one before");
         }
         self.now = self.now.max(at);
         match &note.what {
-            What::Run { seed, versions, planned_signals, planned_faults, resume_window } => {
+            Event::Run { seed, versions, planned_signals, planned_faults, resume_window } => {
                 self.plan = Some(Plan {
                     seed: *seed,
                     versions: versions.clone(),
@@ -130,53 +133,53 @@ impl Checker {
                     window: *resume_window,
                 });
             }
-            What::Opened { session, room, roster, page } => self.opened(at, session, room, roster, *page),
-            What::Over { session, reason } => self.over(at, session, reason),
-            What::Sent { session, to, number, hash } => self.sent(at, session, to, *number, *hash),
-            What::Settled { session, to, number, outcome } => self.settled(at, session, to, *number, outcome.into()),
-            What::Delivered { session, from, claimed, number, hash } => {
+            Event::Opened { session, room, roster, page } => self.opened(at, session, room, roster, *page),
+            Event::Over { session, reason } => self.over(at, session, reason),
+            Event::Sent { session, to, number, hash } => self.sent(at, session, to, *number, *hash),
+            Event::Settled { session, to, number, outcome } => self.settled(at, session, to, *number, outcome.into()),
+            Event::Delivered { session, from, claimed, number, hash } => {
                 self.delivered(at, session, (from, claimed), *number, *hash);
             }
-            What::SawJoin { session, member } => {
-                let session = self.heard(at, session);
+            Event::SawJoin { session, member } => {
+                let session = self.receiver(at, session);
                 let member = self.session(member);
                 self.sees(at, session, member, View::Here);
             }
-            What::SawLeave { session, member, reason } => {
-                let session = self.heard(at, session);
+            Event::SawLeave { session, member, reason } => {
+                let session = self.receiver(at, session);
                 let member = self.session(member);
                 let ended = &mut self.sessions[member as usize];
                 ended.timed_out |= reason.contains("TIMED_OUT");
-                ended.goodbye |= reason.trim_start_matches("LEAVE_REASON_") == "LEFT";
+                ended.left |= reason.trim_start_matches("LEAVE_REASON_") == "LEFT";
                 ended.reported.get_or_insert((at, session));
                 self.sees(at, session, member, View::Gone);
             }
-            What::SawRoster { session, roster } => {
-                let session = self.heard(at, session);
+            Event::SawRoster { session, roster } => {
+                let session = self.receiver(at, session);
                 let roster = self.members(roster);
                 self.sees_roster(at, session, &roster);
             }
-            What::Suspended { session } => {
+            Event::Suspended { session } => {
                 self.counts.suspends += 1;
                 let window = self.plan.as_ref().map_or(u64::MAX, |plan| plan.window);
                 let patience = self.bounds.windows.saturating_mul(window);
                 let id = self.client(at, session);
                 let session = &mut self.sessions[id as usize];
-                // Nobody is deaf for longer than that without noticing; who heard nothing for longer had nothing to hear.
-                let from = session.heard.max(at.saturating_sub(patience));
-                // Said again, it is the same cut.
+                // A client notices a dead connection within that time. If it received nothing for longer, nothing was sent.
+                let from = session.last_received.max(at.saturating_sub(patience));
+                // A repeated note is about the same cut.
                 if session.cuts.last().is_none_or(|cut| cut.until.is_some()) {
                     session.cuts.push(Cut { from, noted: at, until: None });
                 }
             }
-            What::Resumed { session } => {
+            Event::Resumed { session } => {
                 self.counts.resumes += 1;
-                let id = self.heard(at, session);
+                let id = self.receiver(at, session);
                 if let Some(cut) = self.sessions[id as usize].cuts.last_mut() {
                     cut.until.get_or_insert(at);
                 }
             }
-            What::Final { session, roster } => {
+            Event::Final { session, roster } => {
                 self.counts.rosters += 1;
                 let session = self.client(at, session);
                 let roster = self.members(roster);
@@ -184,24 +187,24 @@ impl Checker {
                 self.absences(at, session, &roster);
                 self.rosters.push((session, at, roster));
             }
-            What::Fault { kind, effect } => {
+            Event::Fault { kind, effect } => {
                 let faults = entry(&mut self.faults, kind);
                 faults.caused += 1;
                 faults.effective += u64::from(*effect > 0);
                 faults.effect = faults.effect.saturating_add(*effect);
             }
-            What::ServerLost => {
+            Event::ServerLost => {
                 self.counts.server_losses += 1;
                 for session in self.live.drain() {
                     self.sessions[session as usize].ended.get_or_insert(at);
                 }
             }
-            What::Ended { session, .. } => {
+            Event::Ended { session, .. } => {
                 let session = self.session(session);
                 self.live.remove(&session);
                 self.sessions[session as usize].ended.get_or_insert(at);
             }
-            What::Gauge { name, value, limit } => {
+            Event::Gauge { name, value, limit } => {
                 let peak = entry(&mut self.peaks, name);
                 peak.value = peak.value.max(*value);
                 if *limit > 0 && (peak.limit == 0 || *limit < peak.limit) {
@@ -221,11 +224,11 @@ impl Checker {
         let id = self.session(name);
         let session = &mut self.sessions[id as usize];
         if session.room.is_some() {
-            return self.odd(at, "opens a session again");
+            return self.inconsistent(at, "opens a session again");
         }
         session.room = Some(room);
         session.page = page;
-        (session.opened, session.heard, session.noted) = (at, at, at);
+        (session.opened, session.last_received, session.noted) = (at, at, at);
         self.counts.sessions += 1;
         self.live.insert(id);
         for member in self.members(roster) {
@@ -237,18 +240,18 @@ impl Checker {
         let id = self.client(at, session);
         let session = &mut self.sessions[id as usize];
         if session.over.is_some() {
-            return self.odd(at, "ends a session again");
+            return self.inconsistent(at, "ends a session again");
         }
         let by_server = BY_SERVER.iter().any(|by_server| reason.contains(by_server));
         session.over = Some(Over { at, by_server });
         self.counts.ends += 1;
-        // The server may hold one that left for longer, if it did not get its goodbye.
+        // If the leave was lost, the session lives on for the server.
         if by_server {
             self.live.remove(&id);
         }
     }
 
-    /// A client was told that a member is there, or gone.
+    /// A client received the join or leave of a member.
     fn sees(&mut self, at: u64, session: u32, member: u32, view: View) {
         let pair = self.pair(member, session);
         if pair.view == View::Never {
@@ -258,9 +261,9 @@ impl Checker {
         pair.view = view;
         let here = view == View::Here;
         if !here {
-            pair.told.get_or_insert(at);
+            pair.notified.get_or_insert(at);
         }
-        self.pair(session, member).hopeless = !here;
+        self.pair(session, member).after_leave = !here;
         let present = &mut self.sessions[session as usize].present;
         if here {
             present.insert(member);
@@ -276,20 +279,20 @@ impl Checker {
     fn sees_roster(&mut self, at: u64, session: u32, roster: &[u32]) {
         for &member in roster {
             self.sees(at, session, member, View::Here);
-            // Whoever is there again was not told as gone.
-            self.pair(member, session).told = None;
+            // A member that is present has not left.
+            self.pair(member, session).notified = None;
         }
         for member in self.absences(at, session, roster) {
             self.sees(at, session, member, View::Missing);
         }
     }
 
-    /// Whom a client no longer has in its roster without having been told of a leave.
+    /// The members that a roster lacks without a leave.
     fn absences(&mut self, at: u64, session: u32, roster: &[u32]) -> Vec<u32> {
         let roster: HashSet<u32> = roster.iter().copied().collect();
         let absent: Vec<u32> = self.sessions[session as usize].present.difference(&roster).copied().collect();
         for &member in &absent {
-            self.pair(member, session).told.get_or_insert(at);
+            self.pair(member, session).notified.get_or_insert(at);
         }
         absent
     }
@@ -309,21 +312,21 @@ impl Checker {
         id
     }
 
-    /// The session of a client that notes something.
+    /// The session of the client of a note.
     fn client(&mut self, at: u64, name: &str) -> u32 {
         let id = self.session(name);
         let session = &mut self.sessions[id as usize];
         session.noted = at;
         if session.room.is_none() {
-            self.odd(at, "is of a session that was not opened");
+            self.inconsistent(at, "is of a session that was not opened");
         }
         id
     }
 
-    /// The same, for something that the client had from the server.
-    fn heard(&mut self, at: u64, name: &str) -> u32 {
+    /// The same, for a note about something that the client received.
+    fn receiver(&mut self, at: u64, name: &str) -> u32 {
         let id = self.client(at, name);
-        self.sessions[id as usize].heard = at;
+        self.sessions[id as usize].last_received = at;
         id
     }
 
@@ -336,11 +339,11 @@ impl Checker {
         &mut self.pairs[index]
     }
 
-    /// Notes a violation: what it breaks, when, the session that it happened to, the other one, the signal's number.
-    fn violate(&mut self, check: Check, at: u64, whom: (Option<u32>, Option<u32>, Option<u64>), text: String) {
+    /// Records a violation: check, time, the affected session, the other one, the number of the signal.
+    fn violate(&mut self, check: Check, at: u64, parties: (Option<u32>, Option<u32>, Option<u64>), text: String) {
         *self.found.counts.entry(check).or_default() += 1;
         if self.found.kept.len() < KEPT {
-            let violation = self.violation(check, at, whom, text);
+            let violation = self.violation(check, at, parties, text);
             self.found.kept.push(violation);
         }
     }
@@ -356,16 +359,16 @@ impl Checker {
         Violation { check, at, session: name(session), other: name(other), number, text }
     }
 
-    /// The first breach that the notes show so far, whatever may follow. Most of what is missing shows only at the end.
+    /// The first breach so far, regardless of later notes. Most losses show only at the end.
     #[must_use]
     pub fn breach(&self) -> Option<&Violation> {
         self.found.kept.first().or(self.suspected.as_ref())
     }
 
-    /// Notes a note that cannot be: those who took notes are at fault, and nothing can be concluded.
-    fn odd(&mut self, at: u64, text: &str) {
-        let odd = self.found.odd.get_or_insert_with(|| (format!("the note at {} {text}", Seconds(at)), 0));
-        odd.1 += 1;
+    /// Records an inconsistent note, which is a fault of the clients. The run proves nothing.
+    fn inconsistent(&mut self, at: u64, text: &str) {
+        let first = self.found.inconsistent.get_or_insert_with(|| (format!("the note at {} {text}", Seconds(at)), 0));
+        first.1 += 1;
     }
 }
 

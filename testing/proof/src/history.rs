@@ -1,104 +1,104 @@
-//! What is noted of a run, in the order of time, as JSON lines.
+//! The history of a run, in the order of time, as JSON lines.
 
 use serde::{Deserialize, Serialize};
 
-/// One note. Times are microseconds since the run began, on one clock for all who note.
+/// One entry of the history.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Note {
-    /// When.
+    /// Microseconds since the start of the run, on one clock for all entries.
     pub at: u64,
-    /// What.
+    /// The event.
     #[serde(flatten)]
-    pub what: What,
+    pub what: Event,
 }
 
-/// What is noted. A session is named by its `member_id`, which is never reused.
+/// An event. Sessions are identified by their `member_id`, which is never reused.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "snake_case")]
-pub enum What {
-    /// The first note: what the run is about.
+pub enum Event {
+    /// The first entry: the parameters of the run.
     Run {
-        /// Replays the run.
+        /// Seed, which replays the run.
         seed: u64,
-        /// Versions of server and clients, for people.
+        /// Versions of server and clients, for the report.
         versions: String,
-        /// Signals that the run meant to send; fewer than half is no run.
+        /// Signals planned. With less than half of them a run proves nothing.
         planned_signals: u64,
-        /// Faults that the run meant to cause.
+        /// Faults planned.
         planned_faults: u64,
-        /// The server's resume window, in microseconds.
+        /// Resume window of the server, in microseconds.
         resume_window: u64,
     },
-    /// A client's session was opened.
+    /// A client opened a session.
     Opened {
         /// The session.
         session: String,
         /// Its room.
         room: String,
-        /// Who else was there, by the welcome.
+        /// The other members in the welcome.
         roster: Vec<String>,
-        /// It is a page's: what it says is answered on another connection than the one on which it hears.
+        /// The session of a page, which gets responses on another connection than its stream.
         page: bool,
     },
-    /// A client knows that its session is over: it left, or was told, or could not resume.
+    /// A client learned that its session ended, or left.
     Over {
         /// The session.
         session: String,
-        /// The reason that it was given, or `LEFT`.
+        /// The reason that it received, or `LEFT`.
         reason: String,
     },
     /// A client is about to send a signal.
     Sent {
         /// The sender.
         session: String,
-        /// The addressee; empty: all others, who are at least those that the client knows of.
+        /// The addressee; empty: all others, at least those in the roster of the client.
         to: String,
-        /// Number of the signal; it rises from signal to signal of a session.
+        /// Number of the signal, which rises in a session.
         number: u64,
         /// Hash of the payload.
         hash: u64,
     },
-    /// A client knows what became of a signal.
+    /// A client learned the outcome of a signal.
     Settled {
         /// The sender.
         session: String,
-        /// The addressee; empty: those of a signal to all of whom nothing else was said before.
+        /// The addressee; empty: all addressees of a signal to all without another outcome.
         to: String,
         /// Number of the signal.
         number: u64,
-        /// What became of it.
+        /// The outcome.
         outcome: Outcome,
     },
-    /// A signal reached the application, after the client library dropped what it had seen before.
+    /// A signal reached the application of a client, without duplicates that the library dropped.
     Delivered {
         /// The receiver.
         session: String,
-        /// The sender as the server says.
+        /// The sender as the server names it.
         from: String,
-        /// The sender as the payload says.
+        /// The sender in the payload.
         claimed: String,
-        /// Number of the signal, by the payload.
+        /// Number of the signal in the payload.
         number: u64,
-        /// Hash of the payload as it arrived.
+        /// Hash of the received payload.
         hash: u64,
     },
-    /// A client was told that somebody joined.
+    /// A client received the join of a member.
     SawJoin {
         /// The client's session.
         session: String,
-        /// Who joined.
+        /// The new member.
         member: String,
     },
-    /// A client was told that somebody's session ended.
+    /// A client received the leave of a member.
     SawLeave {
         /// The client's session.
         session: String,
-        /// Whose.
+        /// The member.
         member: String,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// A client was told the whole roster anew, by a resume.
+    /// A client received the whole roster in a `Resumed`.
     SawRoster {
         /// The client's session.
         session: String,
@@ -115,49 +115,48 @@ pub enum What {
         /// The session.
         session: String,
     },
-    /// At the quiet end of the run: the roster as a client has it.
+    /// The roster of a client at the quiet end of the run.
     Final {
         /// The session.
         session: String,
         /// The others.
         roster: Vec<String>,
     },
-    /// The nemesis caused a fault and saw what it did.
+    /// The nemesis caused a fault.
     Fault {
-        /// What kind.
+        /// The kind of fault.
         kind: String,
-        /// How many connections, bytes or processes it hit. 0: it had no effect.
+        /// Number of connections, bytes or processes affected. 0: none.
         effect: u64,
     },
-    /// The server was told to end a session, and answered that it has.
+    /// The server confirmed to an operator that it has ended a session.
     Ended {
         /// The session.
         session: String,
-        /// With what reason.
+        /// The reason.
         reason: String,
     },
-    /// The server's process ended or was killed: sessions that it held are over, and their clients learn it when they
-    /// come back.
+    /// The server process ended or was killed. Its sessions are lost, which clients learn when they reconnect.
     ServerLost,
-    /// A figure of the server's.
+    /// A metric of the server.
     Gauge {
-        /// Which.
+        /// Its name.
         name: String,
         /// Its value.
         value: u64,
-        /// What it must not pass; 0 = only for the report.
+        /// Its limit; 0: none.
         limit: u64,
     },
 }
 
-/// What became of a signal, as its sender knows it.
+/// The outcome of a signal, as its sender knows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// It is in the room's log, addressed to a live session.
+    /// The server accepted it for a live session.
     Accepted,
-    /// It was definitely not delivered, for this reason.
+    /// It was not delivered, for this reason.
     Undelivered(String),
-    /// The sender's session ended before the server said.
+    /// The session of the sender ended before it learned the outcome.
     Unknown,
 }

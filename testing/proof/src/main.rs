@@ -1,4 +1,4 @@
-//! `signalbox-proof`: runs the nemesis against a real server and says whether the guarantee held.
+//! `signalbox-proof`: runs clients and faults against a real server, and reports whether the guarantee held.
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
@@ -8,46 +8,46 @@ use signalbox_proof::{
     run::{Options, run},
 };
 
-/// Nothing was shown: too few signals, or faults that hit nothing.
+/// The run proves nothing: too few signals, or faults without effect.
 const EXIT_VOID: u8 = 2;
-/// The run itself did not work, or the server ended by itself.
+/// The run failed, or the server ended unexpectedly.
 const EXIT_BROKEN: u8 = 3;
 
-/// Proves the delivery guarantee: clients that talk through faulty connections, and a checker of all they saw.
+/// Proves the delivery guarantee: clients exchange signals over faulty connections, and a checker verifies the history.
 #[derive(Debug, Parser)]
 #[command(name = "signalbox-proof", version, args_override_self = true)]
 struct Cli {
     /// Signals to send
     #[arg(long, default_value = "100000")]
     signals: u64,
-    /// Faults to cause, counting only those that hit something
+    /// Faults to cause, counting only those with an effect
     #[arg(long, default_value = "200")]
     faults: u64,
-    /// Decides which faults, when, to whom; the same seed is the same schedule
+    /// Seed of the schedule of faults
     #[arg(long, default_value = "1")]
     seed: u64,
-    /// The server's program
+    /// Path of the server program
     #[arg(long, default_value = "target/release/signalbox", value_name = "PATH")]
     server: PathBuf,
-    /// Writes the history there, as JSON lines
+    /// Writes the history to this file, as JSON lines
     #[arg(long, value_name = "PATH")]
     history: Option<PathBuf>,
-    /// Rooms, of three to six members each
+    /// Number of rooms, with three to six members each
     #[arg(long, default_value = "12")]
     rooms: usize,
-    /// Signals a second and member
+    /// Signals per second and member
     #[arg(long, default_value = "45")]
     rate: f64,
-    /// Faults that go on at the same time
+    /// Concurrent faults
     #[arg(long, default_value = "8")]
     at_once: usize,
     /// Time between faults of the whole server: pauses and restarts
     #[arg(long, default_value = "40s", value_parser = humantime::parse_duration)]
     server_faults: Duration,
-    /// What the server's memory must not pass, in MiB
+    /// Limit of the memory of the server, in MiB
     #[arg(long, default_value = "96")]
     rss_limit: u64,
-    /// Ends the load after this time, however far it has got
+    /// Ends the load after this time at the latest
     #[arg(long, default_value = "1h", value_parser = humantime::parse_duration)]
     deadline: Duration,
     /// Ends the run at the first breach

@@ -1,4 +1,4 @@
-//! What members of both kinds share: what they are told to do, what they say, and the book that they keep of a session.
+//! What native and web members share: commands of the nemesis, signals, and the record of a session.
 
 use std::{
     collections::BTreeSet,
@@ -17,94 +17,94 @@ use signalbox_proto::v1::{
 use tokio::sync::{mpsc, watch};
 
 use crate::{
-    history::{Outcome, What},
-    notes::Notes,
+    history::{Event, Outcome},
+    recorder::Recorder,
 };
 
-/// How often a member says something.
+/// Time between two bursts of signals of a member.
 pub const TICK: Duration = Duration::from_millis(40);
-/// Signals that one member has on their way at most.
+/// Maximum of unsettled signals of a member.
 pub const IN_FLIGHT: usize = 60;
-/// One signal out of so many goes to all others.
+/// One signal in this many goes to all others.
 const TO_ALL: u32 = 40;
-/// Stands for all others in a payload.
+/// Represents all others in a payload.
 const ALL: &str = "*";
-/// How soon somebody who left or was killed is back.
-const PAUSE_MS: std::ops::Range<u64> = 50..1500;
+/// Time until a member rejoins after it left or was killed.
+const REJOIN_DELAY_MS: std::ops::Range<u64> = 50..1500;
 
-/// What the nemesis tells a member to do.
+/// A command of the nemesis to a member.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Order {
-    /// Leave, and join again as somebody new.
+pub enum Command {
+    /// Leave, and join with another identity.
     Leave,
-    /// Vanish without a word, and join again as somebody new.
+    /// Drop all connections, and join with another identity.
     Kill,
-    /// Say this many things of this many bytes at once to this member.
+    /// Send this many signals of this many bytes to this member at once.
     Burst(usize, String, usize),
-    /// Hear nothing for this time, and go on otherwise.
-    Deaf(Duration),
-    /// Give up all connections and take new ones, as after a change of networks. Pages only.
-    Switch,
+    /// Do not read for this time.
+    StopReading(Duration),
+    /// Abandon all connections and open new ones, as after a change of networks. Pages only.
+    SwitchNetwork,
 }
 
-/// How far the run is, for its members.
+/// The phase of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
-    /// Talk.
+    /// Members send signals.
     Load,
-    /// Listen.
+    /// Members only receive.
     Quiet,
-    /// Note the roster and stop.
+    /// Members record their roster and stop.
     Finish,
 }
 
-/// A member's place in the run, over all its sessions.
-pub struct Place {
+/// A participant of a run, over all its sessions.
+pub struct Participant {
     /// Number of the run.
     pub run: u64,
     /// Number of the client.
     pub client: u32,
     /// Its room.
     pub room: String,
-    /// Where it connects to.
+    /// The address that it connects to.
     pub addr: SocketAddr,
-    /// Signals a tick, averaged.
+    /// Average number of signals per tick.
     pub pace: f64,
-    /// Whom it says that it is; a new session is somebody else.
+    /// The identity of its session.
     pub identity: String,
-    /// Its random numbers.
+    /// Its source of random numbers.
     pub rng: StdRng,
-    /// Where it notes.
-    pub notes: Notes,
-    /// What it is told.
-    pub orders: mpsc::Receiver<Order>,
-    /// How far the run is.
+    /// Its recorder.
+    pub recorder: Recorder,
+    /// Commands of the nemesis.
+    pub commands: mpsc::Receiver<Command>,
+    /// The phase of the run.
     pub phase: watch::Receiver<Phase>,
     /// Whether it has a session and a stream.
     pub connected: Arc<AtomicBool>,
-    /// Its present or last session.
-    pub seat: watch::Sender<Seat>,
+    /// Its current or last session.
+    pub current: watch::Sender<CurrentSession>,
 }
 
-/// Who somebody is.
+/// The current session of a participant.
 #[derive(Debug, Clone, Default)]
-pub struct Seat {
+pub struct CurrentSession {
     /// The session.
     pub session: String,
-    /// Whom it says that it is.
+    /// Its identity.
     pub identity: String,
 }
 
-/// How a session went on.
+/// What a participant does after a session.
 pub enum Next {
     /// Join again.
-    Again,
-    /// The run is over.
+    Rejoin,
+    /// Stop, since the run has ended.
     Stop,
 }
 
-impl Place {
-    /// How it joins.
+impl Participant {
+    /// The join of its next session.
     pub fn join(&self) -> Join {
         Join {
             room: self.room.clone(),
@@ -114,120 +114,121 @@ impl Place {
         }
     }
 
-    /// Becomes somebody else: the session that was is not to be replaced by the next.
-    pub fn renew(&mut self) {
+    /// Changes the identity, so that the next session does not replace the last one.
+    pub fn change_identity(&mut self) {
         self.identity = format!("client-{}-{:x}", self.client, self.rng.random::<u64>());
     }
 
-    /// A random wait before joining again.
-    pub fn pause(&mut self) -> Duration {
-        Duration::from_millis(self.rng.random_range(PAUSE_MS))
+    /// A random delay before it joins again.
+    pub fn rejoin_delay(&mut self) -> Duration {
+        Duration::from_millis(self.rng.random_range(REJOIN_DELAY_MS))
     }
 
-    /// How many signals to send in this tick, and whether all of them to one.
-    pub fn share(&mut self) -> usize {
+    /// The number of signals to send in this tick.
+    pub fn signals_in_tick(&mut self) -> usize {
         let whole = self.pace.floor();
         let more = self.rng.random_bool(self.pace - whole);
-        // Small: fits.
         whole as usize + usize::from(more)
     }
 
-    /// Whether the run wants load.
-    pub fn talks(&self) -> bool {
+    /// Whether members send signals in this phase.
+    pub fn is_under_load(&self) -> bool {
         *self.phase.borrow() == Phase::Load
     }
 
-    /// Says whether it has a session and a stream.
+    /// Sets whether it has a session and a stream.
     pub fn set_connected(&self, connected: bool) {
         self.connected.store(connected, Ordering::Relaxed);
     }
 }
 
-/// What a member knows of its session; what it learns is noted.
-pub struct Book {
-    notes: Notes,
+/// What a member knows of its session. All changes are recorded.
+pub struct SessionRecorder {
+    recorder: Recorder,
     run: u64,
     session: String,
     /// The others.
     roster: BTreeSet<String>,
-    /// Signals that it has sent.
-    said: u64,
+    /// Number of signals sent.
+    sent: u64,
 }
 
-/// A signal that was noted as sent.
-pub struct Said {
-    /// To whom; empty: to all others.
+/// A signal that was recorded as sent.
+pub struct OutgoingSignal {
+    /// The addressee; empty: all others.
     pub to: String,
-    /// Which.
+    /// Its number.
     pub number: u64,
     /// The content.
     pub body: Body,
 }
 
-impl Book {
-    /// A session was opened; a page's or not.
-    pub fn open(place: &Place, welcome: &Welcome, page: bool) -> Self {
+impl SessionRecorder {
+    /// A session was opened, by a page or a native client.
+    pub fn open(participant: &Participant, welcome: &Welcome, page: bool) -> Self {
         let session = welcome.you.as_ref().map(|you| you.member_id.clone()).unwrap_or_default();
         let roster = ids(&welcome.members);
-        place.seat.send_replace(Seat { session: session.clone(), identity: place.identity.clone() });
-        place.notes.note(What::Opened {
+        participant
+            .current
+            .send_replace(CurrentSession { session: session.clone(), identity: participant.identity.clone() });
+        participant.recorder.record(Event::Opened {
             session: session.clone(),
-            room: place.room.clone(),
+            room: participant.room.clone(),
             roster: roster.iter().cloned().collect(),
             page,
         });
-        Self { notes: place.notes.clone(), run: place.run, session, roster, said: 0 }
+        Self { recorder: participant.recorder.clone(), run: participant.run, session, roster, sent: 0 }
     }
 
-    /// Somebody at random, or now and then all, if there is anybody.
-    pub fn anybody(&self, rng: &mut StdRng) -> Option<String> {
+    /// A random addressee, which sometimes is all others. `None`: there are no others.
+    pub fn pick_addressee(&self, rng: &mut StdRng) -> Option<String> {
         let index = (!self.roster.is_empty()).then(|| rng.random_range(0..self.roster.len()))?;
         if rng.random_ratio(1, TO_ALL) { Some(String::new()) } else { self.roster.iter().nth(index).cloned() }
     }
 
-    /// Whether it is one of the others.
+    /// Whether it is in the roster.
     pub fn knows(&self, member: &str) -> bool {
         self.roster.contains(member)
     }
 
-    /// Notes that a signal of at least `size` bytes to `to`, empty: to all others, is about to leave, and makes it.
-    pub fn say(&mut self, to: &str, size: usize, rng: &mut StdRng) -> Said {
-        self.said += 1;
-        let number = self.said;
-        // Now and then a large one, to fill buffers.
+    /// Makes a signal of at least `size` bytes to `to`, empty: to all others, and records it as sent.
+    pub fn new_signal(&mut self, to: &str, size: usize, rng: &mut StdRng) -> OutgoingSignal {
+        self.sent += 1;
+        let number = self.sent;
+        // Some are large, to fill buffers.
         let more = if rng.random_ratio(1, 200) { rng.random_range(1000..3000) } else { rng.random_range(0..100) };
-        let (padding, whom) = (size + more, if to.is_empty() { ALL } else { to });
-        let text = format!("{:x}|{}|{whom}|{number}|{:x<padding$}", self.run, self.session, "");
+        let (padding, addressee) = (size + more, if to.is_empty() { ALL } else { to });
+        let text = format!("{:x}|{}|{addressee}|{number}|{:x<padding$}", self.run, self.session, "");
         let hash = hash(text.as_bytes());
-        self.notes.note(What::Sent { session: self.session.clone(), to: to.to_owned(), number, hash });
+        self.recorder.record(Event::Sent { session: self.session.clone(), to: to.to_owned(), number, hash });
         let body = match rng.random_range(0..10) {
             _ if to.is_empty() => Body::Data(Data { text, ..Data::default() }),
-            // Larger ones of other kinds are refused.
+            // The server refuses large ones of other kinds.
             _ if size > 1000 => Body::Offer(SessionDescription { sdp: text }),
             0 => Body::Offer(SessionDescription { sdp: text }),
             1 => Body::Answer(SessionDescription { sdp: text }),
             2..=5 => Body::Data(Data { payload: text.into_bytes().into(), ..Data::default() }),
             _ => Body::Candidate(IceCandidate { candidate: text, ..IceCandidate::default() }),
         };
-        Said { to: to.to_owned(), number, body }
+        OutgoingSignal { to: to.to_owned(), number, body }
     }
 
-    /// The server answered a signal, with those who did not get it.
-    pub fn answered(&self, to: String, number: u64, refused: Vec<Undelivered>) {
-        let (of_it, of_some): (Vec<_>, Vec<_>) = refused.into_iter().partition(|report| report.to == to);
-        for report in of_some {
+    /// The server settled a signal, with reports of the members that did not get it.
+    pub fn acknowledged(&self, to: String, number: u64, refused: Vec<Undelivered>) {
+        let (to_addressee, to_members): (Vec<_>, Vec<_>) = refused.into_iter().partition(|report| report.to == to);
+        for report in to_members {
             self.settled(report.to, number, Outcome::Undelivered(report.reason));
         }
-        let reason = of_it.into_iter().map(|report| report.reason).next();
+        let reason = to_addressee.into_iter().map(|report| report.reason).next();
         self.settled(to, number, reason.map_or(Outcome::Accepted, Outcome::Undelivered));
     }
 
-    /// What became of a signal.
+    /// The outcome of a signal.
     pub fn settled(&self, to: String, number: u64, outcome: Outcome) {
-        self.notes.note(What::Settled { session: self.session.clone(), to, number, outcome });
+        self.recorder.record(Event::Settled { session: self.session.clone(), to, number, outcome });
     }
 
-    /// A signal came.
+    /// A signal was received.
     pub fn received(&self, from: String, body: &Body) {
         let content = match body {
             Body::Offer(sdp) | Body::Answer(sdp) => sdp.sdp.as_bytes(),
@@ -240,10 +241,10 @@ impl Book {
         let mut parts = text.split('|');
         let mut part = || parts.next().unwrap_or_default();
         let (run, claimed, to, number) = (part(), part(), part(), part());
-        // One for another session or of another run has no number here: never sent.
-        let mine = (to == self.session || to == ALL) && run == format!("{:x}", self.run);
-        let number = if mine { number.parse().unwrap_or(0) } else { 0 };
-        self.notes.note(What::Delivered {
+        // A signal to another session or of another run gets number 0, which is never sent.
+        let is_mine = (to == self.session || to == ALL) && run == format!("{:x}", self.run);
+        let number = if is_mine { number.parse().unwrap_or(0) } else { 0 };
+        self.recorder.record(Event::Delivered {
             session: self.session.clone(),
             from,
             claimed: claimed.to_owned(),
@@ -252,46 +253,46 @@ impl Book {
         });
     }
 
-    /// Somebody joined.
+    /// A member joined.
     pub fn joined(&mut self, member: Member) {
-        self.notes.note(What::SawJoin { session: self.session.clone(), member: member.member_id.clone() });
+        self.recorder.record(Event::SawJoin { session: self.session.clone(), member: member.member_id.clone() });
         self.roster.insert(member.member_id);
     }
 
-    /// Somebody's session ended.
+    /// A member left.
     pub fn left(&mut self, member: String, reason: LeaveReason) {
         self.roster.remove(&member);
         let reason = reason.as_str_name().to_owned();
-        self.notes.note(What::SawLeave { session: self.session.clone(), member, reason });
+        self.recorder.record(Event::SawLeave { session: self.session.clone(), member, reason });
     }
 
-    /// The stream is lost, or not listened to.
+    /// The stream is lost, or not read.
     pub fn suspended(&self) {
-        self.notes.note(What::Suspended { session: self.session.clone() });
+        self.recorder.record(Event::Suspended { session: self.session.clone() });
     }
 
-    /// It hears again.
-    pub fn hears(&self) {
-        self.notes.note(What::Resumed { session: self.session.clone() });
+    /// The stream is read again.
+    pub fn reads_again(&self) {
+        self.recorder.record(Event::Resumed { session: self.session.clone() });
     }
 
-    /// The session goes on.
+    /// The session was resumed.
     pub fn resumed(&mut self, members: &[Member]) {
-        self.hears();
+        self.reads_again();
         self.roster = ids(members);
         let roster = self.roster.iter().cloned().collect();
-        self.notes.note(What::SawRoster { session: self.session.clone(), roster });
+        self.recorder.record(Event::SawRoster { session: self.session.clone(), roster });
     }
 
-    /// The session is over.
+    /// The session ended.
     pub fn over(&self, reason: &str) {
-        self.notes.note(What::Over { session: self.session.clone(), reason: reason.to_owned() });
+        self.recorder.record(Event::Over { session: self.session.clone(), reason: reason.to_owned() });
     }
 
-    /// The roster at the quiet end.
+    /// Records the roster at the quiet end.
     pub fn finish(&self) {
         let roster = self.roster.iter().cloned().collect();
-        self.notes.note(What::Final { session: self.session.clone(), roster });
+        self.recorder.record(Event::Final { session: self.session.clone(), roster });
     }
 }
 

@@ -1,4 +1,4 @@
-//! A member on the native client library, which resumes and resends by itself.
+//! A member on the native client library, which resumes and resends.
 
 use std::{collections::VecDeque, future::Future, net::SocketAddr, pin::Pin, time::Duration};
 
@@ -10,39 +10,39 @@ use tonic::transport::Endpoint;
 
 use crate::{
     history,
-    member::{Book, IN_FLIGHT, Next, Order, Phase, Place, Said, TICK},
+    member::{Command, IN_FLIGHT, Next, OutgoingSignal, Participant, Phase, SessionRecorder, TICK},
 };
 
-/// How long saying goodbye may take before the member just goes.
-const GOODBYE: Duration = Duration::from_secs(3);
-/// What the server may send before it is read: with more, one who does not read would be found out late.
+/// How long a leave may take before the connection is dropped.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(3);
+/// The HTTP/2 window. With a larger one the server would notice late that a client does not read.
 const WINDOW: u32 = 64 * 1024;
 
 type Receipts = FuturesOrdered<Pin<Box<dyn Future<Output = Outcome> + Send>>>;
 
-/// Is a member for as long as the run goes on, with one session after the other.
-pub async fn live(mut place: Place) {
+/// Runs sessions one after another until the end of the run.
+pub async fn run_sessions(mut participant: Participant) {
     loop {
-        place.set_connected(false);
-        match visit(&mut place).await {
+        participant.set_connected(false);
+        match run_session(&mut participant).await {
             Ok(Next::Stop) => return,
-            Ok(Next::Again) => place.renew(),
-            Err(_) if *place.phase.borrow() == Phase::Finish => return,
-            // Refused, reset, or the server is away: again.
+            Ok(Next::Rejoin) => participant.change_identity(),
+            Err(_) if *participant.phase.borrow() == Phase::Finish => return,
+            // Refused, reset, or the server is down: join again.
             Err(_) => {}
         }
-        let pause = place.pause();
-        time::sleep(pause).await;
+        let delay = participant.rejoin_delay();
+        time::sleep(delay).await;
     }
 }
 
-/// Is a member until a session ends that the library does not continue.
-pub async fn visit(place: &mut Place) -> Result<Next, Error> {
-    let session = client(place.addr)?.join(place.join()).await?;
-    let book = Book::open(place, &session.welcome(), false);
+/// Runs a session until it ends, including rejoins by the library.
+pub async fn run_session(participant: &mut Participant) -> Result<Next, Error> {
+    let session = client(participant.addr)?.join(participant.join()).await?;
+    let recorder = SessionRecorder::open(participant, &session.welcome(), false);
     let (receipts, open, settled) = (Receipts::new(), VecDeque::new(), VecDeque::new());
-    let live = Live { session, book, deaf: None, receipts, open, settled };
-    Ok(live.run(place).await)
+    let member = NativeMember { session, recorder, paused_until: None, receipts, open, settled };
+    Ok(member.run(participant).await)
 }
 
 fn client(addr: SocketAddr) -> Result<Client, Error> {
@@ -57,108 +57,108 @@ fn client(addr: SocketAddr) -> Result<Client, Error> {
     Ok(Client::with_endpoint(endpoint))
 }
 
-struct Live {
+struct NativeMember {
     session: Session,
-    book: Book,
-    /// Until when it does not listen.
-    deaf: Option<Instant>,
+    recorder: SessionRecorder,
+    /// The end of a pause in reading.
+    paused_until: Option<Instant>,
     receipts: Receipts,
-    /// What the receipts are of, in their order: oldest first.
+    /// The signals of the receipts, oldest first.
     open: VecDeque<(String, u64)>,
-    /// Outcomes of the first of these, not noted yet.
+    /// Outcomes of the first of these, not recorded yet.
     settled: VecDeque<Outcome>,
 }
 
-impl Live {
-    async fn run(mut self, place: &mut Place) -> Next {
+impl NativeMember {
+    async fn run(mut self, participant: &mut Participant) -> Next {
         let mut tick = time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        place.set_connected(true);
+        participant.set_connected(true);
         loop {
             tokio::select! {
-                // Events first: an outcome of a new session comes after the news of that session.
+                // Events first, since outcomes of a new session come after its event.
                 biased;
-                event = self.session.next(), if self.deaf.is_none() => {
-                    if !self.take(event, place) {
-                        return Next::Again;
+                event = self.session.next(), if self.paused_until.is_none() => {
+                    if !self.handle(event, participant) {
+                        return Next::Rejoin;
                     }
                 }
-                () = sleep_until(self.deaf.unwrap_or_else(Instant::now)), if self.deaf.is_some() => {
-                    self.deaf = None;
-                    self.book.hears();
-                    // Unless what it hears now says otherwise.
-                    place.set_connected(true);
+                () = sleep_until(self.paused_until.unwrap_or_else(Instant::now)), if self.paused_until.is_some() => {
+                    self.paused_until = None;
+                    self.recorder.reads_again();
+                    // The next event may contradict this.
+                    participant.set_connected(true);
                 }
                 () = std::future::ready(()), if !self.settled.is_empty() => {
                     let open = self.open.drain(..self.settled.len());
                     for (outcome, (to, number)) in self.settled.drain(..).zip(open) {
-                        note(&self.book, outcome, to, number);
+                        record(&self.recorder, outcome, to, number);
                     }
                 }
                 Some(settled) = self.receipts.next() => self.settled.push_back(settled),
-                Ok(()) = place.phase.changed() => {
-                    if *place.phase.borrow() == Phase::Finish {
-                        self.book.finish();
+                Ok(()) = participant.phase.changed() => {
+                    if *participant.phase.borrow() == Phase::Finish {
+                        self.recorder.finish();
                         return Next::Stop;
                     }
                 }
-                Some(order) = place.orders.recv() => match order {
-                    Order::Burst(count, to, size) => {
-                        if self.book.knows(&to) {
-                            self.say(place, count, Some((&to, size))).await;
+                Some(command) = participant.commands.recv() => match command {
+                    Command::Burst(count, to, size) => {
+                        if self.recorder.knows(&to) {
+                            self.send(participant, count, Some((&to, size))).await;
                         }
                     }
-                    Order::Deaf(time) => {
-                        self.deaf = Some(Instant::now() + time);
-                        self.book.suspended();
-                        place.set_connected(false);
+                    Command::StopReading(time) => {
+                        self.paused_until = Some(Instant::now() + time);
+                        self.recorder.suspended();
+                        participant.set_connected(false);
                     }
-                    Order::Switch => {}
-                    Order::Kill => return Next::Again,
-                    Order::Leave => {
+                    Command::SwitchNetwork => {}
+                    Command::Kill => return Next::Rejoin,
+                    Command::Leave => {
                         self.leave().await;
-                        return Next::Again;
+                        return Next::Rejoin;
                     }
                 },
-                _ = tick.tick(), if place.talks() => {
-                    let share = place.share();
-                    self.say(place, share, None).await;
+                _ = tick.tick(), if participant.is_under_load() => {
+                    let count = participant.signals_in_tick();
+                    self.send(participant, count, None).await;
                 }
             }
         }
     }
 
-    /// Says something; fewer than `count` things when too many are on their way. So the library, which takes as many,
-    /// never makes this wait, while it waits for this to read events.
-    async fn say(&mut self, place: &mut Place, count: usize, to: Option<(&str, usize)>) {
+    /// Sends signals, fewer than `count` if too many are unsettled. So `send` of the library never blocks, which would
+    /// deadlock with a library that waits for its events to be read.
+    async fn send(&mut self, participant: &mut Participant, count: usize, to: Option<(&str, usize)>) {
         for _ in 0..count.min(IN_FLIGHT.saturating_sub(self.open.len())) {
-            let anybody = if to.is_none() { self.book.anybody(&mut place.rng) } else { None };
-            let Some((to, size)) = to.or(anybody.as_deref().map(|to| (to, 0))) else { return };
-            let Said { to, number, body } = self.book.say(to, size, &mut place.rng);
+            let picked = if to.is_none() { self.recorder.pick_addressee(&mut participant.rng) } else { None };
+            let Some((to, size)) = to.or(picked.as_deref().map(|to| (to, 0))) else { return };
+            let OutgoingSignal { to, number, body } = self.recorder.new_signal(to, size, &mut participant.rng);
             let receipt = self.session.send(signal(&to, body)).await;
             self.receipts.push_back(Box::pin(receipt.outcome()));
             self.open.push_back((to, number));
         }
     }
 
-    /// Takes an event. False: the session is over.
-    fn take(&mut self, event: Option<Event>, place: &Place) -> bool {
+    /// Handles an event. False: the session has ended.
+    fn handle(&mut self, event: Option<Event>, participant: &Participant) -> bool {
         match event {
-            Some(Event::MemberJoined(member)) => self.book.joined(member),
-            Some(Event::MemberLeft(left)) => self.book.left(left.member_id.clone(), left.reason()),
-            Some(Event::Signal(signal)) => self.book.received(signal.from, &signal.body),
+            Some(Event::MemberJoined(member)) => self.recorder.joined(member),
+            Some(Event::MemberLeft(left)) => self.recorder.left(left.member_id.clone(), left.reason()),
+            Some(Event::Signal(signal)) => self.recorder.received(signal.from, &signal.body),
             Some(Event::Suspended) => {
-                place.set_connected(false);
-                self.book.suspended();
+                participant.set_connected(false);
+                self.recorder.suspended();
             }
             Some(Event::Resumed(members)) => {
-                place.set_connected(true);
-                self.book.resumed(&members);
+                participant.set_connected(true);
+                self.recorder.resumed(&members);
             }
             Some(Event::Rejoined(welcome)) => {
                 self.end("SESSION_GONE");
-                self.book = Book::open(place, &welcome, false);
-                place.set_connected(true);
+                self.recorder = SessionRecorder::open(participant, &welcome, false);
+                participant.set_connected(true);
             }
             Some(Event::Ended(error)) => {
                 self.end(if error.reason().is_empty() { "ENDED" } else { error.reason() });
@@ -173,31 +173,31 @@ impl Live {
         true
     }
 
-    /// The session is over. Whatever the library says of signals after this, it was not this session's doing: it sends
-    /// in the next what it was told too late for the last.
+    /// The session ended. Later outcomes do not belong to it, since the library sends the unsettled signals in the next
+    /// session.
     fn end(&mut self, reason: &str) {
-        self.book.over(reason);
+        self.recorder.over(reason);
         self.settled.clear();
         self.receipts = Receipts::new();
         for (to, number) in self.open.drain(..) {
-            self.book.settled(to, number, history::Outcome::Unknown);
+            self.recorder.settled(to, number, history::Outcome::Unknown);
         }
     }
 
     async fn leave(self) {
-        let Self { session, book, receipts, open, settled, .. } = self;
-        book.over("LEFT");
-        let goodbye = async {
+        let Self { session, recorder, receipts, open, settled, .. } = self;
+        recorder.over("LEFT");
+        let leave = async {
             session.leave().await;
-            // All of them are settled by then, or never will be.
+            // By then all of them are settled, or stay unknown.
             let mut outcomes = futures_util::stream::iter(settled).chain(receipts);
             for (to, number) in open {
                 let outcome = outcomes.next().await.unwrap_or(Outcome::Unknown);
-                note(&book, outcome, to, number);
+                record(&recorder, outcome, to, number);
             }
         };
-        // Without an answer in time the connection is dropped, and the server finds out.
-        drop(timeout(GOODBYE, goodbye).await);
+        // After the timeout the connection is dropped.
+        drop(timeout(LEAVE_TIMEOUT, leave).await);
     }
 }
 
@@ -211,11 +211,11 @@ fn signal(to: &str, body: Body) -> Signal {
     }
 }
 
-/// Notes what became of a signal.
-fn note(book: &Book, outcome: Outcome, to: String, number: u64) {
+/// Records the outcome of a signal.
+fn record(recorder: &SessionRecorder, outcome: Outcome, to: String, number: u64) {
     match outcome {
-        Outcome::Accepted => book.answered(to, number, Vec::new()),
-        Outcome::Undelivered(reports) => book.answered(to, number, reports),
-        Outcome::Unknown => book.settled(to, number, history::Outcome::Unknown),
+        Outcome::Accepted => recorder.acknowledged(to, number, Vec::new()),
+        Outcome::Undelivered(reports) => recorder.acknowledged(to, number, reports),
+        Outcome::Unknown => recorder.settled(to, number, history::Outcome::Unknown),
     }
 }

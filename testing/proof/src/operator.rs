@@ -1,5 +1,4 @@
-//! What operators do: look at the server's figures, remove members, close rooms. Straight to the server, since no fault
-//! is meant for them.
+//! An operator: reads metrics, removes members, deletes rooms. Its calls do not pass a faulty proxy.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -11,22 +10,22 @@ use signalbox_proto::v1::{DeleteRoomRequest, ListMembersRequest, RemoveMemberReq
 use tokio::{net::TcpStream, time::timeout};
 use tonic::transport::{Channel, Endpoint};
 
-/// How long a call may take; the server may be paused, or away.
+/// How long a call may take. The server may be paused or down.
 const CALL_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// An operator of the server at this address.
+/// The operator of the server at this address.
 #[derive(Debug, Clone, Copy)]
 pub struct Operator(pub SocketAddr);
 
 impl Operator {
-    /// Removes a member; whether the server says that it has.
+    /// Removes a member; returns whether the server has confirmed it.
     pub async fn remove(self, room: &str, member: &str) -> bool {
         let request = RemoveMemberRequest { room: room.to_owned(), member_id: member.to_owned(), ban: None };
         let call = async { self.rooms().await?.remove_member(request).await.ok() };
         timeout(CALL_TIMEOUT, call).await.is_ok_and(|done| done.is_some())
     }
 
-    /// Closes a room; who was in it just before, if the server says that it has.
+    /// Deletes a room; returns the members just before, if the server has confirmed it.
     pub async fn close(self, room: &str) -> Option<Vec<String>> {
         let call = async {
             let mut rooms = self.rooms().await?;
@@ -42,8 +41,8 @@ impl Operator {
         Some(RoomsClient::new(endpoint.connect().await.ok()?))
     }
 
-    /// The server's figures, as text.
-    pub async fn figures(self) -> Option<String> {
+    /// The metrics of the server, as text.
+    pub async fn metrics(self) -> Option<String> {
         let call = async {
             let socket = TcpStream::connect(self.0).await.ok()?;
             let (mut sender, connection) = http1::handshake(TokioIo::new(socket)).await.ok()?;
@@ -59,7 +58,7 @@ impl Operator {
     }
 }
 
-/// A figure of that name and those labels.
-pub fn figure(figures: &str, name: &str) -> Option<u64> {
-    figures.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
+/// The metric of that name and labels.
+pub fn metric(metrics: &str, name: &str) -> Option<u64> {
+    metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
 }

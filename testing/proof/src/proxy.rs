@@ -1,7 +1,6 @@
-//! A TCP proxy that causes faults on command, and says what each of them really hit.
+//! A TCP proxy that causes faults on command, and counts what each of them affected.
 //!
-//! What is in a proxy at any time is bounded: one buffer for each direction of a connection, and nothing is read while
-//! that is full.
+//! Its memory is bounded: one buffer for each direction of a connection, and nothing is read while that is full.
 
 use std::{
     io,
@@ -24,12 +23,12 @@ use tokio::{
 
 use crate::wire::connect;
 
-/// Bytes under way in one direction, beside what sockets hold.
+/// Size of the buffer of one direction.
 const BUFFER: usize = 8 * 1024;
-/// Bytes that may wait in a socket for a client to read them.
+/// Size of the send buffer of a socket to a client.
 const SEND_BUFFER: usize = 32 * 1024;
-/// How long the far end of a black hole takes to notice that the near end is gone: packets that would tell it are lost,
-/// but not for ever, so that a run can say when everybody must know.
+/// How long the far end of a black hole takes to notice the end of the near one. Without this limit a run could not tell
+/// when all clients must know.
 const HOLE_LINGER: Duration = Duration::from_secs(3);
 
 /// A direction, seen from the client.
@@ -48,22 +47,22 @@ pub enum Way {
 pub enum Mode {
     /// Passes bytes on.
     Pass,
-    /// Passes on each chunk this much later.
+    /// Delays each chunk by this time.
     Delay(Duration),
-    /// Holds what comes; nothing is lost.
+    /// Holds all bytes; none are lost.
     Hold,
-    /// Reads and drops. The connection stays open, and is of no use any more.
+    /// Drops all bytes. The connection stays open, but is unusable.
     Swallow,
-    /// Passes on one byte at a time.
+    /// Passes bytes on one at a time.
     Slice,
     /// Resets the connection after this many more bytes.
     ResetAfter(u64),
-    /// Ends this direction in an orderly way, and drops what still comes.
+    /// Ends this direction with FIN, and drops later bytes.
     Fin,
 }
 
 impl Mode {
-    /// Whether the connection can go on after this.
+    /// Whether the connection is usable after this.
     fn heals(self) -> bool {
         matches!(self, Self::Pass | Self::Delay(_) | Self::Hold | Self::Slice)
     }
@@ -75,13 +74,13 @@ struct Link {
     up: watch::Sender<Mode>,
     down: watch::Sender<Mode>,
     reset: Notify,
-    /// Bytes that faults delayed, held, dropped or cut up, and connections that they ended.
+    /// Number of bytes that faults delayed, held, dropped or sliced, and of connections that they ended.
     hit: AtomicU64,
 }
 
 impl Link {
     fn set(&self, way: Way, mode: Mode) {
-        // What was swallowed is missing: such a connection cannot be made whole.
+        // A connection with missing bytes cannot be healed.
         let set = |direction: &watch::Sender<Mode>| {
             direction.send_if_modified(|now| {
                 let change = now.heals() && *now != mode;
@@ -113,7 +112,7 @@ struct Shared {
     links: Mutex<Vec<Weak<Link>>>,
     refusing: AtomicBool,
     refused: AtomicU64,
-    /// New connections carry bytes from the server this much later, in milliseconds.
+    /// Delay of bytes from the server on new connections, in milliseconds.
     late: AtomicU64,
 }
 
@@ -146,8 +145,8 @@ impl Proxy {
         links.iter().filter_map(Weak::upgrade).collect()
     }
 
-    /// Puts the present connections into a mode for some time; says how many bytes (or connections, where it ends
-    /// them) that hit. After modes that break a connection it stays broken.
+    /// Puts the existing connections into a mode for some time; returns the number of bytes, or ended connections, that
+    /// it affected. Some modes break a connection for good.
     pub async fn apply(&self, way: Way, mode: Mode, time: Duration) -> u64 {
         let links = self.links();
         let before: u64 = links.iter().map(|link| link.hits()).sum();
@@ -157,14 +156,14 @@ impl Proxy {
         links.iter().map(|link| link.hits()).sum::<u64>() - before
     }
 
-    /// Resets all connections at once; says how many there were.
+    /// Resets all connections; returns their number.
     pub fn reset(&self) -> u64 {
         let links = self.links();
         links.iter().for_each(|link| link.reset.notify_one());
         links.len() as u64
     }
 
-    /// Refuses new connections for some time; says how many.
+    /// Refuses new connections for some time; returns their number.
     pub async fn refuse(&self, time: Duration) -> u64 {
         let before = self.shared.refused.load(Ordering::Relaxed);
         self.shared.refusing.store(true, Ordering::Relaxed);
@@ -173,13 +172,12 @@ impl Proxy {
         self.shared.refused.load(Ordering::Relaxed) - before
     }
 
-    /// Makes every new connection slow from its first byte on: each chunk from the server passes this much later, until
-    /// `apply` or `heal` ends that. Zero: new connections are healthy again.
-    pub fn slow_down_new(&self, late: Duration) {
+    /// Delays each chunk from the server on new connections, until `apply` or `heal` ends that. Zero: no delay.
+    pub fn delay_new_connections(&self, late: Duration) {
         self.shared.late.store(u64::try_from(late.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
-    /// Ends all faults: connections that cannot be made whole are reset.
+    /// Ends all faults. Connections that cannot be healed are reset.
     pub fn heal(&self) {
         self.shared.refusing.store(false, Ordering::Relaxed);
         self.shared.late.store(0, Ordering::Relaxed);
@@ -203,7 +201,7 @@ impl Drop for Proxy {
 async fn accept(listener: TcpListener, server: SocketAddr, shared: Arc<Shared>) {
     loop {
         let Ok((client, _)) = listener.accept().await else {
-            // Out of descriptors, most likely: the next may work.
+            // Probably out of file descriptors; the next one may succeed.
             yield_now().await;
             continue;
         };
@@ -223,12 +221,12 @@ async fn accept(listener: TcpListener, server: SocketAddr, shared: Arc<Shared>) 
             hit: AtomicU64::new(0),
         });
         shared.links.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&link));
-        tokio::spawn(carry(link, client, server));
+        tokio::spawn(forward_connection(link, client, server));
     }
 }
 
-/// Carries one connection to its end.
-async fn carry(link: Arc<Link>, mut client: TcpStream, server: SocketAddr) {
+/// Forwards one connection to its end.
+async fn forward_connection(link: Arc<Link>, mut client: TcpStream, server: SocketAddr) {
     let ended = match connect(server).await {
         Ok(mut server) => {
             let _ = client.set_nodelay(true).and_then(|()| SockRef::from(&client).set_send_buffer_size(SEND_BUFFER));
@@ -255,10 +253,10 @@ async fn carry(link: Arc<Link>, mut client: TcpStream, server: SocketAddr) {
     }
 }
 
-/// The connection is lost, and both ends of it are reset.
+/// The connection is broken, and both of its ends are reset.
 struct Broken;
 
-/// Carries one direction until its orderly end.
+/// Forwards one direction until its FIN.
 async fn pump(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
@@ -266,7 +264,7 @@ async fn pump(
     hit: &AtomicU64,
 ) -> Result<(), Broken> {
     let mut buffer = [0; BUFFER];
-    // Bytes that passed since the mode was set.
+    // Bytes passed on since the mode was set.
     let mut passed = 0;
     loop {
         let mode = *modes.borrow_and_update();
@@ -304,7 +302,7 @@ async fn pump(
     }
 }
 
-/// Does with a chunk what the mode says; says how many bytes passed.
+/// Applies the mode to a chunk; returns the number of bytes that passed.
 async fn forward(
     chunk: &[u8],
     to: &mut (impl AsyncWrite + Unpin),
@@ -315,7 +313,7 @@ async fn forward(
     let size = chunk.len() as u64;
     if *modes.borrow() == Mode::Hold {
         hit.fetch_add(size, Ordering::Relaxed);
-        // An error means that the link is gone, which the next use of the socket shows.
+        // An error means that the link has ended, which the next use of the socket shows.
         let _ = modes.wait_for(|mode| *mode != Mode::Hold).await;
     }
     let mode = *modes.borrow();

@@ -20,69 +20,69 @@ use tokio::{
 
 use crate::{
     checker::Bounds,
-    history::What,
-    member::{Phase, Place, Seat, TICK},
+    history::Event,
+    member::{CurrentSession, Participant, Phase, TICK},
     native,
-    nemesis::{self, Haunt, Room, Target},
-    notes::{First, Notes, Outcomes, Writer, micros},
+    nemesis::{self, NemesisContext, Room, Target},
     proxy::Proxy,
+    recorder::{First, Outcomes, Recorder, Writer, micros},
     server::{self, FULLEST_MAILBOX, RESUME_WINDOW, Server},
     web,
 };
 
-/// How long events may take to be told, with connections that are slow and a server that is paused.
-const TELL: Duration = Duration::from_secs(4);
-/// Resume windows until the end of a client that vanished is told: a long stall hides that from the server for three.
+/// How long events may take to reach all clients, with slow connections and a paused server.
+const NOTIFY: Duration = Duration::from_secs(4);
+/// Resume windows until the end of a vanished client is reported: a long stall hides it from the server for three.
 const WINDOWS: u64 = 4;
-/// How long clients may take to come back once all faults are over.
+/// How long clients may take to reconnect after the last fault.
 const RETURN_TIMEOUT: Duration = Duration::from_secs(45);
-/// How often it is looked whether something has come true.
-const LOOK: Duration = Duration::from_millis(100);
+/// Time between two checks of a condition.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// What to run.
+/// Parameters of a run.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Signals to send.
     pub signals: u64,
-    /// Faults to cause and see the effect of.
+    /// Faults to cause, counting those with an effect.
     pub faults: u64,
-    /// Decides which faults, when, to whom.
+    /// Seed of the schedule of faults.
     pub seed: u64,
-    /// The server's program.
+    /// Path of the server program.
     pub server: PathBuf,
-    /// Where the history goes, if anywhere.
+    /// File for the history.
     pub history: Option<PathBuf>,
-    /// Rooms of three to six members.
+    /// Number of rooms, with three to six members each.
     pub rooms: usize,
-    /// Signals a second and member.
+    /// Signals per second and member.
     pub rate: f64,
-    /// Faults that go on at the same time.
+    /// Concurrent faults.
     pub at_once: usize,
-    /// Time between faults of the server as a whole.
+    /// Time between faults of the server.
     pub server_faults: Duration,
-    /// What the server's memory must not pass, in MiB.
+    /// Limit of the memory of the server, in MiB.
     pub rss_limit: u64,
-    /// Stops the load after this time, however far it has got.
+    /// Ends the load after this time at the latest.
     pub deadline: Duration,
     /// Stops at the first breach.
     pub stop_at_first: bool,
 }
 
-/// What came of it.
+/// The result of a run.
 #[derive(Debug)]
 pub struct Summary {
-    /// The checker's.
+    /// The result of the checker.
     pub outcomes: Outcomes,
-    /// Clients that were not back in time after all faults had ended.
+    /// Clients that did not reconnect in time after the last fault.
     pub missing: Vec<String>,
-    /// How many clients of each kind there were: native, web, moving.
+    /// Numbers of native, web and moving clients.
     pub clients: [usize; 3],
-    /// How long the load took.
+    /// Duration of the load.
     pub load: Duration,
 }
 
 impl Options {
-    /// The command that does the same again.
+    /// The command that repeats the run.
     pub fn command(&self) -> String {
         format!(
             "signalbox-proof --signals {} --faults {} --seed {} --server {} --rooms {} --rate {} --at-once {} \
@@ -100,7 +100,7 @@ impl Options {
 }
 
 impl Summary {
-    /// Whether the guarantee held and everybody came back.
+    /// Whether the guarantee held and all clients reconnected.
     pub fn passed(&self) -> bool {
         self.missing.is_empty() && self.outcomes.report.passed()
     }
@@ -113,15 +113,17 @@ impl fmt::Display for Summary {
         writeln!(f, "{report}")?;
         writeln!(f, "clients: {native} native, {web} web, {moving} moving between both")?;
         let seconds = self.load.as_secs_f64();
-        writeln!(f, "load: {seconds:.0} s, {:.0} signals a second", report.counts.sent as f64 / seconds)?;
-        for (what, counts) in
-            [("sessions over", &reasons.over), ("leaves told", &reasons.left), ("undelivered", &reasons.undelivered)]
-        {
+        writeln!(f, "load: {seconds:.0} s, {:.0} signals per second", report.counts.sent as f64 / seconds)?;
+        for (what, counts) in [
+            ("sessions over", &reasons.over),
+            ("leaves reported", &reasons.left),
+            ("undelivered", &reasons.undelivered),
+        ] {
             let counts: Vec<_> = counts.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
             writeln!(f, "{what}: {}", counts.join(", "))?;
         }
         if !self.missing.is_empty() {
-            writeln!(f, "FAILED: not back after all faults had ended: {}", self.missing.join(", "))?;
+            writeln!(f, "FAILED: not reconnected after the last fault: {}", self.missing.join(", "))?;
         }
         if let Some(First { check, signals, after }) = first {
             writeln!(f, "first breach: {check} after {signals} signals, {:.1} s", after.as_secs_f64())?;
@@ -131,55 +133,56 @@ impl fmt::Display for Summary {
 }
 
 struct Clients {
-    haunt: Arc<Haunt>,
+    context: Arc<NemesisContext>,
     kinds: [usize; 3],
     connected: Vec<(String, Arc<AtomicBool>)>,
     tasks: JoinSet<()>,
 }
 
-/// Runs it.
+/// Runs clients and faults, and checks the history.
 pub async fn run(options: &Options) -> Result<Summary, Box<dyn Error + Send + Sync>> {
-    let bounds = Bounds { tell: micros(TELL), windows: WINDOWS };
+    let bounds = Bounds { notify: micros(NOTIFY), windows: WINDOWS };
     let writer = Writer::start(options.history.as_deref(), bounds)?;
-    let notes = writer.notes();
-    notes.note(What::Run {
+    let recorder = writer.recorder();
+    recorder.record(Event::Run {
         seed: options.seed,
         versions: format!("{}, clients {}", server::version(&options.server).await?, env!("CARGO_PKG_VERSION")),
         planned_signals: options.signals,
         planned_faults: options.faults,
         resume_window: micros(RESUME_WINDOW),
     });
-    let server = Arc::new(Server::start(&options.server, notes.clone()).await?);
+    let server = Arc::new(Server::start(&options.server, recorder.clone()).await?);
     let (phase, phases) = watch::channel(Phase::Load);
-    let mut clients = start_clients(options, &server, &notes, &phases).await?;
+    let mut clients = start_clients(options, &server, &recorder, &phases).await?;
 
     let began = Instant::now();
     let mut nemeses = JoinSet::new();
     for index in 0..options.at_once {
-        nemeses.spawn(nemesis::haunt(options.seed, (index, options.at_once), clients.haunt.clone()));
+        nemeses.spawn(nemesis::inject_faults(options.seed, (index, options.at_once), clients.context.clone()));
     }
     let every = options.server_faults;
-    let haunting = nemesis::haunt_server(options.seed, server.clone(), notes.clone(), every, phases.clone());
-    let server_nemesis = tokio::spawn(haunting);
+    let injecting =
+        nemesis::inject_server_faults(options.seed, server.clone(), recorder.clone(), every, phases.clone());
+    let server_nemesis = tokio::spawn(injecting);
     let gauge = {
         let (server, limit) = (server.clone(), options.rss_limit * 1024);
         tokio::spawn(async move { server.gauge(limit).await })
     };
 
     let enough = || {
-        let progress = notes.progress();
+        let progress = recorder.progress();
         progress.sent.load(Ordering::Relaxed) >= options.signals
             && progress.faults.load(Ordering::Relaxed) >= options.faults
     };
-    let breached = || options.stop_at_first && notes.progress().breached.load(Ordering::Relaxed);
-    // The server's nemesis ends early only when it failed, and no one else's ends at all.
+    let breached = || options.stop_at_first && recorder.progress().breached.load(Ordering::Relaxed);
+    // The faults of the server end early only after a failure.
     while !enough() && !breached() && began.elapsed() < options.deadline && !server_nemesis.is_finished() {
-        sleep(LOOK).await;
+        sleep(POLL_INTERVAL).await;
     }
     let load = began.elapsed();
     phase.send_replace(Phase::Quiet);
     nemeses.shutdown().await;
-    // In the middle of a restart it finishes that: the server must be there at the end.
+    // It completes a restart in progress: the server must run at the end.
     server_nemesis.await?.map_err(|error| format!("{error}\n{}", server.log()))?;
     let missing = settle(&clients, breached).await;
     let whole = !breached();
@@ -195,27 +198,27 @@ pub async fn run(options: &Options) -> Result<Summary, Box<dyn Error + Send + Sy
     server.stop().await.map_err(|error| format!("{error}\n{}", server.log()))?;
     let outcomes = writer.finish(whole)?;
     if !outcomes.report.peaks.contains_key(FULLEST_MAILBOX) {
-        return Err("the server never told its figures: GET /metrics was not answered, or without mailboxes".into());
+        return Err("the server had no metrics: GET /metrics failed, or had no mailboxes".into());
     }
     Ok(Summary { outcomes, missing, clients: clients.kinds, load })
 }
 
-/// Ends all faults, waits until everybody is back, and then for quiet; says who did not come back. Unless it is no
-/// longer wanted.
-async fn settle(clients: &Clients, unwanted: impl Fn() -> bool) -> Vec<String> {
-    clients.haunt.rooms.iter().flat_map(|room| &room.targets).for_each(|target| target.proxy.heal());
+/// Ends all faults, waits until all clients have reconnected, and then for quiet; returns the clients that are missing.
+/// Returns early when it is cancelled.
+async fn settle(clients: &Clients, is_cancelled: impl Fn() -> bool) -> Vec<String> {
+    clients.context.rooms.iter().flat_map(|room| &room.targets).for_each(|target| target.proxy.heal());
     let deadline = Instant::now() + RETURN_TIMEOUT;
     let away = || -> Vec<String> {
         let away = clients.connected.iter().filter(|(_, connected)| !connected.load(Ordering::Relaxed));
         away.map(|(name, _)| name.clone()).collect()
     };
     let mut quiet_since = Instant::now();
-    // Quiet is: everybody connected for as long as it takes the server to end what nobody came back for.
-    while Instant::now() < deadline && quiet_since.elapsed() < 2 * RESUME_WINDOW + TELL {
-        if unwanted() {
+    // Quiet: all are connected for as long as the server takes to end abandoned sessions.
+    while Instant::now() < deadline && quiet_since.elapsed() < 2 * RESUME_WINDOW + NOTIFY {
+        if is_cancelled() {
             return Vec::new();
         }
-        sleep(LOOK).await;
+        sleep(POLL_INTERVAL).await;
         if !away().is_empty() {
             quiet_since = Instant::now();
         }
@@ -226,7 +229,7 @@ async fn settle(clients: &Clients, unwanted: impl Fn() -> bool) -> Vec<String> {
 async fn start_clients(
     options: &Options,
     server: &Server,
-    notes: &Notes,
+    recorder: &Recorder,
     phases: &watch::Receiver<Phase>,
 ) -> Result<Clients, Box<dyn Error + Send + Sync>> {
     let mut rng = StdRng::seed_from_u64(options.seed);
@@ -237,11 +240,11 @@ async fn start_clients(
         let mut room = Room { name: format!("room-{number}"), targets: Vec::new() };
         for _ in 0..rng.random_range(3..=6) {
             let proxy = Proxy::start(server.addr()).await?;
-            let (orders, ordered) = mpsc::channel(16);
+            let (sender, commands) = mpsc::channel(16);
             let connected = Arc::new(AtomicBool::new(false));
-            let (seat, seats) = watch::channel(Seat::default());
+            let (current, sessions) = watch::channel(CurrentSession::default());
             let client = connecteds.len();
-            let mut place = Place {
+            let mut participant = Participant {
                 run: options.seed,
                 client: u32::try_from(client)?,
                 room: room.name.clone(),
@@ -249,37 +252,49 @@ async fn start_clients(
                 pace,
                 identity: String::new(),
                 rng: StdRng::seed_from_u64(rng.random()),
-                notes: notes.clone(),
-                orders: ordered,
+                recorder: recorder.clone(),
+                commands,
                 phase: phases.clone(),
                 connected: connected.clone(),
-                seat,
+                current,
             };
-            place.renew();
+            participant.change_identity();
             let kind = client % 5;
             let name = match kind {
                 0 | 2 => {
                     kinds[0] += 1;
-                    tasks.spawn(native::live(place));
+                    tasks.spawn(native::run_sessions(participant));
                     "native"
                 }
                 1 | 3 => {
                     kinds[1] += 1;
-                    tasks.spawn(web::live(place, false));
+                    tasks.spawn(web::run_sessions(participant, false));
                     "web"
                 }
                 _ => {
                     kinds[2] += 1;
-                    tasks.spawn(web::live(place, true));
+                    tasks.spawn(web::run_sessions(participant, true));
                     "moving"
                 }
             };
             connecteds.push((format!("client {client} ({name})"), connected));
-            room.targets.push(Target { proxy, orders, page: name != "native", seat: seats, busy: Mutex::default() });
+            room.targets.push(Target {
+                proxy,
+                commands: sender,
+                page: name != "native",
+                current: sessions,
+                busy: Mutex::default(),
+            });
         }
         rooms.push(room);
     }
-    let haunt =
-        Haunt { rooms, notes: notes.clone(), server: server.addr(), phase: phases.clone(), pace, run: options.seed };
-    Ok(Clients { haunt: Arc::new(haunt), kinds, connected: connecteds, tasks })
+    let context = NemesisContext {
+        rooms,
+        recorder: recorder.clone(),
+        server: server.addr(),
+        phase: phases.clone(),
+        pace,
+        run: options.seed,
+    };
+    Ok(Clients { context: Arc::new(context), kinds, connected: connecteds, tasks })
 }

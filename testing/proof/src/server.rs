@@ -1,4 +1,4 @@
-//! The server under test: a process that is started, paused, killed and started again on the same port.
+//! The server under test: a process that is started, paused, killed and restarted on the same port.
 
 use std::{
     fs, io,
@@ -21,15 +21,15 @@ use tokio::{
 };
 
 use crate::{
-    history::What,
-    notes::Notes,
-    operator::{Operator, figure},
+    history::Event,
+    operator::{Operator, metric},
+    recorder::Recorder,
 };
 
 /// How long a session may be without a stream.
 pub const RESUME_WINDOW: Duration = Duration::from_secs(3);
-/// The server's settings: short windows, so that a run sees many of them; a small mailbox, so that it fills; no limit
-/// on the rate of signals, which is not what is tested.
+/// Settings of the server: short windows, so that a run has many of them; a small mailbox, so that it fills; no rate
+/// limit of signals, which is not tested.
 const SETTINGS: [&str; 19] = [
     "--resume-window=3s",
     "--heartbeat=1s",
@@ -52,13 +52,13 @@ const SETTINGS: [&str; 19] = [
     // Clients reach it through proxies.
     "--public-name=127.0.0.1:*",
 ];
-/// What may wait for one session with these settings: the mailbox, and what is reserved for joins, updates and leaves.
+/// Limits of the mailbox with these settings, with the reserve for joins, updates and leaves.
 const MAILBOX_ENTRIES: u64 = 300 + 256;
 const MAILBOX_BYTES: u64 = (512 + 256) * 1024;
-/// How often its figures are looked at.
-const GAUGE_EVERY: Duration = Duration::from_millis(500);
+/// Time between two readings of its metrics.
+const GAUGE_INTERVAL: Duration = Duration::from_millis(500);
 
-/// A gauge that every run must have.
+/// The name of a gauge that every run must have.
 pub const FULLEST_MAILBOX: &str = "fullest mailbox, entries";
 
 /// The server.
@@ -68,32 +68,32 @@ pub struct Server {
     addr: SocketAddr,
     process: Mutex<ServerProcess>,
     pid: watch::Sender<Option<Pid>>,
-    notes: Notes,
+    recorder: Recorder,
 }
 
 impl Server {
     /// Starts it on a free port.
-    pub async fn start(binary: &Path, notes: Notes) -> io::Result<Self> {
+    pub async fn start(binary: &Path, recorder: Recorder) -> io::Result<Self> {
         let folder = tempfile::tempdir()?;
         let (process, addr) = spawn(binary, folder.path(), "127.0.0.1:0").await?;
         let pid = watch::Sender::new(process.pid().ok());
-        Ok(Self { binary: binary.to_owned(), folder, addr, process: Mutex::new(process), pid, notes })
+        Ok(Self { binary: binary.to_owned(), folder, addr, process: Mutex::new(process), pid, recorder })
     }
 
-    /// Where it listens, over all restarts.
+    /// Its address, which is the same after a restart.
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// Ends it in an orderly way or at once, and starts it again. Its sessions are lost.
+    /// Ends it with SIGTERM or SIGKILL, and starts it again. Its sessions are lost.
     pub async fn restart(&self, signal: Signal) -> io::Result<u64> {
         let mut process = self.process.lock().await;
         process.signal(signal)?;
         let status = process.wait().await?;
         self.pid.send_replace(None);
-        self.notes.note(What::ServerLost);
+        self.recorder.record(Event::ServerLost);
         if signal == Signal::TERM && !status.success() {
-            return Err(io::Error::other(format!("told to stop, the server ended with {status}")));
+            return Err(io::Error::other(format!("after SIGTERM the server ended with {status}")));
         }
         let (started, _) = spawn(&self.binary, self.folder.path(), &self.addr.to_string()).await?;
         self.pid.send_replace(started.pid().ok());
@@ -101,9 +101,9 @@ impl Server {
         Ok(1)
     }
 
-    /// Stops the process for some time, and lets it go on.
+    /// Pauses the process for some time.
     pub async fn pause(&self, time: Duration) -> io::Result<u64> {
-        // The lock keeps a restart away meanwhile.
+        // The lock prevents a restart.
         let process = self.process.lock().await;
         process.signal(Signal::STOP)?;
         sleep(time).await;
@@ -111,32 +111,33 @@ impl Server {
         Ok(1)
     }
 
-    /// Notes the process's memory and the fullest mailbox from time to time, for ever.
+    /// Records the memory of the process and the fullest mailbox at intervals, forever.
     pub async fn gauge(&self, limit_kib: u64) {
-        let note = |name: &str, value, limit| self.notes.note(What::Gauge { name: name.to_owned(), value, limit });
+        let record =
+            |name: &str, value, limit| self.recorder.record(Event::Gauge { name: name.to_owned(), value, limit });
         loop {
             let pid = *self.pid.borrow();
             if let Some(pid) = pid
                 && let Ok(value) = resident_kib(pid)
             {
-                note("server RSS, KiB", value, limit_kib);
+                record("server RSS, KiB", value, limit_kib);
             }
-            // Away or paused now and then; that it was never there is seen at the end.
-            if let Some(figures) = Operator(self.addr).figures().await {
-                for (name, figure_name, limit) in [
+            // At times the server is down or paused. The end of a run checks that there were metrics.
+            if let Some(metrics) = Operator(self.addr).metrics().await {
+                for (name, metric_name, limit) in [
                     (FULLEST_MAILBOX, "signalbox_mailbox_high_water_entries", MAILBOX_ENTRIES),
                     ("fullest mailbox, bytes", "signalbox_mailbox_high_water_bytes", MAILBOX_BYTES),
                 ] {
-                    if let Some(value) = figure(&figures, figure_name) {
-                        note(name, value, limit);
+                    if let Some(value) = metric(&metrics, metric_name) {
+                        record(name, value, limit);
                     }
                 }
             }
-            sleep(GAUGE_EVERY).await;
+            sleep(GAUGE_INTERVAL).await;
         }
     }
 
-    /// Ends it for good; an error if it is not there any more or does not end as it should.
+    /// Stops it with SIGTERM. An error if it has ended before, or ends with a failure.
     pub async fn stop(&self) -> io::Result<()> {
         let mut process = self.process.lock().await;
         process.signal(Signal::TERM)?;
@@ -144,7 +145,7 @@ impl Server {
         if status.success() { Ok(()) } else { Err(io::Error::other(format!("the server ended with {status}"))) }
     }
 
-    /// What it logged, its last lines.
+    /// The last lines of its log.
     pub fn log(&self) -> String {
         let log = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
         let lines: Vec<_> = log.lines().collect();
@@ -152,10 +153,10 @@ impl Server {
     }
 }
 
-/// What the program says it is.
+/// The version of the program.
 pub async fn version(binary: &Path) -> io::Result<String> {
-    let said = Command::new(binary).arg("--version").stdin(Stdio::null()).output().await?;
-    Ok(String::from_utf8_lossy(&said.stdout).trim().to_owned())
+    let output = Command::new(binary).arg("--version").stdin(Stdio::null()).output().await?;
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 async fn spawn(binary: &Path, folder: &Path, listen: &str) -> io::Result<(ServerProcess, SocketAddr)> {

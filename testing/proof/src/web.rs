@@ -1,5 +1,5 @@
-//! A member as a web page is one: hears on one stream, says things with `Send`, one call at a time, and keeps what it
-//! said until a response settles it. A moving member also lets a native stream carry its session now and then.
+//! A member that works like a web page: it receives on one stream, sends with one `Send` call at a time, and keeps
+//! messages until a response settles them. A moving member sometimes attaches its session to a native stream.
 
 use std::{collections::VecDeque, future::Future, pin::Pin, time::Duration};
 
@@ -9,7 +9,7 @@ use signalbox_proto::{
     reason,
     v1::{
         Action, ClientMessage, Heartbeat, Leave, Resume, SendRequest, SendResponse, ServerMessage, Welcome,
-        client_message::Body as Say, server_message::Body, subscribe_request::Open,
+        client_message::Body as ClientBody, server_message::Body as ServerBody, subscribe_request::Open,
     },
 };
 use tokio::{
@@ -20,84 +20,84 @@ use tokio::{
 
 use crate::{
     history::Outcome,
-    member::{Book, IN_FLIGHT, Next, Order, Phase, Place, Said, TICK},
-    wire::{Carrier, Connection, Fail, listen, send},
+    member::{Command, IN_FLIGHT, Next, OutgoingSignal, Participant, Phase, SessionRecorder, TICK},
+    wire::{CallFailure, Connection, Transport, read_stream, send},
 };
 
-/// Messages in one `Send`, and their bytes.
+/// Limits of one `Send`: messages and bytes.
 const BATCH: usize = 64;
 const BATCH_BYTES: usize = 200 * 1024;
-/// Messages from the server that wait to be processed.
-const HEARD: usize = 64;
-/// Entries that may be processed before the server hears of it.
+/// Received messages that wait to be processed.
+const RECEIVE_QUEUE: usize = 64;
+/// Messages that may be processed before they are acknowledged.
 const ACK_EVERY: u64 = 32;
-/// Waits between attempts, in milliseconds.
-const WAITS: [u64; 5] = [0, 300, 1200, 2700, 4800];
-/// How long saying goodbye may take.
-const GOODBYE: Duration = Duration::from_secs(3);
+/// Delays between attempts, in milliseconds.
+const BACKOFF_MS: [u64; 5] = [0, 300, 1200, 2700, 4800];
+/// How long a leave may take.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(3);
 
-type Sending = Pin<Box<dyn Future<Output = Result<(Connection, SendResponse), Fail>> + Send>>;
+type Sending = Pin<Box<dyn Future<Output = Result<(Connection, SendResponse), CallFailure>> + Send>>;
 
-/// Is a member for as long as the run goes on, with one session after the other.
-pub async fn live(mut place: Place, moving: bool) {
+/// Runs sessions one after another until the end of the run.
+pub async fn run_sessions(mut participant: Participant, moving: bool) {
     loop {
-        place.set_connected(false);
-        match visit(&mut place, moving).await {
+        participant.set_connected(false);
+        match run_session(&mut participant, moving).await {
             Some(Next::Stop) => return,
-            Some(Next::Again) => place.renew(),
+            Some(Next::Rejoin) => participant.change_identity(),
             None => {}
         }
-        let pause = place.pause();
-        time::sleep(pause).await;
+        let delay = participant.rejoin_delay();
+        time::sleep(delay).await;
     }
 }
 
-/// Is a member with one session, if it can be opened.
-pub async fn visit(place: &mut Place, moving: bool) -> Option<Next> {
-    Some(Live::join(place, moving).await?.run(place).await)
+/// Runs a session, if it can be opened.
+pub async fn run_session(participant: &mut Participant, moving: bool) -> Option<Next> {
+    Some(WebMember::join(participant, moving).await?.run(participant).await)
 }
 
-/// The stream that carries the session, as a task; dropping this ends it.
-struct Ear {
-    heard: mpsc::Receiver<Result<ServerMessage, Fail>>,
+/// The stream of the session, read by a task that ends when this is dropped.
+struct Listener {
+    messages: mpsc::Receiver<Result<ServerMessage, CallFailure>>,
     _task: JoinSet<()>,
 }
 
-impl Ear {
-    fn open(place: &Place, carrier: Carrier, open: Open, silence: Duration) -> Self {
-        let (sender, heard) = mpsc::channel(HEARD);
+impl Listener {
+    fn open(participant: &Participant, transport: Transport, open: Open, silence: Duration) -> Self {
+        let (sender, messages) = mpsc::channel(RECEIVE_QUEUE);
         let mut task = JoinSet::new();
-        task.spawn(listen(place.addr, carrier, open, silence, sender));
-        Self { heard, _task: task }
+        task.spawn(read_stream(participant.addr, transport, open, silence, sender));
+        Self { messages, _task: task }
     }
 
-    /// The next message; the stream's end, with or without a reason.
-    async fn next(&mut self) -> Result<ServerMessage, Fail> {
-        self.heard.recv().await.unwrap_or(Err(Fail::Lost))
+    /// The next message, or the end of the stream.
+    async fn next(&mut self) -> Result<ServerMessage, CallFailure> {
+        self.messages.recv().await.unwrap_or(Err(CallFailure::Lost))
     }
 }
 
-struct Live {
-    book: Book,
+struct WebMember {
+    recorder: SessionRecorder,
     moving: bool,
     token: String,
     heartbeat: Duration,
-    ear: Option<Ear>,
-    /// Until when it does not listen.
-    deaf: Option<Instant>,
-    /// Whether the present stream has said that it carries the session.
-    hears: bool,
-    /// When to open the next stream, and how many did not work.
+    listener: Option<Listener>,
+    /// The end of a pause in reading.
+    paused_until: Option<Instant>,
+    /// Whether the session is attached to the current stream.
+    is_attached: bool,
+    /// When to open the next stream, and the number of failed attempts.
     reopen: Instant,
     attempts: usize,
-    /// Highest entry that was processed, and that the server was told of.
+    /// Highest sequence numbers processed and acknowledged.
     processed: u64,
     acked: u64,
-    /// Not settled, oldest first, with the signal's addressee and number.
+    /// Unsettled messages, oldest first, with the addressee and number of signals.
     outbox: VecDeque<(ClientMessage, Option<(String, u64)>)>,
     last_seq: u64,
     connection: Option<Connection>,
-    /// How many numbered messages are in the call under way.
+    /// The call in progress, and its number of numbered messages.
     sending: Option<(usize, Sending)>,
     send_at: Instant,
     send_failures: usize,
@@ -105,27 +105,28 @@ struct Live {
     leaving: Option<Instant>,
 }
 
-/// Why the session does not go on.
-struct Over(String);
+/// The reason for the end of the session.
+struct SessionEnded(String);
 
-impl Live {
-    async fn join(place: &Place, moving: bool) -> Option<Self> {
-        let carrier = if moving { Carrier::Exchange } else { Carrier::Subscribe };
-        let mut ear = Ear::open(place, carrier, Open::Join(place.join()), Duration::from_secs(5));
-        let first = timeout(Duration::from_secs(5), ear.next()).await.ok()?.ok()?;
+impl WebMember {
+    async fn join(participant: &Participant, moving: bool) -> Option<Self> {
+        let transport = if moving { Transport::Exchange } else { Transport::Subscribe };
+        let mut listener =
+            Listener::open(participant, transport, Open::Join(participant.join()), Duration::from_secs(5));
+        let first = timeout(Duration::from_secs(5), listener.next()).await.ok()?.ok()?;
         let seq = first.seq;
-        let Some(Body::Welcome(welcome)) = first.body else { return None };
+        let Some(ServerBody::Welcome(welcome)) = first.body else { return None };
         let Welcome { session_token, limits, .. } = &welcome;
         let heartbeat = limits.and_then(|limits| limits.heartbeat_interval?.try_into().ok());
         let now = Instant::now();
         Some(Self {
-            book: Book::open(place, &welcome, true),
+            recorder: SessionRecorder::open(participant, &welcome, true),
             moving,
             token: session_token.clone(),
             heartbeat: heartbeat.unwrap_or(Duration::from_secs(15)),
-            ear: Some(ear),
-            deaf: None,
-            hears: true,
+            listener: Some(listener),
+            paused_until: None,
+            is_attached: true,
             reopen: now,
             attempts: 0,
             processed: seq,
@@ -141,14 +142,14 @@ impl Live {
         })
     }
 
-    async fn run(mut self, place: &mut Place) -> Next {
+    async fn run(mut self, participant: &mut Participant) -> Next {
         let mut tick = time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        place.set_connected(true);
+        participant.set_connected(true);
         let over = loop {
-            let heard = async {
-                match &mut self.ear {
-                    Some(ear) if self.deaf.is_none() => ear.next().await,
+            let received = async {
+                match &mut self.listener {
+                    Some(listener) if self.paused_until.is_none() => listener.next().await,
                     _ => std::future::pending().await,
                 }
             };
@@ -159,110 +160,110 @@ impl Live {
                 }
             };
             let step = tokio::select! {
-                heard = heard => self.hear(heard, place),
+                received = received => self.handle(received, participant),
                 sent = sent => self.sent(sent),
-                Ok(()) = place.phase.changed() => {
-                    if *place.phase.borrow() == Phase::Finish {
-                        self.book.finish();
+                Ok(()) = participant.phase.changed() => {
+                    if *participant.phase.borrow() == Phase::Finish {
+                        self.recorder.finish();
                         return Next::Stop;
                     }
                     Ok(())
                 }
-                Some(order) = place.orders.recv() => match order {
-                    Order::Kill => return Next::Again,
-                    Order::Burst(count, to, size) => {
-                        if self.book.knows(&to) {
-                            self.say(place, count, Some((&to, size)));
+                Some(command) = participant.commands.recv() => match command {
+                    Command::Kill => return Next::Rejoin,
+                    Command::Burst(count, to, size) => {
+                        if self.recorder.knows(&to) {
+                            self.send_signals(participant, count, Some((&to, size)));
                         }
                         Ok(())
                     }
-                    Order::Switch => {
-                        self.switch(place);
+                    Command::SwitchNetwork => {
+                        self.switch_network(participant);
                         Ok(())
                     }
-                    Order::Deaf(time) => {
-                        self.deaf = Some(Instant::now() + time);
-                        self.book.suspended();
-                        place.set_connected(false);
+                    Command::StopReading(time) => {
+                        self.paused_until = Some(Instant::now() + time);
+                        self.recorder.suspended();
+                        participant.set_connected(false);
                         Ok(())
                     }
-                    Order::Leave => {
-                        self.book.over("LEFT");
-                        self.add(Say::Leave(Leave::default()), None, String::new());
-                        self.leaving = Some(Instant::now() + GOODBYE);
-                        // Nothing is heard after goodbye.
-                        self.ear = None;
+                    Command::Leave => {
+                        self.recorder.over("LEFT");
+                        self.add(ClientBody::Leave(Leave::default()), None, String::new());
+                        self.leaving = Some(Instant::now() + LEAVE_TIMEOUT);
+                        // Messages after the leave are ignored.
+                        self.listener = None;
                         Ok(())
                     }
                 },
-                _ = tick.tick() => self.tick(place),
+                _ = tick.tick() => self.tick(participant),
             };
-            if let Err(Over(reason)) = step {
+            if let Err(SessionEnded(reason)) = step {
                 break reason;
             }
         };
         if self.leaving.is_none() {
-            self.book.over(&over);
+            self.recorder.over(&over);
         }
         for (to, number) in self.outbox.drain(..).filter_map(|(_, signal)| signal) {
-            self.book.settled(to, number, Outcome::Unknown);
+            self.recorder.settled(to, number, Outcome::Unknown);
         }
-        Next::Again
+        Next::Rejoin
     }
 
-    fn tick(&mut self, place: &mut Place) -> Result<(), Over> {
+    fn tick(&mut self, participant: &mut Participant) -> Result<(), SessionEnded> {
         let now = Instant::now();
-        if self.deaf.take_if(|until| *until <= now).is_some() {
-            self.book.hears();
-            // Unless what it hears now says otherwise.
-            place.set_connected(self.hears);
+        if self.paused_until.take_if(|until| *until <= now).is_some() {
+            self.recorder.reads_again();
+            // The next message may contradict this.
+            participant.set_connected(self.is_attached);
         }
         match self.leaving {
-            Some(deadline) if now >= deadline => return Err(Over("LEFT".to_owned())),
+            Some(deadline) if now >= deadline => return Err(SessionEnded("LEFT".to_owned())),
             Some(_) => {}
             None => {
-                if self.ear.is_none() && now >= self.reopen {
-                    self.open(place);
+                if self.listener.is_none() && now >= self.reopen {
+                    self.open(participant);
                 }
-                if place.talks() {
-                    let share = place.share();
-                    self.say(place, share, None);
+                if participant.is_under_load() {
+                    let count = participant.signals_in_tick();
+                    self.send_signals(participant, count, None);
                 }
             }
         }
-        self.send(place);
+        self.send(participant);
         Ok(())
     }
 
-    fn open(&mut self, place: &mut Place) {
-        let native = self.moving && place.rng.random_bool(0.5);
-        let carrier = if native { Carrier::Exchange } else { Carrier::Subscribe };
+    fn open(&mut self, participant: &mut Participant) {
+        let native = self.moving && participant.rng.random_bool(0.5);
+        let transport = if native { Transport::Exchange } else { Transport::Subscribe };
         let open = Open::Resume(Resume { session_token: self.token.clone(), after_seq: self.processed });
         let silence = 2 * self.heartbeat + Duration::from_secs(5);
-        self.ear = Some(Ear::open(place, carrier, open, silence));
+        self.listener = Some(Listener::open(participant, transport, open, silence));
     }
 
-    fn say(&mut self, place: &mut Place, count: usize, to: Option<(&str, usize)>) {
-        // A session that lost its stream may go on talking; what is not settled is bounded.
+    fn send_signals(&mut self, participant: &mut Participant, count: usize, to: Option<(&str, usize)>) {
+        // A session without a stream may send. The number of unsettled messages is bounded.
         for _ in 0..count.min(IN_FLIGHT.saturating_sub(self.outbox.len())) {
-            let anybody = if to.is_none() { self.book.anybody(&mut place.rng) } else { None };
-            let Some((to, size)) = to.or(anybody.as_deref().map(|to| (to, 0))) else { return };
-            let Said { to, number, body } = self.book.say(to, size, &mut place.rng);
+            let picked = if to.is_none() { self.recorder.pick_addressee(&mut participant.rng) } else { None };
+            let Some((to, size)) = to.or(picked.as_deref().map(|to| (to, 0))) else { return };
+            let OutgoingSignal { to, number, body } = self.recorder.new_signal(to, size, &mut participant.rng);
             self.add(body, Some((to.clone(), number)), to);
         }
     }
 
-    fn add(&mut self, body: Say, signal: Option<(String, u64)>, to: String) {
+    fn add(&mut self, body: ClientBody, signal: Option<(String, u64)>, to: String) {
         self.last_seq += 1;
         let message = ClientMessage { seq: self.last_seq, to, body: Some(body), ..ClientMessage::default() };
         self.outbox.push_back((message, signal));
     }
 
-    /// Makes the next call, if it is time.
-    fn send(&mut self, place: &Place) {
+    /// Starts the next call, if one is due.
+    fn send(&mut self, participant: &Participant) {
         let now = Instant::now();
-        let owes = self.processed >= self.acked + ACK_EVERY || now >= self.last_sent + self.heartbeat.mul_f64(0.7);
-        if self.sending.is_some() || now < self.send_at || (self.outbox.is_empty() && !owes) {
+        let is_due = self.processed >= self.acked + ACK_EVERY || now >= self.last_sent + self.heartbeat.mul_f64(0.7);
+        if self.sending.is_some() || now < self.send_at || (self.outbox.is_empty() && !is_due) {
             return;
         }
         let mut bytes = 0;
@@ -273,7 +274,8 @@ impl Live {
         let mut messages: Vec<_> = fitting.cloned().collect();
         let count = messages.len();
         if messages.is_empty() {
-            messages.push(ClientMessage { body: Some(Say::Heartbeat(Heartbeat {})), ..ClientMessage::default() });
+            messages
+                .push(ClientMessage { body: Some(ClientBody::Heartbeat(Heartbeat {})), ..ClientMessage::default() });
         }
         if let Some(first) = messages.first_mut() {
             first.ack = self.processed;
@@ -281,11 +283,11 @@ impl Live {
         self.acked = self.processed;
         self.last_sent = now;
         let batch = SendRequest { session_token: self.token.clone(), messages };
-        self.sending = Some((count, Box::pin(send(place.addr, self.connection.take(), batch))));
+        self.sending = Some((count, Box::pin(send(participant.addr, self.connection.take(), batch))));
     }
 
-    /// A call was answered, or not.
-    fn sent(&mut self, sent: Result<(Connection, SendResponse), Fail>) -> Result<(), Over> {
+    /// Handles the outcome of a call.
+    fn sent(&mut self, sent: Result<(Connection, SendResponse), CallFailure>) -> Result<(), SessionEnded> {
         let (count, _) = self.sending.take().unwrap_or_else(|| (0, Box::pin(std::future::pending())));
         let (connection, response) = match sent {
             Ok(sent) => sent,
@@ -299,53 +301,59 @@ impl Live {
             }
             let Some((message, signal)) = self.outbox.pop_front() else { break };
             let Some((to, number)) = signal else {
-                return Err(Over("LEFT".to_owned()));
+                return Err(SessionEnded("LEFT".to_owned()));
             };
             let reports = response.undelivered.iter().filter(|report| report.client_seq == message.seq);
-            self.book.answered(to, number, reports.cloned().collect());
+            self.recorder.acknowledged(to, number, reports.cloned().collect());
         }
         Ok(())
     }
 
-    fn send_failed(&mut self, fail: Fail) -> Result<(), Over> {
+    fn send_failed(&mut self, fail: CallFailure) -> Result<(), SessionEnded> {
         match fail {
-            Fail::Refused(_, reason) if reason != reason::DRAINING => Err(Over(reason)),
-            Fail::Lost | Fail::Refused(..) => {
-                self.send_at = Instant::now() + wait(self.send_failures);
+            CallFailure::Refused(_, reason) if reason != reason::DRAINING => Err(SessionEnded(reason)),
+            CallFailure::Lost | CallFailure::Refused(..) => {
+                self.send_at = Instant::now() + backoff(self.send_failures);
                 self.send_failures += 1;
                 Ok(())
             }
         }
     }
 
-    fn hear(&mut self, heard: Result<ServerMessage, Fail>, place: &Place) -> Result<(), Over> {
-        let ServerMessage { seq, from, body, .. } = match heard {
+    fn handle(
+        &mut self,
+        received: Result<ServerMessage, CallFailure>,
+        participant: &Participant,
+    ) -> Result<(), SessionEnded> {
+        let ServerMessage { seq, from, body, .. } = match received {
             Ok(message) => message,
-            Err(fail) => return self.lost(fail, place),
+            Err(fail) => return self.lost(fail, participant),
         };
-        if seq != 0 && seq <= self.processed && !matches!(body, Some(Body::Resumed(_))) {
-            return Ok(()); // A replay of what was processed.
+        if seq != 0 && seq <= self.processed && !matches!(body, Some(ServerBody::Resumed(_))) {
+            return Ok(()); // It was processed before.
         }
         match body {
-            Some(Body::Resumed(resumed)) => {
-                self.hears = true;
+            Some(ServerBody::Resumed(resumed)) => {
+                self.is_attached = true;
                 self.attempts = 0;
-                place.set_connected(true);
-                self.book.resumed(&resumed.members);
+                participant.set_connected(true);
+                self.recorder.resumed(&resumed.members);
                 return Ok(());
             }
-            Some(Body::MemberJoined(joined)) => joined.member.into_iter().for_each(|member| self.book.joined(member)),
-            Some(Body::MemberLeft(left)) => self.book.left(left.member_id.clone(), left.reason()),
-            Some(Body::Offer(sdp)) => self.book.received(from, &Say::Offer(sdp)),
-            Some(Body::Answer(sdp)) => self.book.received(from, &Say::Answer(sdp)),
-            Some(Body::Candidate(candidate)) => self.book.received(from, &Say::Candidate(candidate)),
-            Some(Body::Data(data)) => self.book.received(from, &Say::Data(data)),
-            Some(Body::GoAway(go_away)) => {
+            Some(ServerBody::MemberJoined(joined)) => {
+                joined.member.into_iter().for_each(|member| self.recorder.joined(member));
+            }
+            Some(ServerBody::MemberLeft(left)) => self.recorder.left(left.member_id.clone(), left.reason()),
+            Some(ServerBody::Offer(sdp)) => self.recorder.received(from, &ClientBody::Offer(sdp)),
+            Some(ServerBody::Answer(sdp)) => self.recorder.received(from, &ClientBody::Answer(sdp)),
+            Some(ServerBody::Candidate(candidate)) => self.recorder.received(from, &ClientBody::Candidate(candidate)),
+            Some(ServerBody::Data(data)) => self.recorder.received(from, &ClientBody::Data(data)),
+            Some(ServerBody::GoAway(go_away)) => {
                 let after = go_away.retry_after.and_then(|after| after.try_into().ok()).unwrap_or_default();
                 match go_away.action() {
-                    Action::Rejoin => return Err(Over(go_away.reason)),
+                    Action::Rejoin => return Err(SessionEnded(go_away.reason)),
                     Action::Resume => self.reopen = Instant::now() + after,
-                    // The status that follows says why.
+                    // The status of the stream has the reason.
                     Action::Stop | Action::Unspecified => {}
                 }
             }
@@ -355,39 +363,39 @@ impl Live {
         Ok(())
     }
 
-    /// The network is another: what was said and not answered goes again, on new connections.
-    fn switch(&mut self, place: &Place) {
+    /// Resends unsettled messages on new connections, as after a change of networks.
+    fn switch_network(&mut self, participant: &Participant) {
         let now = Instant::now();
         (self.sending, self.connection, self.send_at) = (None, None, now);
-        (self.ear, self.reopen, self.attempts) = (None, now, 0);
-        self.deafened(place);
+        (self.listener, self.reopen, self.attempts) = (None, now, 0);
+        self.detached(participant);
     }
 
     /// The stream ended.
-    fn lost(&mut self, fail: Fail, place: &Place) -> Result<(), Over> {
-        self.ear = None;
-        if let Fail::Refused(_, reason) = fail
-            // Only this client has the token, so that whatever fenced its stream was an attempt of its own, come late.
+    fn lost(&mut self, fail: CallFailure, participant: &Participant) -> Result<(), SessionEnded> {
+        self.listener = None;
+        if let CallFailure::Refused(_, reason) = fail
+            // Only this client has the token, so its own delayed attempt has fenced the stream.
             && ![reason::DRAINING, reason::HEARTBEAT_TIMEOUT, reason::SEQ_GAP, reason::FENCED].contains(&&*reason)
         {
-            return Err(Over(reason));
+            return Err(SessionEnded(reason));
         }
-        self.deafened(place);
-        self.reopen = self.reopen.max(Instant::now() + wait(self.attempts));
+        self.detached(participant);
+        self.reopen = self.reopen.max(Instant::now() + backoff(self.attempts));
         self.attempts += 1;
         Ok(())
     }
 
-    /// No stream carries the session any more.
-    fn deafened(&mut self, place: &Place) {
-        if self.hears {
-            self.hears = false;
-            place.set_connected(false);
-            self.book.suspended();
+    /// The session is not attached to a stream any more.
+    fn detached(&mut self, participant: &Participant) {
+        if self.is_attached {
+            self.is_attached = false;
+            participant.set_connected(false);
+            self.recorder.suspended();
         }
     }
 }
 
-fn wait(attempts: usize) -> Duration {
-    Duration::from_millis(WAITS[attempts.min(WAITS.len() - 1)])
+fn backoff(attempts: usize) -> Duration {
+    Duration::from_millis(BACKOFF_MS[attempts.min(BACKOFF_MS.len() - 1)])
 }

@@ -1,4 +1,4 @@
-//! gRPC-Web over HTTP/1.1 as a browser speaks it, and the streams that can carry a session.
+//! gRPC-Web calls over HTTP/1.1 as browsers make them, and the streams of both transports.
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -22,32 +22,32 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, transport::Endpoint};
 use tonic_types::StatusExt;
 
-/// Bytes that may wait in a socket to be read.
+/// Size of the receive buffer of sockets.
 const RECEIVE_BUFFER: u32 = 32 * 1024;
-/// How long a connection may take to be made, and a call to be answered.
+/// How long a connection or call may take.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// A call or stream did not work out.
+/// How a call or stream failed.
 #[derive(Debug)]
-pub enum Fail {
-    /// The connection is lost, or says nothing.
+pub enum CallFailure {
+    /// The connection is lost, or silent.
     Lost,
-    /// The server said no, for this reason; empty when it gave none.
+    /// The server refused it, for this reason; empty if it gave none.
     Refused(Code, String),
 }
 
-impl From<Status> for Fail {
+impl From<Status> for CallFailure {
     fn from(status: Status) -> Self {
         let reason = status.get_details_error_info().map(|info| info.reason).unwrap_or_default();
         match status.code() {
-            // A native stream that was cut comes as one of these, without a reason.
+            // The codes of a broken native stream, without a reason.
             Code::Unknown | Code::Internal | Code::Cancelled | Code::Unavailable if reason.is_empty() => Self::Lost,
             code => Self::Refused(code, reason),
         }
     }
 }
 
-impl From<CallError> for Fail {
+impl From<CallError> for CallFailure {
     fn from(error: CallError) -> Self {
         match error {
             CallError::Status(status) => status.into(),
@@ -56,12 +56,15 @@ impl From<CallError> for Fail {
     }
 }
 
-/// A connection for one call at a time.
+/// An HTTP/1.1 connection, for one call at a time.
 pub struct Connection(SendRequest<Full<Bytes>>, String);
 
 impl Connection {
-    async fn open(addr: SocketAddr) -> Result<Self, Fail> {
-        let socket = timeout(CALL_TIMEOUT, connect(addr)).await.map_err(|_| Fail::Lost)?.map_err(|_| Fail::Lost)?;
+    async fn open(addr: SocketAddr) -> Result<Self, CallFailure> {
+        let socket = timeout(CALL_TIMEOUT, connect(addr))
+            .await
+            .map_err(|_| CallFailure::Lost)?
+            .map_err(|_| CallFailure::Lost)?;
         let (sender, connection) = http1::handshake(TokioIo::new(socket)).await.map_err(CallError::from)?;
         // It ends when the sender and the response are dropped.
         tokio::spawn(connection);
@@ -80,7 +83,7 @@ impl Connection {
     }
 }
 
-/// A socket that takes little beyond what is read, so that one who does not read is found out soon.
+/// A socket with a small receive buffer, so that the server soon notices a client that stops reading.
 pub async fn connect(addr: SocketAddr) -> io::Result<TcpStream> {
     let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
@@ -88,88 +91,92 @@ pub async fn connect(addr: SocketAddr) -> io::Result<TcpStream> {
     socket.connect(addr).await
 }
 
-/// Says things in a session, on a connection that is kept from call to call.
+/// Calls `Send`, on a connection that is kept from call to call.
 pub async fn send(
     addr: SocketAddr,
     kept: Option<Connection>,
     batch: Batch,
-) -> Result<(Connection, SendResponse), Fail> {
+) -> Result<(Connection, SendResponse), CallFailure> {
     let call = async {
         let mut connection = match kept {
             Some(connection) => connection,
             None => Connection::open(addr).await?,
         };
         let mut reply = connection.call("Send", &batch).await?;
-        let response = reply.next().await?.ok_or(Fail::Lost)?;
+        let response = reply.next().await?.ok_or(CallFailure::Lost)?;
         let end: Option<SendResponse> = reply.next().await?;
-        end.map_or(Ok((connection, response)), |_| Err(Fail::Lost))
+        end.map_or(Ok((connection, response)), |_| Err(CallFailure::Lost))
     };
-    timeout(CALL_TIMEOUT, call).await.unwrap_or(Err(Fail::Lost))
+    timeout(CALL_TIMEOUT, call).await.unwrap_or(Err(CallFailure::Lost))
 }
 
-/// What carries a session.
+/// The transport of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Carrier {
+pub enum Transport {
     /// gRPC-Web.
     Subscribe,
     /// Native gRPC.
     Exchange,
 }
 
-/// Opens a stream and hands on what it says, until it ends or nobody listens. Silence for `silence` is an end.
-pub async fn listen(
+/// Opens a stream and forwards its messages, until it ends or the receiver is dropped. A stream that is silent for
+/// `silence` counts as lost.
+pub async fn read_stream(
     addr: SocketAddr,
-    carrier: Carrier,
+    transport: Transport,
     open: Open,
     silence: Duration,
-    heard: mpsc::Sender<Result<ServerMessage, Fail>>,
+    messages: mpsc::Sender<Result<ServerMessage, CallFailure>>,
 ) {
     let work = async {
-        match carrier {
-            Carrier::Subscribe => {
+        match transport {
+            Transport::Subscribe => {
                 let request = SubscribeRequest { open: Some(open) };
                 let mut connection = Connection::open(addr).await?;
                 let opening = timeout(CALL_TIMEOUT, connection.call("Subscribe", &request));
-                let mut reply = opening.await.map_err(|_| Fail::Lost)??;
+                let mut reply = opening.await.map_err(|_| CallFailure::Lost)??;
                 loop {
-                    let message = timeout(silence, reply.next()).await.map_err(|_| Fail::Lost)??;
-                    if hand_on(&heard, message).await.is_none() {
-                        return Err(Fail::Lost);
+                    let message = timeout(silence, reply.next()).await.map_err(|_| CallFailure::Lost)??;
+                    if forward(&messages, message).await.is_none() {
+                        return Err(CallFailure::Lost);
                     }
                 }
             }
-            Carrier::Exchange => {
-                let endpoint = Endpoint::from_shared(format!("http://{addr}")).map_err(|_| Fail::Lost)?;
+            Transport::Exchange => {
+                let endpoint = Endpoint::from_shared(format!("http://{addr}")).map_err(|_| CallFailure::Lost)?;
                 let channel =
                     timeout(CALL_TIMEOUT, endpoint.tcp_nodelay(true).initial_stream_window_size(64 * 1024).connect())
                         .await;
-                let channel = channel.map_err(|_| Fail::Lost)?.map_err(|_| Fail::Lost)?;
+                let channel = channel.map_err(|_| CallFailure::Lost)?.map_err(|_| CallFailure::Lost)?;
                 let body = match open {
                     Open::Join(join) => client_message::Body::Join(join),
                     Open::Resume(resume) => client_message::Body::Resume(resume),
                 };
-                let (outgoing, messages) = mpsc::channel(1);
+                let (outgoing, requests) = mpsc::channel(1);
                 let first = ClientMessage { body: Some(body), ..ClientMessage::default() };
-                outgoing.try_send(first).map_err(|_| Fail::Lost)?;
+                outgoing.try_send(first).map_err(|_| CallFailure::Lost)?;
                 let mut client = SignalClient::new(channel);
-                let opening = timeout(CALL_TIMEOUT, client.exchange(ReceiverStream::new(messages)));
-                let mut stream = opening.await.map_err(|_| Fail::Lost)??.into_inner();
+                let opening = timeout(CALL_TIMEOUT, client.exchange(ReceiverStream::new(requests)));
+                let mut stream = opening.await.map_err(|_| CallFailure::Lost)??.into_inner();
                 loop {
-                    let message = timeout(silence, stream.message()).await.map_err(|_| Fail::Lost)??;
-                    if hand_on(&heard, message).await.is_none() {
-                        return Err(Fail::Lost);
+                    let message = timeout(silence, stream.message()).await.map_err(|_| CallFailure::Lost)??;
+                    if forward(&messages, message).await.is_none() {
+                        return Err(CallFailure::Lost);
                     }
                 }
             }
         }
     };
-    let end: Result<(), Fail> = work.await;
+    let end: Result<(), CallFailure> = work.await;
     if let Err(fail) = end {
-        // Nobody listens any more: nobody to tell.
-        drop(heard.send(Err(fail)).await);
+        // The receiver may have been dropped.
+        drop(messages.send(Err(fail)).await);
     }
 }
 
-async fn hand_on(heard: &mpsc::Sender<Result<ServerMessage, Fail>>, message: Option<ServerMessage>) -> Option<()> {
-    heard.send(Ok(message?)).await.ok()
+async fn forward(
+    messages: &mpsc::Sender<Result<ServerMessage, CallFailure>>,
+    message: Option<ServerMessage>,
+) -> Option<()> {
+    messages.send(Ok(message?)).await.ok()
 }

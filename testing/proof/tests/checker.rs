@@ -1,22 +1,22 @@
-//! The checker passes what is right and names what is wrong.
+//! The checker accepts correct histories and names the violated check of others.
 
 #[path = "checker/cases.rs"]
 mod cases;
-#[path = "checker/dice.rs"]
-mod dice;
 #[path = "checker/generate.rs"]
 mod generate;
 #[path = "checker/plant.rs"]
 mod plant;
+#[path = "checker/rng.rs"]
+mod rng;
 
 use std::collections::BTreeSet;
 
-use dice::Dice;
 use generate::history;
 use plant::Defect;
 use proptest::prelude::*;
+use rng::Rng;
 use signalbox_proof::checker::{Check, Checker, KEPT, Report, Verdict};
-use signalbox_proof::history::{Note, What};
+use signalbox_proof::history::{Event, Note};
 
 const EACH: usize = 200;
 
@@ -29,8 +29,8 @@ fn clean_histories_pass() {
         let mut checker = Checker::new();
         for note in &notes {
             checker.note(note);
-            to_all += u64::from(matches!(&note.what, What::Sent { to, .. } if to.is_empty()));
-            ended += u64::from(matches!(&note.what, What::Ended { .. }));
+            to_all += u64::from(matches!(&note.what, Event::Sent { to, .. } if to.is_empty()));
+            ended += u64::from(matches!(&note.what, Event::Ended { .. }));
         }
         assert!(checker.breach().is_none(), "seed {seed}: {:?}", checker.breach());
         let report = checker.finish();
@@ -43,7 +43,7 @@ fn clean_histories_pass() {
         ends += report.counts.ends;
         losses += report.counts.server_losses;
     }
-    // They are not clean for want of anything happening.
+    // Enough happens in them.
     assert!(sent > 200_000, "{sent}");
     for (count, least) in [(unknown, 1_000), (undelivered, 10_000), (resumes, 10_000), (ends, 5_000), (losses, 500)] {
         assert!(count > least, "{count} of {least}");
@@ -51,20 +51,20 @@ fn clean_histories_pass() {
     assert!(to_all > 5_000 && ended > 2_000, "{to_all} to all, {ended} ended");
 }
 
-/// Plants one defect in each of many histories: each must be found, and named rightly.
+/// Plants a defect in many histories, each of which must be found as a violation of that check.
 fn planted(defect: Defect, check: Check) {
     let (mut found, mut seed) = (0, 0);
     while found < EACH {
         assert!(seed < 40 * EACH as u64, "{defect:?} fits into too few histories");
         let mut notes = history(seed);
-        let fits = plant::plant(&mut notes, defect, &mut Dice(!seed));
+        let fits = plant::plant(&mut notes, defect, &mut Rng(!seed));
         seed += 1;
         if !fits {
             continue;
         }
         let report = Checker::check(&notes);
         assert!(matches!(report.verdict, Verdict::Failed(_)), "{defect:?}, seed {}: {report}", report.seed);
-        // And nothing else is blamed.
+        // No other check is violated.
         let checks: Vec<Check> = report.violations.keys().copied().collect();
         assert_eq!(checks, [check], "{defect:?}, seed {}: {report}", report.seed);
         let Verdict::Failed(violations) = &report.verdict else { unreachable!() };
@@ -88,30 +88,30 @@ planted! {
     a_forged_stamp_is_found: ForgedStamp => NoGhost,
     a_signal_from_another_room_is_found: ForeignSender => RoomWall,
     an_altered_payload_is_found: Altered => NoGhost,
-    a_made_up_signal_is_found: MadeUp => NoGhost,
-    a_delivery_of_what_was_undelivered_is_found: DeliveredUndelivered => NoGhost,
+    an_invented_signal_is_found: Invented => NoGhost,
+    a_delivery_of_an_undelivered_signal_is_found: DeliveredUndelivered => NoGhost,
     a_late_leave_is_found: LateLeave => Roster,
     a_missed_join_is_found: MissedJoin => Roster,
     a_member_missing_at_the_end_is_found: MissingAtTheEnd => Roster,
-    a_silent_end_is_found: SilentEnd => LoudLoss,
-    an_end_told_late_is_found: LateTold => LoudLoss,
+    an_unreported_end_is_found: UnreportedEnd => LoudLoss,
+    an_end_reported_late_is_found: LateReport => LoudLoss,
     a_gauge_over_its_limit_is_found: Gauge => Bounded,
-    a_signal_without_an_answer_is_found: Unanswered => Definite,
+    a_signal_without_an_outcome_is_found: Unsettled => Definite,
     an_unfounded_unknown_is_found: UnfoundedUnknown => Definite,
-    two_answers_are_found: TwoAnswers => Definite,
-    a_loss_of_what_was_for_all_is_found: LossToAll => Complete,
-    a_duplicate_for_one_who_was_not_known_is_found: DuplicateAside => Unique,
-    a_swap_for_one_who_was_not_known_is_found: SwapAside => Ordered,
-    a_delivery_of_what_was_for_all_but_one_is_found: ToAllDenied => NoGhost,
+    two_outcomes_are_found: TwoOutcomes => Definite,
+    a_loss_of_a_signal_to_all_is_found: LossToAll => Complete,
+    a_duplicate_for_an_unknown_receiver_is_found: DuplicateExtra => Unique,
+    a_swap_for_an_unknown_receiver_is_found: SwapExtra => Ordered,
+    a_delivery_to_a_refused_receiver_is_found: ToAllRefused => NoGhost,
 }
 
-/// Some defects break more than one rule, by their nature.
+/// Some defects violate more than one check.
 fn planted_with(defect: Defect, named: Check, also: &[Check]) {
     let (mut found, mut seed) = (0, 0);
     while found < EACH {
         assert!(seed < 40 * EACH as u64, "{defect:?} fits into too few histories");
         let mut notes = history(seed);
-        let fits = plant::plant(&mut notes, defect, &mut Dice(!seed));
+        let fits = plant::plant(&mut notes, defect, &mut Rng(!seed));
         seed += 1;
         if fits {
             let report = Checker::check(&notes);
@@ -129,12 +129,12 @@ fn a_gap_is_found() {
 }
 
 #[test]
-fn a_gap_in_what_was_for_all_is_found() {
+fn a_gap_in_signals_to_all_is_found() {
     planted_with(Defect::GapToAll, Check::GapFree, &[Check::Complete]);
 }
 
 #[test]
-fn a_member_that_was_removed_and_stays_is_found() {
+fn a_removed_member_that_stays_is_found() {
     planted_with(Defect::Unremoved, Check::LoudLoss, &[Check::Roster]);
 }
 
@@ -144,7 +144,7 @@ fn a_forged_sender_in_another_room_is_found() {
 }
 
 #[test]
-fn a_delivery_before_it_was_sent_is_found() {
+fn a_delivery_before_sending_is_found() {
     planted_with(Defect::TooEarly, Check::NoGhost, &[Check::Complete, Check::GapFree]);
 }
 
@@ -154,7 +154,7 @@ fn an_ended_member_in_a_roster_is_found() {
 }
 
 #[test]
-fn an_end_that_its_own_client_never_learns_is_found() {
+fn an_end_unknown_to_its_client_is_found() {
     planted_with(Defect::FalseLeave, Check::LoudLoss, &[Check::Roster]);
 }
 
@@ -167,32 +167,32 @@ fn void(report: &Report, reason: &str) {
 }
 
 #[test]
-fn a_run_that_shows_nothing_is_void() {
+fn a_run_that_proves_nothing_is_void() {
     for seed in 0..EACH as u64 {
         let clean = history(seed);
-        let edited = |edit: &dyn Fn(&mut What)| {
+        let edited = |edit: &dyn Fn(&mut Event)| {
             let mut notes = clean.clone();
             notes.iter_mut().for_each(|note| edit(&mut note.what));
             Checker::check(&notes)
         };
         let report = edited(&|what| {
-            if let What::Run { planned_signals, .. } = what {
+            if let Event::Run { planned_signals, .. } = what {
                 *planned_signals = *planned_signals * 2 + 1;
             }
         });
         void(&report, "signals were sent");
         let report = edited(&|what| match what {
-            What::Run { planned_faults, .. } => *planned_faults = (*planned_faults).max(1),
-            What::Fault { effect, .. } => *effect = 0,
+            Event::Run { planned_faults, .. } => *planned_faults = (*planned_faults).max(1),
+            Event::Fault { effect, .. } => *effect = 0,
             _ => {}
         });
         void(&report, "faults had an effect");
-        let report = Checker::check(clean.iter().filter(|note| !matches!(note.what, What::Run { .. })));
-        void(&report, "no note of what the run is about");
-        let report = Checker::check(clean.iter().filter(|note| !matches!(note.what, What::Opened { .. })));
+        let report = Checker::check(clean.iter().filter(|note| !matches!(note.what, Event::Run { .. })));
+        void(&report, "no Run note");
+        let report = Checker::check(clean.iter().filter(|note| !matches!(note.what, Event::Opened { .. })));
         assert!(!report.passed());
     }
-    let run = What::Run {
+    let run = Event::Run {
         seed: 1,
         versions: String::new(),
         planned_signals: 0,
@@ -202,14 +202,14 @@ fn a_run_that_shows_nothing_is_void() {
     let report = Checker::check(&[Note { at: 0, what: run }]);
     void(&report, "signals were sent");
     void(&report, "no client ever lost its stream");
-    void(&Checker::check(&[]), "no note of what the run is about");
+    void(&Checker::check(&[]), "no Run note");
 }
 
 #[test]
-fn a_breach_in_a_thin_run_is_a_breach() {
+fn a_breach_in_a_void_run_is_a_breach() {
     let mut notes = history(7);
-    assert!(plant::plant(&mut notes, Defect::Duplicate, &mut Dice(7)));
-    if let What::Run { planned_signals, .. } = &mut notes[0].what {
+    assert!(plant::plant(&mut notes, Defect::Duplicate, &mut Rng(7)));
+    if let Event::Run { planned_signals, .. } = &mut notes[0].what {
         *planned_signals *= 10;
     }
     let report = Checker::check(&notes);
@@ -221,7 +221,7 @@ fn a_breach_in_a_thin_run_is_a_breach() {
 fn all_violations_are_counted_and_the_first_are_kept() {
     let clean = history(3);
     let twice = clean.iter().flat_map(|note| {
-        let times = if matches!(note.what, What::Delivered { .. }) { 2 } else { 1 };
+        let times = if matches!(note.what, Event::Delivered { .. }) { 2 } else { 1 };
         std::iter::repeat_n(note, times)
     });
     let report = Checker::check(twice);
@@ -232,7 +232,7 @@ fn all_violations_are_counted_and_the_first_are_kept() {
 }
 
 #[test]
-fn the_report_is_for_people() {
+fn the_report_has_verdict_counts_and_violations() {
     let report = Checker::check(&history(5));
     let text = report.to_string();
     for part in [
@@ -246,26 +246,26 @@ fn the_report_is_for_people() {
         assert!(text.contains(part), "{part}: {text}");
     }
     let mut notes = history(5);
-    assert!(plant::plant(&mut notes, Defect::Duplicate, &mut Dice(5)));
+    assert!(plant::plant(&mut notes, Defect::Duplicate, &mut Rng(5)));
     let text = Checker::check(&notes).to_string();
     assert!(text.contains("C1 unique at ") && text.contains(" -> ") && text.contains("1 bad of "), "{text}");
 }
 
-/// Whom a note is about; `None`: everybody.
-fn about(what: &What) -> Option<BTreeSet<String>> {
+/// The sessions that a note is about; `None`: all.
+fn sessions_of(what: &Event) -> Option<BTreeSet<String>> {
     let (one, more): (&[&String], &[String]) = match what {
-        What::Run { .. } | What::ServerLost => return None,
-        What::Fault { .. } | What::Gauge { .. } => (&[], &[]),
-        What::Opened { session, roster, .. }
-        | What::SawRoster { session, roster }
-        | What::Final { session, roster } => (&[session], roster),
-        What::Over { session, .. }
-        | What::Ended { session, .. }
-        | What::Suspended { session }
-        | What::Resumed { session } => (&[session], &[]),
-        What::Sent { session, to, .. } | What::Settled { session, to, .. } => (&[session, to], &[]),
-        What::Delivered { session, from, claimed, .. } => (&[session, from, claimed], &[]),
-        What::SawJoin { session, member } | What::SawLeave { session, member, .. } => (&[session, member], &[]),
+        Event::Run { .. } | Event::ServerLost => return None,
+        Event::Fault { .. } | Event::Gauge { .. } => (&[], &[]),
+        Event::Opened { session, roster, .. }
+        | Event::SawRoster { session, roster }
+        | Event::Final { session, roster } => (&[session], roster),
+        Event::Over { session, .. }
+        | Event::Ended { session, .. }
+        | Event::Suspended { session }
+        | Event::Resumed { session } => (&[session], &[]),
+        Event::Sent { session, to, .. } | Event::Settled { session, to, .. } => (&[session, to], &[]),
+        Event::Delivered { session, from, claimed, .. } => (&[session, from, claimed], &[]),
+        Event::SawJoin { session, member } | Event::SawLeave { session, member, .. } => (&[session, member], &[]),
     };
     Some(one.iter().map(|name| (*name).clone()).chain(more.iter().cloned()).collect())
 }
@@ -273,24 +273,24 @@ fn about(what: &What) -> Option<BTreeSet<String>> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// In which order unrelated notes of one tick of the clock are written down does not matter.
+    /// Unrelated notes with the same time may be in any order.
     #[test]
-    fn the_order_within_a_tick_does_not_matter(seed in 0u64..100_000, defect in 0..=Defect::ALL.len(), dice: u64) {
+    fn the_order_within_a_tick_does_not_matter(seed in 0u64..100_000, defect in 0..=Defect::ALL.len(), rng: u64) {
         let mut notes = history(seed);
         if let Some(&defect) = Defect::ALL.get(defect) {
-            plant::plant(&mut notes, defect, &mut Dice(!seed));
+            plant::plant(&mut notes, defect, &mut Rng(!seed));
         }
         for note in &mut notes {
             note.at -= note.at % 20_000;
         }
         let before = Checker::check(&notes);
-        let abouts: Vec<_> = notes.iter().map(|note| about(&note.what)).collect();
+        let sessions: Vec<_> = notes.iter().map(|note| sessions_of(&note.what)).collect();
         let mut order: Vec<usize> = (0..notes.len()).collect();
-        let mut dice = Dice(dice);
+        let mut rng = Rng(rng);
         for _ in 0..4 * notes.len() {
-            let i = dice.below(order.len() - 1);
+            let i = rng.below(order.len() - 1);
             let (a, b) = (order[i], order[i + 1]);
-            let unrelated = matches!((&abouts[a], &abouts[b]), (Some(x), Some(y)) if x.is_disjoint(y));
+            let unrelated = matches!((&sessions[a], &sessions[b]), (Some(x), Some(y)) if x.is_disjoint(y));
             if notes[a].at == notes[b].at && unrelated {
                 order.swap(i, i + 1);
             }

@@ -1,4 +1,4 @@
-//! Each fault of the proxy does what it says, and the proxy says what it did.
+//! The faults of the proxy, and the counts of their effects.
 
 use std::{io::ErrorKind, time::Duration};
 
@@ -12,21 +12,21 @@ use tokio::{
 const DEADLINE: Duration = Duration::from_secs(5);
 const SHORT: Duration = Duration::from_millis(100);
 
-struct Line {
+struct Setup {
     proxy: Proxy,
     listener: TcpListener,
 }
 
-impl Line {
+impl Setup {
     async fn new() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("it works");
-        Self { proxy: Proxy::start(listener.local_addr().expect("an address")).await.expect("it works"), listener }
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a socket");
+        Self { proxy: Proxy::start(listener.local_addr().expect("an address")).await.expect("a socket"), listener }
     }
 
-    /// A connection through the proxy, both ends of it, over which a byte has passed each way.
+    /// Both ends of a connection through the proxy, over which a byte has passed each way.
     async fn connect(&self) -> (TcpStream, TcpStream) {
-        let mut client = TcpStream::connect(self.proxy.addr()).await.expect("it works");
-        let (mut server, _) = timeout(DEADLINE, self.listener.accept()).await.expect("in time").expect("it works");
+        let mut client = TcpStream::connect(self.proxy.addr()).await.expect("a socket");
+        let (mut server, _) = timeout(DEADLINE, self.listener.accept()).await.expect("in time").expect("a socket");
         pass(&mut client, &mut server, b"?").await;
         pass(&mut server, &mut client, b"!").await;
         (client, server)
@@ -34,9 +34,9 @@ impl Line {
 }
 
 async fn pass(from: &mut TcpStream, to: &mut TcpStream, bytes: &[u8]) {
-    from.write_all(bytes).await.expect("it works");
+    from.write_all(bytes).await.expect("a socket");
     let mut read = vec![0; bytes.len()];
-    timeout(DEADLINE, to.read_exact(&mut read)).await.expect("in time").expect("it works");
+    timeout(DEADLINE, to.read_exact(&mut read)).await.expect("in time").expect("a socket");
     assert_eq!(read, bytes);
 }
 
@@ -45,14 +45,14 @@ async fn read(socket: &mut TcpStream) -> Result<usize, ErrorKind> {
 }
 
 #[tokio::test]
-async fn what_is_delayed_held_or_cut_up_arrives_whole_and_is_counted() {
-    let line = Line::new().await;
-    let (mut client, mut server) = line.connect().await;
+async fn delayed_held_and_sliced_bytes_arrive_and_are_counted() {
+    let setup = Setup::new().await;
+    let (mut client, mut server) = setup.connect().await;
     for mode in [Mode::Delay(SHORT), Mode::Hold, Mode::Slice] {
-        let fault = line.proxy.apply(Way::Up, mode, 2 * SHORT);
+        let fault = setup.proxy.apply(Way::Up, mode, 2 * SHORT);
         let ((), effect) = tokio::join!(
             async {
-                // The fault takes effect first: join polls in turn.
+                // `join!` polls in turn, so the fault is applied first.
                 tokio::task::yield_now().await;
                 let began = Instant::now();
                 pass(&mut client, &mut server, b"hello").await;
@@ -67,20 +67,20 @@ async fn what_is_delayed_held_or_cut_up_arrives_whole_and_is_counted() {
 }
 
 #[tokio::test]
-async fn what_is_swallowed_never_arrives_and_the_far_end_learns_of_the_end_late() {
-    let line = Line::new().await;
-    let (mut client, mut server) = line.connect().await;
+async fn swallowed_bytes_never_arrive_and_the_far_end_is_reset_late() {
+    let setup = Setup::new().await;
+    let (mut client, mut server) = setup.connect().await;
     let (sent, effect) = tokio::join!(
         async {
             tokio::task::yield_now().await;
             client.write_all(b"lost").await
         },
-        line.proxy.apply(Way::Up, Mode::Swallow, SHORT)
+        setup.proxy.apply(Way::Up, Mode::Swallow, SHORT)
     );
     sent.unwrap();
     assert_eq!(effect, 4);
-    // The other direction goes on, this one stays dead.
-    pass(&mut server, &mut client, b"heard").await;
+    // The other direction works, this one stays broken.
+    pass(&mut server, &mut client, b"back").await;
     client.write_all(b"lost too").await.unwrap();
     drop(client);
     let began = Instant::now();
@@ -89,61 +89,61 @@ async fn what_is_swallowed_never_arrives_and_the_far_end_learns_of_the_end_late(
 }
 
 #[tokio::test]
-async fn a_reset_ends_both_sides() {
-    let line = Line::new().await;
-    let (mut client, mut server) = line.connect().await;
-    assert_eq!(line.proxy.reset(), 1);
+async fn a_reset_ends_both_connections() {
+    let setup = Setup::new().await;
+    let (mut client, mut server) = setup.connect().await;
+    assert_eq!(setup.proxy.reset(), 1);
     assert_eq!(read(&mut client).await, Err(ErrorKind::ConnectionReset));
     assert_eq!(read(&mut server).await, Err(ErrorKind::ConnectionReset));
-    assert_eq!(line.proxy.reset(), 0, "nothing is left to hit");
+    assert_eq!(setup.proxy.reset(), 0, "there is no connection left");
 }
 
 #[tokio::test]
-async fn a_reset_after_bytes_lets_just_these_pass() {
-    let line = Line::new().await;
-    let (mut client, mut server) = line.connect().await;
-    let talk = async {
+async fn a_reset_after_bytes_passes_no_more_than_these() {
+    let setup = Setup::new().await;
+    let (mut client, mut server) = setup.connect().await;
+    let transfer = async {
         tokio::task::yield_now().await;
         server.write_all(b"123456789").await.unwrap();
         let mut bytes = Vec::new();
         let end = timeout(DEADLINE, client.read_to_end(&mut bytes)).await.unwrap();
-        // The reset may overtake what had passed; nothing more than that ever comes.
+        // The reset may overtake bytes that had passed.
         assert!(end.is_err() && b"1234".starts_with(&bytes), "{end:?} {bytes:?}");
     };
-    let ((), effect) = tokio::join!(talk, line.proxy.apply(Way::Down, Mode::ResetAfter(4), SHORT));
+    let ((), effect) = tokio::join!(transfer, setup.proxy.apply(Way::Down, Mode::ResetAfter(4), SHORT));
     assert_eq!(effect, 1);
     assert_eq!(read(&mut server).await, Err(ErrorKind::ConnectionReset));
 }
 
 #[tokio::test]
 async fn a_fin_ends_one_direction_only() {
-    let line = Line::new().await;
-    let (mut client, mut server) = line.connect().await;
-    assert_eq!(line.proxy.apply(Way::Up, Mode::Fin, SHORT).await, 1);
+    let setup = Setup::new().await;
+    let (mut client, mut server) = setup.connect().await;
+    assert_eq!(setup.proxy.apply(Way::Up, Mode::Fin, SHORT).await, 1);
     assert_eq!(read(&mut server).await, Ok(0));
     pass(&mut server, &mut client, b"still here").await;
 }
 
 #[tokio::test]
-async fn refusal_lasts_as_long_as_it_was_told_and_counts() {
-    let line = Line::new().await;
+async fn new_connections_are_refused_for_the_given_time_and_counted() {
+    let setup = Setup::new().await;
     let attempt = async {
         tokio::task::yield_now().await;
-        let mut client = TcpStream::connect(line.proxy.addr()).await.unwrap();
+        let mut client = TcpStream::connect(setup.proxy.addr()).await.unwrap();
         assert_eq!(read(&mut client).await, Err(ErrorKind::ConnectionReset));
     };
-    let ((), refused) = tokio::join!(attempt, line.proxy.refuse(2 * SHORT));
+    let ((), refused) = tokio::join!(attempt, setup.proxy.refuse(2 * SHORT));
     assert_eq!(refused, 1);
-    line.connect().await;
+    setup.connect().await;
 }
 
 #[tokio::test]
-async fn healing_resets_what_cannot_be_made_whole_and_nothing_else() {
-    let line = Line::new().await;
-    let (mut broken, _far) = line.connect().await;
-    line.proxy.apply(Way::Both, Mode::Swallow, Duration::ZERO).await;
-    let (mut client, mut server) = line.connect().await;
-    line.proxy.heal();
+async fn healing_resets_broken_connections_only() {
+    let setup = Setup::new().await;
+    let (mut broken, _far) = setup.connect().await;
+    setup.proxy.apply(Way::Both, Mode::Swallow, Duration::ZERO).await;
+    let (mut client, mut server) = setup.connect().await;
+    setup.proxy.heal();
     assert_eq!(read(&mut broken).await, Err(ErrorKind::ConnectionReset));
     pass(&mut client, &mut server, b"whole").await;
 }

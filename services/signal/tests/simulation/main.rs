@@ -20,7 +20,7 @@ use clap::Parser;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use signalbox_proof::{
     checker::{Bounds, Checker, Verdict},
-    history::{Note, What},
+    history::{Event, Note},
 };
 use signalbox_server::{Parts, Server, cli::Cli, config::Config, random::Random};
 use signalbox_testkit::MemoryStore;
@@ -33,7 +33,7 @@ const ROOM: &str = "sim";
 const TROUBLE: Duration = Duration::from_secs(20);
 const QUIET: Duration = Duration::from_secs(25);
 /// The longest fault may hold a member, which does not notice, and then receives what it has missed.
-const TELL: Duration = Duration::from_secs(12);
+const NOTIFY: Duration = Duration::from_secs(12);
 const RESUME_WINDOW: Duration = Duration::from_secs(5);
 
 /// The history of a run, shared by its hosts.
@@ -43,13 +43,13 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn note(&self, what: What) {
+    pub(crate) fn note(&self, what: Event) {
         let at = turmoil::sim_elapsed().unwrap_or_default();
         self.note_at(at, what);
     }
 
     /// The clocks of hosts differ within a tick of the simulation, so the order of notes is the order of time.
-    fn note_at(&self, at: Duration, what: What) {
+    fn note_at(&self, at: Duration, what: Event) {
         let mut notes = self.notes.lock().unwrap();
         let last = notes.last().map_or(0, |note| note.at);
         notes.push(Note { at: last.max(at.as_micros() as u64), what });
@@ -112,7 +112,7 @@ fn run(seed: u64) -> Vec<Note> {
     let note = |at, what| world.note_at(at, what);
     note(
         Duration::ZERO,
-        What::Run {
+        Event::Run {
             seed,
             versions: env!("CARGO_PKG_VERSION").to_owned(),
             planned_signals: 40,
@@ -132,9 +132,9 @@ fn run(seed: u64) -> Vec<Note> {
         }
         if heal.is_none() && now >= next && now < TROUBLE {
             let (fault, member) = (Fault::random(&mut rng), rng.random_range(0..MEMBERS));
-            note(now, What::Fault { kind: format!("{fault:?}").to_lowercase(), effect: 1 });
+            note(now, Event::Fault { kind: format!("{fault:?}").to_lowercase(), effect: 1 });
             if fault == Fault::Crash {
-                note(now, What::ServerLost);
+                note(now, Event::ServerLost);
             }
             fault.cause(&mut sim, member);
             heal = Some((now + Duration::from_millis(rng.random_range(100..9000)), fault, member));
@@ -202,22 +202,22 @@ fn the_guarantee_holds_for_every_seed() {
                 while let Some(seed) = { next.lock().unwrap().next() } {
                     let notes = run(seed);
                     let mut checker =
-                        Checker::with_bounds(Bounds { tell: TELL.as_micros() as u64, ..Bounds::default() });
+                        Checker::with_bounds(Bounds { notify: NOTIFY.as_micros() as u64, ..Bounds::default() });
                     notes.iter().for_each(|note| checker.note(note));
                     let report = checker.finish();
                     if !matches!(report.verdict, Verdict::Passed) {
                         let lines: Vec<_> = notes.iter().map(|n| serde_json::to_string(n).unwrap()).collect();
                         panic!("{}\n{report}\nreplay with SIGNALBOX_SIM_SEED={seed}", lines.join("\n"));
                     }
-                    let count = |wanted: fn(&What) -> bool| notes.iter().filter(|n| wanted(&n.what)).count() as u64;
-                    let kinds: [fn(&What) -> bool; 7] = [
-                        |w| matches!(w, What::Sent { .. }),
-                        |w| matches!(w, What::Delivered { .. }),
-                        |w| matches!(w, What::Resumed { .. }),
-                        |w| matches!(w, What::Fault { .. }),
-                        |w| matches!(w, What::Sent { to, .. } if to.is_empty()),
-                        |w| matches!(w, What::Ended { .. }),
-                        |w| matches!(w, What::Over { reason, .. } if reason == "REPLACED"),
+                    let count = |wanted: fn(&Event) -> bool| notes.iter().filter(|n| wanted(&n.what)).count() as u64;
+                    let kinds: [fn(&Event) -> bool; 7] = [
+                        |w| matches!(w, Event::Sent { .. }),
+                        |w| matches!(w, Event::Delivered { .. }),
+                        |w| matches!(w, Event::Resumed { .. }),
+                        |w| matches!(w, Event::Fault { .. }),
+                        |w| matches!(w, Event::Sent { to, .. } if to.is_empty()),
+                        |w| matches!(w, Event::Ended { .. }),
+                        |w| matches!(w, Event::Over { reason, .. } if reason == "REPLACED"),
                     ];
                     let mut total = total.lock().unwrap();
                     total.iter_mut().zip(kinds).for_each(|(total, kind)| *total += count(kind));
@@ -238,14 +238,14 @@ fn the_guarantee_holds_for_every_seed() {
 fn a_seed_replays_the_same_history() {
     // The order in which clients notice a crash does not depend on the seed: the simulation has sockets in a hash map.
     let until_crash = |mut notes: Vec<Note>| {
-        let crash = notes.iter().position(|n| n.what == What::ServerLost).unwrap_or(notes.len());
+        let crash = notes.iter().position(|n| n.what == Event::ServerLost).unwrap_or(notes.len());
         notes.truncate(crash);
         notes
     };
     let mut delivered = 0;
     for seed in 0..10 {
         let (one, two) = (until_crash(run(seed)), until_crash(run(seed)));
-        delivered += one.iter().filter(|n| matches!(n.what, What::Delivered { .. })).count();
+        delivered += one.iter().filter(|n| matches!(n.what, Event::Delivered { .. })).count();
         let differ = one.iter().zip(&two).position(|(a, b)| a != b);
         assert_eq!(differ.map(|at| (&one[at], &two[at])), None, "seed {seed}");
         assert_eq!(one.len(), two.len());

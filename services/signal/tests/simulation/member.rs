@@ -11,7 +11,7 @@ use signalbox_client::{
     Client, Event, Outcome, Session, Signal,
     v1::{Data, Join, LeaveReason, Welcome, client_message::Body},
 };
-use signalbox_proof::history::{self, What};
+use signalbox_proof::history;
 use tokio::{
     task::JoinSet,
     time::{Instant, sleep, sleep_until, timeout_at},
@@ -114,17 +114,17 @@ impl SessionState {
         let roster: Vec<String> = welcome.members.iter().map(|m| m.member_id.clone()).collect();
         let id = welcome.you.as_ref().unwrap().member_id.clone();
         let (session, room) = (id.clone(), ROOM.to_owned());
-        world.note(What::Opened { session, room, roster: roster.clone(), page: false });
+        world.note(history::Event::Opened { session, room, roster: roster.clone(), page: false });
         Self { world, id, roster, sent: 0 }
     }
 
     fn over(&self, reason: &str) {
-        self.world.note(What::Over { session: self.id.clone(), reason: reason.to_owned() });
+        self.world.note(history::Event::Over { session: self.id.clone(), reason: reason.to_owned() });
     }
 
     fn finish(mut self) {
         self.roster.sort();
-        self.world.note(What::Final { session: self.id, roster: self.roster });
+        self.world.note(history::Event::Final { session: self.id, roster: self.roster });
     }
 
     /// Reads a replaced session to its end.
@@ -152,11 +152,12 @@ impl SessionState {
         let number = self.sent;
         let text = format!("{}|{number}|{}", self.id, "x".repeat(rng.random_range(0..2000)));
         let id = self.id.clone();
-        self.world.note(What::Sent { session: id.clone(), to: to.clone(), number, hash: hash(&text) });
+        self.world.note(history::Event::Sent { session: id.clone(), to: to.clone(), number, hash: hash(&text) });
         let receipt = session.send(Signal::data(to.clone(), Data { text, ..Data::default() })).await;
         let world = self.world.clone();
         tokio::spawn(async move {
-            let settled = |to, outcome| world.note(What::Settled { session: id.clone(), to, number, outcome });
+            let settled =
+                |to, outcome| world.note(history::Event::Settled { session: id.clone(), to, number, outcome });
             match receipt.outcome().await {
                 Outcome::Accepted => settled(to, history::Outcome::Accepted),
                 Outcome::Undelivered(reports) => {
@@ -181,18 +182,18 @@ impl SessionState {
                 // After a resume the roster is ahead of the replay.
                 self.roster.retain(|id| *id != member.member_id);
                 self.roster.push(member.member_id.clone());
-                self.world.note(What::SawJoin { session, member: member.member_id });
+                self.world.note(history::Event::SawJoin { session, member: member.member_id });
             }
             Event::MemberLeft(left) => {
                 self.roster.retain(|id| *id != left.member_id);
                 let reason = LeaveReason::try_from(left.reason).unwrap().as_str_name().replace("LEAVE_REASON_", "");
-                self.world.note(What::SawLeave { session, member: left.member_id, reason });
+                self.world.note(history::Event::SawLeave { session, member: left.member_id, reason });
             }
             Event::Signal(signal) => {
                 let Body::Data(data) = signal.body else { panic!("only data is sent") };
                 let mut parts = data.text.split('|');
                 let (claimed, number) = (parts.next().unwrap().to_owned(), parts.next().unwrap().parse().unwrap());
-                self.world.note(What::Delivered {
+                self.world.note(history::Event::Delivered {
                     session,
                     from: signal.from,
                     claimed,
@@ -200,11 +201,11 @@ impl SessionState {
                     hash: hash(&data.text),
                 });
             }
-            Event::Suspended => self.world.note(What::Suspended { session }),
+            Event::Suspended => self.world.note(history::Event::Suspended { session }),
             Event::Resumed(members) => {
-                self.world.note(What::Resumed { session: session.clone() });
+                self.world.note(history::Event::Resumed { session: session.clone() });
                 self.roster = members.into_iter().map(|m| m.member_id).collect();
-                self.world.note(What::SawRoster { session, roster: self.roster.clone() });
+                self.world.note(history::Event::SawRoster { session, roster: self.roster.clone() });
             }
             Event::Rejoined(welcome) => {
                 self.over("SESSION_GONE");

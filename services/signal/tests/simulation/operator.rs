@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
-use signalbox_proof::history::What;
+use signalbox_proof::history::Event;
 use signalbox_proto::v1::{DeleteRoomRequest, ListMembersRequest, RemoveMemberRequest, rooms_client::RoomsClient};
 use tokio::time::{Instant, sleep, timeout};
 use tonic::{Status, transport::Channel};
@@ -22,7 +22,7 @@ pub(crate) async fn run(world: World, seed: u64) -> turmoil::Result {
         // Without a reply the outcome is unknown.
         if let Ok(Ok((sessions, reason))) = timeout(CALL_TIMEOUT, act(closes, index)).await {
             for session in sessions {
-                world.note(What::Ended { session, reason: reason.to_owned() });
+                world.note(Event::Ended { session, reason: reason.to_owned() });
             }
         }
     }

@@ -1,4 +1,4 @@
-//! What can be judged only when all notes are there.
+//! Checks that need the whole history.
 
 use std::collections::HashSet;
 
@@ -7,7 +7,7 @@ use super::session::End;
 use super::{Check, Checker, Plan, Report, Verdict};
 
 impl Checker {
-    /// Reports a history that goes on no further because of a [`Checker::breach`]: what had yet to happen is not judged.
+    /// Reports a history that was stopped at a [`Checker::breach`]. Later events are not judged.
     #[must_use]
     pub fn stop(mut self) -> Report {
         if self.found.kept.is_empty()
@@ -24,7 +24,7 @@ impl Checker {
     #[must_use]
     pub fn finish(mut self) -> Report {
         let plan = self.plan.take();
-        // Without a word on it, nothing is late for it.
+        // Without a `Run` note nothing is late.
         let window = plan.as_ref().map_or(u64::MAX, |plan| plan.window);
         let quiet = !self.rosters.is_empty();
         let ends: Vec<Option<End>> =
@@ -38,23 +38,23 @@ impl Checker {
         self.report(plan)
     }
 
-    /// Signals that did not arrive, or were not answered.
+    /// Checks signals that did not arrive, or have no outcome.
     fn judge_signals(&mut self, index: usize, ends: &[Option<End>]) {
         let pair = &mut self.pairs[index];
         let (from, to, highest) = (pair.from, pair.to, pair.highest);
         let open = std::mem::take(&mut pair.open);
-        // A session that was alive at the quiet end has no excuse for what was sent before; it may have left since.
+        // The end of a session excuses losses, unless it was alive at the quiet end and left afterwards.
         let excused = |session: u32, sent: u64| {
             let quiet = self.sessions[session as usize].last_roster;
-            let alive = quiet.is_some_and(|quiet| sent.saturating_add(self.bounds.tell) <= quiet);
+            let alive = quiet.is_some_and(|quiet| sent.saturating_add(self.bounds.notify) <= quiet);
             ends[session as usize].is_some() && !alive
         };
         let sender_stayed = self.sessions[from as usize].last_roster.is_some();
         let judged: Vec<_> =
             open.into_iter().map(|signal| (excused(from, signal.sent), excused(to, signal.sent), signal)).collect();
         for (sender_ended, receiver_ended, signal) in judged {
-            let whom = (Some(to), Some(from), Some(signal.number));
-            let mut breach = |check, text: &str| self.violate(check, signal.sent, whom, text.to_owned());
+            let parties = (Some(to), Some(from), Some(signal.number));
+            let mut breach = |check, text: &str| self.violate(check, signal.sent, parties, text.to_owned());
             let skipped = !signal.delivered && signal.number < highest;
             let (mut lost, mut unsettled) = (false, false);
             match signal.fate {
@@ -73,11 +73,11 @@ impl Checker {
                     if skipped {
                         breach(Check::GapFree, &format!("skipped and not undelivered: up to #{highest} was delivered"));
                     }
-                    breach(Check::Definite, "its sender never learned what became of it, though its session lives");
+                    breach(Check::Definite, "its sender never learned the outcome, though its session lives");
                 }
                 None => {
                     unsettled = true;
-                    // One who did not stay to the end need not have noted all answers.
+                    // A client that did not stay to the end need not have recorded all outcomes.
                     if !sender_ended && sender_stayed {
                         if skipped {
                             breach(
@@ -85,7 +85,7 @@ impl Checker {
                                 &format!("skipped and not undelivered: up to #{highest} was delivered"),
                             );
                         }
-                        breach(Check::Definite, "never answered");
+                        breach(Check::Definite, "without an outcome");
                     }
                 }
             }
@@ -94,43 +94,43 @@ impl Checker {
         }
     }
 
-    /// Whether a client was told of another's end, and of nobody in another room.
+    /// Checks that a client received the end of another session in time, and no members of other rooms.
     fn judge_view(&mut self, index: usize, ends: &[Option<End>]) {
         let pair = &self.pairs[index];
         let (member, client) = (pair.from, pair.to);
-        let whom = (Some(client), Some(member), None);
+        let parties = (Some(client), Some(member), None);
         if pair.view == View::Never {
             return;
         }
-        let told = pair.told;
+        let notified = pair.notified;
         let (ended, observer) = (&self.sessions[member as usize], &self.sessions[client as usize]);
         if ended.room.is_some() && observer.room.is_some() && ended.room != observer.room {
             let at = pair.seen;
-            return self.violate(Check::RoomWall, at, whom, "told of a member of another room".to_owned());
+            return self.violate(Check::RoomWall, at, parties, "received a member of another room".to_owned());
         }
         let Some(end) = ends[member as usize] else { return };
-        let Some(deadline) = observer.reachable(end.deadline, self.bounds.tell) else { return };
+        let Some(deadline) = observer.reachable(end.deadline, self.bounds.notify) else { return };
         let excused = ends[client as usize].is_some_and(|end| end.at <= deadline);
-        if excused || told.is_some_and(|told| told <= deadline || end.vague) {
+        if excused || notified.is_some_and(|at| at <= deadline || end.vague) {
             return;
         }
-        let text = match told {
-            Some(told) => {
-                format!("told {} µs after the end, {} µs too late", told.saturating_sub(end.at), told - deadline)
+        let text = match notified {
+            Some(at) => {
+                format!("reported {} µs after the end, {} µs too late", at.saturating_sub(end.at), at - deadline)
             }
-            // Who heard nothing any more since then was cut off or stopped, and said nothing of it.
+            // A client that has received nothing since then was disconnected or stopped.
             None if observer.alive() <= deadline => return,
-            None => "was there and never told of the end".to_owned(),
+            None => "its end was never reported".to_owned(),
         };
-        self.violate(Check::LoudLoss, end.at, whom, text);
+        self.violate(Check::LoudLoss, end.at, parties, text);
     }
 
-    /// Whether each client knows of its own session's end.
+    /// Checks that each client learned the end of its own session.
     fn judge_sessions(&mut self, ends: &[Option<End>], window: u64) {
-        let patience = self.bounds.windows.saturating_mul(window).saturating_add(self.bounds.tell);
+        let patience = self.bounds.windows.saturating_mul(window).saturating_add(self.bounds.notify);
         for (id, end) in (0u32..).zip(ends) {
             let session = &self.sessions[id as usize];
-            // It was alive at the quiet end, and had not heard of an end by then. It may have left since.
+            // It was alive at the quiet end, and had not learned an end by then. It may have left since.
             let Some(last) = session.last_roster else { continue };
             if session.over.as_ref().is_some_and(|over| over.at <= last) {
                 continue;
@@ -139,18 +139,18 @@ impl Checker {
                 let text = "never learned that the server had ended its session".to_owned();
                 self.violate(Check::LoudLoss, last, (Some(id), None, None), text);
             } else if let Some((at, by)) = session.reported
-                && (end.is_none() || at.saturating_add(self.bounds.tell) <= last)
+                && (end.is_none() || at.saturating_add(self.bounds.notify) <= last)
             {
-                let text = "never learned that its session had ended, as the other was told".to_owned();
+                let text = "never learned that its session had ended, as another client had received".to_owned();
                 self.violate(Check::LoudLoss, at, (Some(id), Some(by), None), text);
             }
         }
     }
 
-    /// Whether the last rosters are those of the sessions that live.
+    /// Checks that the last rosters are those of the live sessions.
     fn judge_rosters(&mut self, ends: &[Option<End>]) {
         let mut rooms: Vec<Vec<u32>> = vec![Vec::new(); self.rooms.len()];
-        // Clients may leave once all rosters are taken; who left earlier need not be in those that were taken later.
+        // Clients may leave after all rosters are recorded. Those that left earlier may be missing in later rosters.
         let last = self.rosters.iter().map(|(_, at, _)| *at).max().unwrap_or_default();
         for (id, session) in (0u32..).zip(&self.sessions) {
             let stayed = ends[id as usize].is_none_or(|end| session.last_roster.is_some() && end.at > last);
@@ -160,13 +160,13 @@ impl Checker {
         }
         for (client, at, roster) in std::mem::take(&mut self.rosters) {
             let Some(room) = self.sessions[client as usize].room else { continue };
-            // One whose session ended says nothing of how rosters agree.
+            // The roster of an ended session is not compared.
             if ends[client as usize].is_some_and(|end| end.at <= at) {
                 continue;
             }
             let has: HashSet<u32> = roster.iter().copied().collect();
             for &member in &rooms[room as usize] {
-                let settled = self.sessions[member as usize].opened.saturating_add(self.bounds.tell) <= at;
+                let settled = self.sessions[member as usize].opened.saturating_add(self.bounds.notify) <= at;
                 if member != client && settled && !has.contains(&member) {
                     let text = "missing in the roster at the end".to_owned();
                     self.violate(Check::Roster, at, (Some(client), Some(member), None), text);
@@ -176,15 +176,15 @@ impl Checker {
                 let other = &self.sessions[member as usize];
                 let unseen = |index: &usize| self.pairs[*index].view == View::Never;
                 let text = if member == client {
-                    "in its own roster, which is of the others"
+                    "in its own roster"
                 } else if other.room.is_none() {
-                    "in the roster at the end, and no client opened that session"
+                    "in the roster at the end, but no client opened that session"
                 } else if other.room != Some(room) {
-                    "in the roster at the end, and in another room"
+                    "in the roster at the end, but in another room"
                 } else if ends[member as usize].is_some_and(|end| end.deadline < at) {
-                    "in the roster at the end, and over"
+                    "in the roster at the end, but ended"
                 } else if self.index.get(&(member, client)).is_none_or(unseen) {
-                    "in the roster at the end, and its join was not told"
+                    "in the roster at the end, but its join was not received"
                 } else {
                     continue;
                 };
@@ -197,7 +197,7 @@ impl Checker {
         let mut doubts = Vec::new();
         let effective: u64 = self.faults.values().map(|faults| faults.effective).sum();
         match &plan {
-            None => doubts.push("there is no note of what the run is about".to_owned()),
+            None => doubts.push("there is no Run note".to_owned()),
             Some(plan) => {
                 if self.counts.sent.saturating_mul(2) < plan.signals || self.counts.sent == 0 {
                     doubts.push(format!("{} signals were sent, {} planned", self.counts.sent, plan.signals));
@@ -211,10 +211,10 @@ impl Checker {
             }
         }
         if self.counts.rosters == 0 {
-            doubts.push("no client was there at the end, to say what its roster is".to_owned());
+            doubts.push("no client recorded its roster at the end".to_owned());
         }
-        if let Some((first, count)) = self.found.odd.take() {
-            doubts.push(format!("{count} notes cannot be: {first}"));
+        if let Some((first, count)) = self.found.inconsistent.take() {
+            doubts.push(format!("{count} inconsistent notes: {first}"));
         }
         let count = |check| self.found.counts.get(&check).copied().unwrap_or_default();
         self.counts.duplicated = count(Check::Unique);

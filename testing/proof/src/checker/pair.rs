@@ -1,4 +1,4 @@
-//! The signals of one ordered pair of sessions, and what the receiver was told of the sender.
+//! The signals of an ordered pair of sessions, and what the receiver knows of the sender.
 
 use std::collections::VecDeque;
 
@@ -22,7 +22,7 @@ impl From<&Outcome> for Fate {
     }
 }
 
-/// What is known of a signal.
+/// The state of a signal.
 #[derive(Debug)]
 pub(super) struct Signal {
     pub(super) number: u64,
@@ -30,32 +30,32 @@ pub(super) struct Signal {
     pub(super) sent: u64,
     pub(super) fate: Option<Fate>,
     pub(super) delivered: bool,
-    /// The sender had been told that the addressee was gone.
-    pub(super) hopeless: bool,
+    /// The sender had received the leave of the addressee.
+    pub(super) after_leave: bool,
 }
 
-/// What a client was told of another member.
+/// What a client knows of another member.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum View {
     /// Nothing.
     #[default]
     Never,
-    /// It is there.
+    /// It is present.
     Here,
-    /// A roster came without it. Its last signals and its leave may still follow: a resume tells the roster as it is
-    /// now and then replays how it came to that.
+    /// A roster lacks it. Its last signals and its leave may follow, since a resume has the current roster first and then
+    /// the replay.
     Missing,
     /// It left.
     Gone,
 }
 
-/// What came of looking up a signal's number.
+/// The result of a lookup by number.
 pub(super) enum Found<'a> {
     /// Never sent.
     Nothing,
-    /// Forgotten, since all had been said: it was delivered.
+    /// Settled and delivered, and no longer kept.
     Delivered,
-    /// Forgotten, since all had been said: it was undelivered.
+    /// Undelivered, and no longer kept.
     Undelivered,
     /// Still open.
     Open(&'a mut Signal),
@@ -66,24 +66,24 @@ pub(super) enum Found<'a> {
 pub(super) struct Pair {
     pub(super) from: u32,
     pub(super) to: u32,
-    /// What the receiver was told of the sender, and when it was first told.
+    /// What the receiver knows of the sender, and since when.
     pub(super) view: View,
     pub(super) seen: u64,
-    /// When the receiver was first told that the sender is gone.
-    pub(super) told: Option<u64>,
-    /// The sender was told that the receiver is gone.
-    pub(super) hopeless: bool,
+    /// When the receiver learned that the sender has left.
+    pub(super) notified: Option<u64>,
+    /// The sender has received the leave of the receiver.
+    pub(super) after_leave: bool,
     /// Highest number delivered.
     pub(super) highest: u64,
-    /// The signals of which not everything is known, and those after them.
+    /// The signals of which not all is known, and those after them.
     pub(super) open: VecDeque<Signal>,
-    /// Highest number of those before.
+    /// Highest number before those.
     done: u64,
-    /// Which of those before were undelivered, as ranges.
+    /// The undelivered ones before those, as ranges.
     refused: Vec<(u64, u64)>,
-    /// Signals to all that came, or were refused, though the sender did not know yet that the receiver was there: their
-    /// numbers, and whether they came.
-    aside: Vec<(u64, bool)>,
+    /// Signals to all that were delivered or refused before the sender knew the receiver: their numbers, and whether they
+    /// were delivered.
+    extra: Vec<(u64, bool)>,
 }
 
 impl Pair {
@@ -93,13 +93,13 @@ impl Pair {
             to,
             view: View::Never,
             seen: 0,
-            told: None,
-            hopeless: false,
+            notified: None,
+            after_leave: false,
             highest: 0,
             open: VecDeque::new(),
             done: 0,
             refused: Vec::new(),
-            aside: Vec::new(),
+            extra: Vec::new(),
         }
     }
 
@@ -120,35 +120,35 @@ impl Pair {
         }
     }
 
-    /// A signal to all came, or was refused, that the sender did not know to be for this receiver; says what had become
-    /// of it before.
-    pub(super) fn set_aside(&mut self, number: u64, came: bool) -> Option<bool> {
-        let before = self.aside.iter().find(|(known, _)| *known == number).map(|(_, came)| *came);
+    /// Records the delivery or refusal of a signal to all for a receiver that the sender did not know; returns an earlier
+    /// record.
+    pub(super) fn record_extra(&mut self, number: u64, delivered: bool) -> Option<bool> {
+        let before = self.extra.iter().find(|(known, _)| *known == number).map(|(_, delivered)| *delivered);
         if before.is_none() {
-            self.aside.push((number, came));
+            self.extra.push((number, delivered));
         }
         before
     }
 
-    /// The oldest open signal, if it will never arrive in its place any more though it was accepted.
+    /// The oldest open signal, if it was accepted and a later one was delivered before it.
     pub(super) fn skipped(&self) -> Option<u64> {
         let first = self.open.front()?;
         let skipped = first.fate == Some(Fate::Accepted) && !first.delivered && first.number < self.highest;
         skipped.then_some(first.number)
     }
 
-    /// Forgets the signals of which all is known.
+    /// Removes the signals of which all is known.
     pub(super) fn prune(&mut self) {
         while let Some(signal) = self.open.front() {
             let undelivered = signal.fate == Some(Fate::Undelivered);
-            // Whether an unknown one may be unknown depends on how its sender ends.
+            // Whether an outcome may be unknown depends on the end of the sender.
             let arrived = signal.delivered && signal.fate == Some(Fate::Accepted);
             if !(undelivered || arrived) {
                 return;
             }
             if undelivered {
                 match self.refused.last_mut() {
-                    // The one before it, too.
+                    // It extends the last range.
                     Some((_, last)) if *last == self.done => *last = signal.number,
                     _ => self.refused.push((signal.number, signal.number)),
                 }

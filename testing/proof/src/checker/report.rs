@@ -1,4 +1,4 @@
-//! What the checker found, for machines and for people.
+//! The report of the checker.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
@@ -14,23 +14,23 @@ pub const KEPT: usize = 50;
 pub enum Check {
     /// C1: the application sees each signal at most once.
     Unique,
-    /// C2: signals of a pair arrive in the order in which they were sent.
+    /// C2: signals of a pair arrive in sending order.
     Ordered,
     /// C3: no accepted signal is skipped by a later one of its pair.
     GapFree,
     /// C4: what arrives was sent by that session to this one, unaltered, and was not reported as undelivered.
     NoGhost,
-    /// C5: nothing passes from one room to another.
+    /// C5: nothing passes between rooms.
     RoomWall,
-    /// C6: an accepted signal arrives, unless its receiver's session ends.
+    /// C6: an accepted signal arrives, unless the session of its receiver ends.
     Complete,
-    /// C7: the end of a session is told to everybody whom it concerns, in time.
+    /// C7: the end of a session is reported to its client and the other members in time.
     LoudLoss,
-    /// C8: a join is seen before any signal of that member, none after its leave; rosters agree in the end.
+    /// C8: signals of a member arrive between its join and its leave, and rosters agree at the end.
     Roster,
-    /// C9: the server's figures stay within their limits.
+    /// C9: metrics of the server stay within their limits.
     Bounded,
-    /// G3: each signal gets one answer, and `unknown` only when its sender's session ended.
+    /// G3: each signal has one outcome, and `unknown` only after the end of the session of its sender.
     Definite,
 }
 
@@ -54,17 +54,17 @@ impl Display for Check {
 /// One breach of the guarantee.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Violation {
-    /// What it breaks.
+    /// The violated check.
     pub check: Check,
     /// Time of the note that shows it, in microseconds since the run began.
     pub at: u64,
-    /// The session that it happened to: the receiver of a signal, the one that was not told. Empty for a gauge.
+    /// The affected session: the receiver of a signal or report. Empty for a gauge.
     pub session: String,
     /// The other session: the sender of a signal, the one that ended. Empty where there is none.
     pub other: String,
     /// Number of the signal from `other` to `session`.
     pub number: Option<u64>,
-    /// What was seen.
+    /// A description.
     pub text: String,
 }
 
@@ -90,39 +90,39 @@ impl Display for Seconds {
     }
 }
 
-/// What the history says.
+/// The result of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// The guarantee held, in a run that would have shown otherwise.
+    /// The guarantee held.
     Passed,
     /// The guarantee was broken; the first [`KEPT`] breaches.
     Failed(Vec<Violation>),
-    /// The run shows nothing, for these reasons.
+    /// The run proves nothing, for these reasons.
     Void(Vec<String>),
 }
 
 /// Faults of one kind.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Faults {
-    /// How often it was caused.
+    /// Number of faults.
     pub caused: u64,
-    /// How often it was seen to do something.
+    /// Number of faults with an effect.
     pub effective: u64,
-    /// How many connections, bytes or processes it hit in all.
+    /// Number of affected connections, bytes or processes.
     pub effect: u64,
 }
 
-/// A figure of the server's over the run.
+/// The peak of a metric of the server.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Peak {
     /// Its highest value.
     pub value: u64,
-    /// The lowest limit that it was held against; 0 = none.
+    /// Its lowest limit; 0: none.
     pub limit: u64,
 }
 
-/// What was counted in a run.
+/// The counts of a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
     /// Notes read.
@@ -133,11 +133,11 @@ pub struct Counts {
     pub accepted: u64,
     /// Signals that were reported as undelivered.
     pub undelivered: u64,
-    /// Signals of which the sender could not know what became of them.
+    /// Signals with an unknown outcome.
     pub unknown: u64,
-    /// Signals without any note of what became of them.
+    /// Signals without an outcome.
     pub unsettled: u64,
-    /// Signals that reached an application, repetitions and ghosts included.
+    /// Signals that reached an application, with duplicates and ghosts.
     pub delivered: u64,
     /// Sessions that were opened.
     pub sessions: u64,
@@ -145,61 +145,61 @@ pub struct Counts {
     pub suspends: u64,
     /// Sessions that were resumed.
     pub resumes: u64,
-    /// Sessions that ended, as their clients know it.
+    /// Sessions whose clients learned their end.
     pub ends: u64,
-    /// Times that the server's process was lost.
+    /// Losses of the server process.
     pub server_losses: u64,
     /// Rosters compared at the end.
     pub rosters: u64,
-    /// Accepted signals that should have arrived and did not.
+    /// Accepted signals that were lost.
     pub lost: u64,
     /// Signals that arrived again.
     pub duplicated: u64,
     /// Signals that arrived after a later one.
     pub reordered: u64,
-    /// Session ends that somebody whom they concern was not told of in time.
+    /// Ends of sessions that were not reported in time.
     pub silent: u64,
 }
 
 /// The result of a check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Report {
-    /// Replays the run.
+    /// Seed, which replays the run.
     pub seed: u64,
     /// Versions of server and clients.
     pub versions: String,
-    /// Signals that the run meant to send.
+    /// Signals planned.
     pub planned_signals: u64,
-    /// Faults that the run meant to cause.
+    /// Faults planned.
     pub planned_faults: u64,
     /// Passed, failed or void.
     pub verdict: Verdict,
-    /// What was counted.
+    /// The counts.
     pub counts: Counts,
     /// Faults by kind.
     pub faults: BTreeMap<String, Faults>,
-    /// Peaks of the server's figures.
+    /// Peaks of the metrics of the server.
     pub peaks: BTreeMap<String, Peak>,
     /// Number of violations of each check that found any.
     pub violations: BTreeMap<Check, u64>,
-    /// Why the run would be void. A run that failed is not void: a breach in little traffic is a breach.
+    /// Reasons for a void run. A breach in a void run counts as a breach.
     pub doubts: Vec<String>,
 }
 
 impl Report {
-    /// Whether the guarantee held in a run that shows something.
+    /// Whether the guarantee held in a run that is not void.
     #[must_use]
     pub fn passed(&self) -> bool {
         self.verdict == Verdict::Passed
     }
 
-    /// Violations in all, also of those that were not kept.
+    /// Number of violations, with those that were not kept.
     #[must_use]
     pub fn bad(&self) -> u64 {
         self.violations.values().sum()
     }
 
-    /// Faults that were seen to do something.
+    /// Number of faults with an effect.
     #[must_use]
     pub fn effective_faults(&self) -> u64 {
         self.faults.values().map(|faults| faults.effective).sum()
@@ -261,10 +261,10 @@ impl Display for Report {
     }
 }
 
-/// The rule of three: what seeing none bad among so many says of the rate.
+/// The rule of three: the bound of a rate without an occurrence in `n`.
 fn bound(f: &mut Formatter<'_>, bad: u64, n: u64, of: &str) -> fmt::Result {
     match (bad, n) {
-        (_, 0) => writeln!(f, "no {of}: nothing is known of the rate per {}", of.trim_end_matches('s')),
+        (_, 0) => writeln!(f, "no {of}: the rate per {} is unknown", of.trim_end_matches('s')),
         (0, n) => {
             #[expect(clippy::cast_precision_loss, reason = "a bound for people")]
             let rate = 3.0 / n as f64;

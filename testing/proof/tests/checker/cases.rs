@@ -1,24 +1,24 @@
-//! Small histories, written by hand.
+//! Small histories for single rules.
 
 use signalbox_proof::checker::{Check, Checker, Report};
-use signalbox_proof::history::{Note, Outcome, What};
+use signalbox_proof::history::{Event, Note, Outcome};
 
 use super::generate;
 
-/// A history of two members, `a` and `b`, who are there from the start until the last of the notes.
-fn two(notes: &[(u64, What)]) -> Report {
-    Checker::check(&begun(false, notes))
+/// A history of two members, `a` and `b`, that join at the start.
+fn two(notes: &[(u64, Event)]) -> Report {
+    Checker::check(&history_of_two(false, notes))
 }
 
-/// The same, where `a` may be a page.
-fn begun(page: bool, notes: &[(u64, What)]) -> Vec<Note> {
-    let opened = |session: &str, roster: &[&str]| What::Opened {
+/// Its notes, where `a` may be a page.
+fn history_of_two(page: bool, notes: &[(u64, Event)]) -> Vec<Note> {
+    let opened = |session: &str, roster: &[&str]| Event::Opened {
         session: session.to_owned(),
         room: "room".to_owned(),
         roster: roster.iter().map(|name| (*name).to_owned()).collect(),
         page: page && session == "a",
     };
-    let run = What::Run {
+    let run = Event::Run {
         seed: 0,
         versions: String::new(),
         planned_signals: 0,
@@ -30,47 +30,47 @@ fn begun(page: bool, notes: &[(u64, What)]) -> Vec<Note> {
     all.map(|(at, what)| Note { at: at * 1_000_000, what }).collect()
 }
 
-fn saw(session: &str, member: &str, joined: bool) -> What {
+fn saw(session: &str, member: &str, joined: bool) -> Event {
     let (session, member) = (session.to_owned(), member.to_owned());
     if joined {
-        What::SawJoin { session, member }
+        Event::SawJoin { session, member }
     } else {
-        What::SawLeave { session, member, reason: "LEFT".to_owned() }
+        Event::SawLeave { session, member, reason: "LEFT".to_owned() }
     }
 }
 
-fn over(session: &str, reason: &str) -> What {
-    What::Over { session: session.to_owned(), reason: reason.to_owned() }
+fn over(session: &str, reason: &str) -> Event {
+    Event::Over { session: session.to_owned(), reason: reason.to_owned() }
 }
 
-fn last(session: &str, roster: &[&str]) -> What {
-    What::Final { session: session.to_owned(), roster: roster.iter().map(|name| (*name).to_owned()).collect() }
+fn last(session: &str, roster: &[&str]) -> Event {
+    Event::Final { session: session.to_owned(), roster: roster.iter().map(|name| (*name).to_owned()).collect() }
 }
 
-fn sent(number: u64) -> What {
+fn sent(number: u64) -> Event {
     sent_to("b", number)
 }
 
 /// From `a`; to all when `to` is empty.
-fn sent_to(to: &str, number: u64) -> What {
-    What::Sent { session: "a".to_owned(), to: to.to_owned(), number, hash: number }
+fn sent_to(to: &str, number: u64) -> Event {
+    Event::Sent { session: "a".to_owned(), to: to.to_owned(), number, hash: number }
 }
 
-fn settled(number: u64, outcome: Outcome) -> What {
+fn settled(number: u64, outcome: Outcome) -> Event {
     settled_for("b", number, outcome)
 }
 
-fn settled_for(to: &str, number: u64, outcome: Outcome) -> What {
-    What::Settled { session: "a".to_owned(), to: to.to_owned(), number, outcome }
+fn settled_for(to: &str, number: u64, outcome: Outcome) -> Event {
+    Event::Settled { session: "a".to_owned(), to: to.to_owned(), number, outcome }
 }
 
-fn arrived(number: u64) -> What {
+fn arrived(number: u64) -> Event {
     arrived_at("b", number)
 }
 
-fn arrived_at(session: &str, number: u64) -> What {
+fn arrived_at(session: &str, number: u64) -> Event {
     let (from, claimed) = ("a".to_owned(), "a".to_owned());
-    What::Delivered { session: session.to_owned(), from, claimed, number, hash: number }
+    Event::Delivered { session: session.to_owned(), from, claimed, number, hash: number }
 }
 
 fn full() -> Outcome {
@@ -83,7 +83,7 @@ fn found(report: &Report) -> Vec<Check> {
 
 #[test]
 fn a_skipped_signal_is_judged_by_its_outcome() {
-    let skipped = |outcome, end: &[(u64, What)]| {
+    let skipped = |outcome, end: &[(u64, Event)]| {
         let notes =
             [(1, sent(1)), (1, sent(2)), (1, arrived(2)), (1, settled(2, Outcome::Accepted)), (2, settled(1, outcome))];
         found(&two(&[&notes, end].concat()))
@@ -95,40 +95,40 @@ fn a_skipped_signal_is_judged_by_its_outcome() {
     assert_eq!(skipped(Outcome::Unknown, &stay), [Check::GapFree, Check::Definite]);
     assert_eq!(skipped(Outcome::Accepted, &stay), [Check::GapFree, Check::Complete]);
     assert_eq!(skipped(Outcome::Accepted, &end), [Check::GapFree, Check::Complete]);
-    // That all left afterwards excuses nothing.
+    // A leave after the quiet end is no excuse.
     let left = [(21, over("a", "LEFT")), (21, over("b", "LEFT"))];
     assert_eq!(skipped(Outcome::Accepted, &[&stay[..], &left].concat()), [Check::GapFree, Check::Complete]);
 }
 
 #[test]
-fn what_is_accepted_for_one_who_is_known_to_be_gone_is_lost() {
+fn a_signal_accepted_after_the_leave_of_its_addressee_is_lost() {
     let gone = [(1, over("b", "LEFT")), (1, saw("a", "b", false)), (2, sent(1))];
-    let answered = |outcome| found(&two(&[&gone[..], &[(2, settled(1, outcome)), (20, last("a", &[]))]].concat()));
-    assert_eq!(answered(Outcome::Accepted), [Check::Complete]);
-    assert_eq!(answered(Outcome::Undelivered("NO_SUCH_MEMBER".to_owned())), []);
+    let settled_as = |outcome| found(&two(&[&gone[..], &[(2, settled(1, outcome)), (20, last("a", &[]))]].concat()));
+    assert_eq!(settled_as(Outcome::Accepted), [Check::Complete]);
+    assert_eq!(settled_as(Outcome::Undelivered("NO_SUCH_MEMBER".to_owned())), []);
 }
 
 #[test]
-fn who_is_cut_off_is_told_when_it_is_back() {
-    let cut = |back: u64, told: u64| {
+fn a_disconnected_client_gets_the_report_when_it_reconnects() {
+    let check = |back: u64, reported: u64| {
         let (suspended, resumed) =
-            (What::Suspended { session: "a".to_owned() }, What::Resumed { session: "a".to_owned() });
-        let end = [(2, suspended), (3, over("b", "LEFT")), (back, resumed), (told, saw("a", "b", false))];
+            (Event::Suspended { session: "a".to_owned() }, Event::Resumed { session: "a".to_owned() });
+        let end = [(2, suspended), (3, over("b", "LEFT")), (back, resumed), (reported, saw("a", "b", false))];
         found(&two(&[&end[..], &[(30, last("a", &[]))]].concat()))
     };
-    assert_eq!(cut(8, 9), []);
-    assert_eq!(cut(8, 11), [Check::LoudLoss]);
+    assert_eq!(check(8, 9), []);
+    assert_eq!(check(8, 11), [Check::LoudLoss]);
 }
 
 #[test]
-fn who_vanishes_is_timed_out_within_the_bound() {
-    let vanishes = |told: u64| {
-        let leave = What::SawLeave { session: "a".to_owned(), member: "b".to_owned(), reason: "TIMED_OUT".to_owned() };
-        found(&two(&[(1, What::Suspended { session: "b".to_owned() }), (told, leave), (30, last("a", &[]))]))
+fn a_vanished_client_times_out_within_the_bound() {
+    let vanishes = |reported: u64| {
+        let leave = Event::SawLeave { session: "a".to_owned(), member: "b".to_owned(), reason: "TIMED_OUT".to_owned() };
+        found(&two(&[(1, Event::Suspended { session: "b".to_owned() }), (reported, leave), (30, last("a", &[]))]))
     };
     let elsewhere =
-        What::Opened { session: "c".to_owned(), room: "elsewhere".to_owned(), roster: Vec::new(), page: false };
-    // Nobody was there to be told, and nobody stayed who still believes in it.
+        Event::Opened { session: "c".to_owned(), room: "elsewhere".to_owned(), roster: Vec::new(), page: false };
+    // There was no client to report it to.
     assert_eq!(
         found(&two(&[
             (1, sent(1)),
@@ -139,7 +139,7 @@ fn who_vanishes_is_timed_out_within_the_bound() {
         ])),
         []
     );
-    // Everybody still believes in it.
+    // All still have it in their roster.
     assert_eq!(
         found(&two(&[(1, sent(1)), (1, settled(1, Outcome::Accepted)), (30, last("a", &["b"]))])),
         [Check::LoudLoss, Check::Roster]
@@ -150,36 +150,36 @@ fn who_vanishes_is_timed_out_within_the_bound() {
 }
 
 #[test]
-fn notes_that_cannot_be_prove_nothing() {
+fn inconsistent_notes_prove_nothing() {
     let stay = [(20, last("a", &["b"])), (20, last("b", &["a"]))];
-    let odd =
-        |what: What| two(&[&[(1, sent(1)), (1, settled(1, Outcome::Unknown)), (1, what)][..], &stay].concat()).doubts;
+    let doubts =
+        |what: Event| two(&[&[(1, sent(1)), (1, settled(1, Outcome::Unknown)), (1, what)][..], &stay].concat()).doubts;
     for what in [sent(1), sent(0), settled(2, Outcome::Accepted), over("nobody", "LEFT")] {
-        assert!(odd(what).iter().any(|doubt| doubt.contains("1 notes cannot be")));
+        assert!(doubts(what).iter().any(|doubt| doubt.contains("1 inconsistent notes")));
     }
 }
 
 #[test]
-fn answers_on_another_connection_are_no_sign_that_a_page_hears() {
+fn responses_to_a_page_do_not_show_that_its_stream_works() {
     let stream = |noted: u64, back: u64| {
         let session = || "a".to_owned();
-        [(noted, What::Suspended { session: session() }), (back, What::Resumed { session: session() })]
+        [(noted, Event::Suspended { session: session() }), (back, Event::Resumed { session: session() })]
     };
-    let told = |page| {
+    let check = |page| {
         let before = [(1, sent(1)), (3, over("b", "LEFT")), (10, settled(1, Outcome::Accepted))];
         let after = [(14, saw("a", "b", false)), (30, last("a", &[]))];
-        found(&Checker::check(&begun(page, &[&before[..], &stream(12, 13), &after].concat())))
+        found(&Checker::check(&history_of_two(page, &[&before[..], &stream(12, 13), &after].concat())))
     };
-    // Its stream was dead since the start, and that was found out late.
-    assert_eq!(told(true), []);
-    // It had the answer by that very stream, and should have had the leave before.
-    assert_eq!(told(false), [Check::LoudLoss]);
+    // Its stream was dead from the start, which was noticed late.
+    assert_eq!(check(true), []);
+    // The response was on the same stream, after the leave.
+    assert_eq!(check(false), [Check::LoudLoss]);
 }
 
 #[test]
-fn a_signal_to_all_is_one_for_each_whom_its_sender_knows() {
-    // `c` is there before `a` knows.
-    let opened = What::Opened {
+fn a_signal_to_all_is_one_for_each_member_that_its_sender_knows() {
+    // `c` has joined, which `a` does not know yet.
+    let opened = Event::Opened {
         session: "c".to_owned(),
         room: "room".to_owned(),
         roster: vec!["a".to_owned(), "b".to_owned()],
@@ -189,29 +189,29 @@ fn a_signal_to_all_is_one_for_each_whom_its_sender_knows() {
     let stay = [(20, last("a", &["b", "c"])), (20, last("b", &["a", "c"])), (20, last("c", &["a", "b"]))];
     let accepted = (2, settled_for("", 1, Outcome::Accepted));
     let seen = (2, saw("a", "c", true));
-    let check = |notes: &[(u64, What)]| found(&two(&[&start[..], notes, &stay].concat()));
-    // It may have it or not.
+    let check = |notes: &[(u64, Event)]| found(&two(&[&start[..], notes, &stay].concat()));
+    // It may receive the signal or not.
     assert_eq!(check(&[accepted.clone(), seen.clone()]), []);
     assert_eq!(check(&[(2, arrived_at("c", 1)), accepted.clone(), seen.clone()]), []);
     assert_eq!(check(&[(2, settled_for("c", 1, full())), accepted.clone(), seen.clone()]), []);
-    // But once, unaltered, in its place, and not if that was denied.
+    // But once, unaltered, in order, and not if it was reported as undelivered.
     let twice = [(2, arrived_at("c", 1)), (2, arrived_at("c", 1)), accepted.clone(), seen.clone()];
     assert_eq!(check(&twice), [Check::Unique]);
-    let denied = [(2, settled_for("c", 1, full())), (2, arrived_at("c", 1)), accepted.clone(), seen.clone()];
-    assert_eq!(check(&denied), [Check::NoGhost]);
-    let denied = [(2, arrived_at("c", 1)), (2, settled_for("c", 1, full())), accepted.clone(), seen.clone()];
-    assert_eq!(check(&denied), [Check::NoGhost]);
+    let refused = [(2, settled_for("c", 1, full())), (2, arrived_at("c", 1)), accepted.clone(), seen.clone()];
+    assert_eq!(check(&refused), [Check::NoGhost]);
+    let refused = [(2, arrived_at("c", 1)), (2, settled_for("c", 1, full())), accepted.clone(), seen.clone()];
+    assert_eq!(check(&refused), [Check::NoGhost]);
     let settled_two = (4, settled_for("c", 2, Outcome::Accepted));
     let late = [accepted.clone(), seen.clone(), (3, sent_to("c", 2)), (3, arrived_at("c", 2)), (4, arrived_at("c", 1))];
     assert_eq!(check(&[&late[..], std::slice::from_ref(&settled_two)].concat()), [Check::Ordered]);
-    // Once it is known, it is one like the others.
-    let known = |number, more: &[(u64, What)]| {
-        let said = [(3, sent_to("", number)), (3, arrived(number)), (4, settled_for("", number, Outcome::Accepted))];
-        check(&[&[accepted.clone(), seen.clone()], &said[..], more].concat())
+    // Once it is known, it counts like the others.
+    let known = |number, more: &[(u64, Event)]| {
+        let sent = [(3, sent_to("", number)), (3, arrived(number)), (4, settled_for("", number, Outcome::Accepted))];
+        check(&[&[accepted.clone(), seen.clone()], &sent[..], more].concat())
     };
     assert_eq!(known(2, &[(4, arrived_at("c", 2))]), []);
     assert_eq!(known(2, &[]), [Check::Complete]);
-    // Answered for some is answered for some.
+    // An outcome for some members leaves the others open.
     let some = [(3, sent_to("", 2)), (3, arrived(2)), (4, settled_for("c", 2, full()))];
     let rest = (4, settled_for("", 2, Outcome::Accepted));
     assert_eq!(check(&[&[accepted.clone(), seen.clone()], &some[..], std::slice::from_ref(&rest)].concat()), []);
@@ -220,83 +220,84 @@ fn a_signal_to_all_is_one_for_each_whom_its_sender_knows() {
 }
 
 #[test]
-fn a_removal_counts_from_when_the_server_says_that_it_is_done() {
-    let ended = (2, What::Ended { session: "b".to_owned(), reason: "REMOVED".to_owned() });
-    let told =
-        |at, end: (u64, What)| found(&two(&[ended.clone(), (at, saw("a", "b", false)), end, (30, last("a", &[]))]));
-    // Its own client is cut off, and learns it later than the others.
-    assert_eq!(told(4, (9, over("b", "SESSION_GONE"))), []);
-    assert_eq!(told(5, (9, over("b", "SESSION_GONE"))), [Check::LoudLoss]);
-    // It never does, and goes on.
-    assert_eq!(told(4, (29, last("b", &["a"]))), [Check::LoudLoss]);
+fn a_removal_counts_from_its_confirmation() {
+    let ended = (2, Event::Ended { session: "b".to_owned(), reason: "REMOVED".to_owned() });
+    let check =
+        |at, end: (u64, Event)| found(&two(&[ended.clone(), (at, saw("a", "b", false)), end, (30, last("a", &[]))]));
+    // Its own client is disconnected, and learns it later.
+    assert_eq!(check(4, (9, over("b", "SESSION_GONE"))), []);
+    assert_eq!(check(5, (9, over("b", "SESSION_GONE"))), [Check::LoudLoss]);
+    // Its client never learns it, and continues.
+    assert_eq!(check(4, (29, last("b", &["a"]))), [Check::LoudLoss]);
 }
 
 #[test]
-fn a_breach_shows_before_the_end_and_ends_the_run() {
-    let notes = begun(false, &[(1, sent(1)), (1, sent(2)), (1, settled(1, Outcome::Accepted)), (2, arrived(2))]);
+fn a_breach_is_found_before_the_end_of_the_run() {
+    let notes =
+        history_of_two(false, &[(1, sent(1)), (1, sent(2)), (1, settled(1, Outcome::Accepted)), (2, arrived(2))]);
     let mut checker = Checker::new();
     for (index, note) in notes.iter().enumerate() {
         assert!(checker.breach().is_none(), "before note {index}");
         checker.note(note);
     }
     assert_eq!(checker.breach().map(|breach| (breach.check, breach.number)), Some((Check::GapFree, Some(1))));
-    // That the second was not answered yet is not held against it.
+    // The open outcome of the second signal is not judged.
     let report = checker.stop();
     assert_eq!(found(&report), [Check::GapFree]);
     assert!(report.to_string().starts_with("FAILED"), "{report}");
 }
 
-/// `b` leaves at 3 s; what follows is up to the notes. Two windows of 5 s, and 2 s: 15 s.
-fn leaves(notes: &[(u64, What)]) -> Vec<Check> {
+/// `b` leaves at 3 s, and the records follow. The bound is 15 s: two windows of 5 s, and 2 s.
+fn leaves(notes: &[(u64, Event)]) -> Vec<Check> {
     found(&two(&[&[(3, over("b", "LEFT"))], notes].concat()))
 }
 
-fn told(reason: &str) -> What {
-    What::SawLeave { session: "a".to_owned(), member: "b".to_owned(), reason: format!("LEAVE_REASON_{reason}") }
+fn left_with(reason: &str) -> Event {
+    Event::SawLeave { session: "a".to_owned(), member: "b".to_owned(), reason: format!("LEAVE_REASON_{reason}") }
 }
 
 #[test]
-fn whose_goodbye_is_lost_is_found_out_within_the_bound() {
-    let at = |at, reason| leaves(&[(at, told(reason)), (30, last("a", &[]))]);
+fn a_lost_leave_is_detected_within_the_bound() {
+    let at = |at, reason| leaves(&[(at, left_with(reason)), (30, last("a", &[]))]);
     for reason in ["TIMED_OUT", "SLOW_CONSUMER"] {
         assert_eq!(at(15, reason), [], "{reason}");
         assert_eq!(at(16, reason), [Check::LoudLoss], "{reason}");
     }
-    // The server had its goodbye.
+    // The server received the leave.
     assert_eq!(at(5, "LEFT"), []);
     assert_eq!(at(6, "LEFT"), [Check::LoudLoss]);
-    // Nobody is ever told.
+    // No client is ever notified.
     assert_eq!(leaves(&[(30, last("a", &["b"]))]), [Check::LoudLoss, Check::Roster]);
 }
 
 #[test]
-fn whose_goodbye_is_lost_may_be_ended_otherwise_before_that_is_found_out() {
-    let ended = |session: &str, reason: &str| What::Ended { session: session.to_owned(), reason: reason.to_owned() };
+fn a_lost_leave_may_end_for_another_reason_before_it_is_detected() {
+    let ended = |session: &str, reason: &str| Event::Ended { session: session.to_owned(), reason: reason.to_owned() };
     // Together with all others.
-    assert_eq!(leaves(&[(9, What::ServerLost), (10, over("a", "SESSION_GONE"))]), []);
+    assert_eq!(leaves(&[(9, Event::ServerLost), (10, over("a", "SESSION_GONE"))]), []);
     let closed = [ended("a", "ROOM_CLOSED"), ended("b", "ROOM_CLOSED"), over("a", "ROOM_CLOSED")];
     assert_eq!(leaves(&closed.map(|what| (9, what))), []);
-    // Too late for that: it had to be found out before.
-    let alive = What::SawRoster { session: "a".to_owned(), roster: vec!["b".to_owned()] };
-    assert_eq!(leaves(&[(16, alive), (20, What::ServerLost), (20, over("a", "SESSION_GONE"))]), [Check::LoudLoss]);
+    // Too late: the server had to detect it before.
+    let alive = Event::SawRoster { session: "a".to_owned(), roster: vec!["b".to_owned()] };
+    assert_eq!(leaves(&[(16, alive), (20, Event::ServerLost), (20, over("a", "SESSION_GONE"))]), [Check::LoudLoss]);
     // Alone.
-    let removed = |at| leaves(&[(8, ended("b", "REMOVED")), (at, told("REMOVED")), (30, last("a", &[]))]);
+    let removed = |at| leaves(&[(8, ended("b", "REMOVED")), (at, left_with("REMOVED")), (30, last("a", &[]))]);
     assert_eq!(removed(10), []);
     assert_eq!(removed(11), [Check::LoudLoss]);
 }
 
 #[test]
-fn when_one_is_told_that_somebody_is_gone_all_are() {
-    let c = What::Opened {
+fn when_one_client_is_notified_of_an_end_all_are() {
+    let c = Event::Opened {
         session: "c".to_owned(),
         room: "room".to_owned(),
         roster: vec!["a".into(), "b".into()],
         page: false,
     };
     let late = |at| {
-        let other = What::SawLeave { session: "c".to_owned(), member: "b".to_owned(), reason: "TIMED_OUT".to_owned() };
+        let other = Event::SawLeave { session: "c".to_owned(), member: "b".to_owned(), reason: "TIMED_OUT".to_owned() };
         let joined = [(1, c.clone()), (1, saw("a", "c", true)), (1, saw("b", "c", true)), (3, over("b", "LEFT"))];
-        let told = [(7, told("TIMED_OUT")), (at, other), (30, last("a", &["c"])), (30, last("c", &["a"]))];
+        let told = [(7, left_with("TIMED_OUT")), (at, other), (30, last("a", &["c"])), (30, last("c", &["a"]))];
         found(&two(&[&joined[..], &told].concat()))
     };
     assert_eq!(late(9), []);

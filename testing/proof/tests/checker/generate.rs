@@ -1,53 +1,53 @@
-//! Plausible histories of runs in which the guarantee held: a small model of server, clients and nemesis.
+//! Correct histories, by a small model of server, clients and faults.
 
 mod ends;
 
 use std::collections::{BTreeSet, VecDeque};
 
-use signalbox_proof::history::{Note, Outcome, What};
+use signalbox_proof::history::{Event, Note, Outcome};
 
-use super::dice::Dice;
+use super::rng::Rng;
 
 /// The resume window of all histories.
 pub(crate) const WINDOW: u64 = 5_000_000;
 
 const SECOND: u64 = 1_000_000;
 
-enum Entry {
+enum Message {
     Signal { from: usize, number: u64, hash: u64 },
     Join(usize),
     Leave(usize, &'static str),
 }
 
-struct Answer {
+struct Settlement {
     to: String,
     number: u64,
     outcome: Outcome,
-    /// The client's own signal was to all.
+    /// The signal was to all.
     to_all: bool,
 }
 
-/// One session, both as the server and as its client have it.
+/// A session, in the server and in its client.
 struct Member {
     name: String,
     room: usize,
-    /// The server has it.
+    /// The session exists in the server.
     live: bool,
-    /// The client believes in it.
+    /// The client has not learned its end.
     believes: bool,
     connected: bool,
     suspended: u64,
-    /// Entries of the room's log that it has yet to read, and since when.
-    mailbox: VecDeque<(u64, Entry)>,
-    said: u64,
-    /// Sent while cut off: the server has yet to see it. To nobody in particular: to all.
+    /// Unread messages, with their times.
+    mailbox: VecDeque<(u64, Message)>,
+    sent_count: u64,
+    /// Sent without a stream, so the server does not have it. An empty addressee is all.
     unsent: VecDeque<(String, u64, u64)>,
-    answers: VecDeque<Answer>,
+    outcomes: VecDeque<Settlement>,
     roster: BTreeSet<usize>,
 }
 
 struct World {
-    dice: Dice,
+    rng: Rng,
     now: u64,
     members: Vec<Member>,
     rooms: usize,
@@ -56,12 +56,12 @@ struct World {
     faults: u64,
 }
 
-/// A history without a flaw.
+/// A correct history.
 pub(crate) fn history(seed: u64) -> Vec<Note> {
-    let mut dice = Dice(seed);
-    let rooms = 2 + dice.below(2);
-    let steps = 300 + dice.below(500);
-    let mut world = World { dice, now: 0, members: Vec::new(), rooms, notes: Vec::new(), sent: 0, faults: 0 };
+    let mut rng = Rng(seed);
+    let rooms = 2 + rng.below(2);
+    let steps = 300 + rng.below(500);
+    let mut world = World { rng, now: 0, members: Vec::new(), rooms, notes: Vec::new(), sent: 0, faults: 0 };
     for _ in 0..2 * rooms + 2 {
         world.join();
     }
@@ -69,7 +69,7 @@ pub(crate) fn history(seed: u64) -> Vec<Note> {
         world.step();
     }
     world.quiet();
-    let run = What::Run {
+    let run = Event::Run {
         seed,
         versions: "server 0.1.0, client 0.1.0".to_owned(),
         planned_signals: world.sent.max(1),
@@ -81,8 +81,8 @@ pub(crate) fn history(seed: u64) -> Vec<Note> {
 }
 
 impl World {
-    fn note(&mut self, what: What) {
-        self.now += 1 + self.dice.next() % 300;
+    fn note(&mut self, what: Event) {
+        self.now += 1 + self.rng.next() % 300;
         self.notes.push(Note { at: self.now, what });
     }
 
@@ -92,10 +92,10 @@ impl World {
 
     fn pick(&mut self, fit: impl Fn(&Member) -> bool) -> Option<usize> {
         let fitting: Vec<usize> = (0..self.members.len()).filter(|&id| fit(&self.members[id])).collect();
-        (!fitting.is_empty()).then(|| fitting[self.dice.below(fitting.len())])
+        (!fitting.is_empty()).then(|| fitting[self.rng.below(fitting.len())])
     }
 
-    fn append(&mut self, room: usize, except: usize, entry: impl Fn() -> Entry) {
+    fn append(&mut self, room: usize, except: usize, entry: impl Fn() -> Message) {
         for id in 0..self.members.len() {
             if id != except && self.members[id].live && self.members[id].room == room {
                 self.members[id].mailbox.push_back((self.now, entry()));
@@ -104,7 +104,7 @@ impl World {
     }
 
     fn step(&mut self) {
-        match self.dice.below(100) {
+        match self.rng.below(100) {
             0..55 => self.send(),
             55..58 => self.join(),
             58..60 => self.leave(),
@@ -117,29 +117,29 @@ impl World {
             }
             72 => self.server_lost(),
             73 => {
-                let value = self.dice.next() % 1_024;
-                self.note(What::Gauge { name: "mailbox_entries".to_owned(), value, limit: 1_024 });
-                self.note(What::Gauge { name: "rss_bytes".to_owned(), value: value << 20, limit: 0 });
+                let value = self.rng.next() % 1_024;
+                self.note(Event::Gauge { name: "mailbox_entries".to_owned(), value, limit: 1_024 });
+                self.note(Event::Gauge { name: "rss_bytes".to_owned(), value: value << 20, limit: 0 });
             }
             74..77 => {
                 (0..self.members.len()).for_each(|id| self.read(id, true));
-                self.now += self.dice.next() % (2 * SECOND);
+                self.now += self.rng.next() % (2 * SECOND);
             }
             78 => self.remove(),
             79 => self.replace(),
             80 => self.close(),
             77 => {
-                let effect = u64::from(self.dice.percent(90));
+                let effect = u64::from(self.rng.percent(90));
                 self.faults += effect;
-                self.note(What::Fault { kind: "corrupt".to_owned(), effect });
+                self.note(Event::Fault { kind: "corrupt".to_owned(), effect });
             }
-            _ => self.now += self.dice.next() % 20_000,
+            _ => self.now += self.rng.next() % 20_000,
         }
         self.time_out();
         for id in 0..self.members.len() {
-            // Nobody who is connected waits for a second.
+            // Connected clients read within a second.
             let late = self.members[id].mailbox.front().is_some_and(|(since, _)| since + SECOND < self.now);
-            if late || self.dice.percent(30) {
+            if late || self.rng.percent(30) {
                 self.read(id, late);
             }
         }
@@ -149,14 +149,14 @@ impl World {
         if self.members.iter().filter(|m| m.live).count() > 5 * self.rooms {
             return;
         }
-        let room = self.dice.below(self.rooms);
+        let room = self.rng.below(self.rooms);
         self.join_room(room);
     }
 
     fn join_room(&mut self, room: usize) {
         let id = self.members.len();
         let roster = (0..id).filter(|&m| self.members[m].live && self.members[m].room == room).collect::<BTreeSet<_>>();
-        self.append(room, id, || Entry::Join(id));
+        self.append(room, id, || Message::Join(id));
         self.members.push(Member {
             name: format!("m{id:04}"),
             room,
@@ -165,21 +165,21 @@ impl World {
             connected: true,
             suspended: 0,
             mailbox: VecDeque::new(),
-            said: 0,
+            sent_count: 0,
             unsent: VecDeque::new(),
-            answers: VecDeque::new(),
+            outcomes: VecDeque::new(),
             roster: roster.clone(),
         });
-        // Others may hear of it before its own client does.
+        // Others may learn it before its own client.
         self.overtake(id);
         let roster = roster.iter().map(|&m| self.name(m)).collect();
-        let page = self.dice.percent(40);
-        self.note(What::Opened { session: self.name(id), room: format!("room{room}"), roster, page });
+        let page = self.rng.percent(40);
+        self.note(Event::Opened { session: self.name(id), room: format!("room{room}"), roster, page });
     }
 
     fn overtake(&mut self, id: usize) {
         let (room, name) = (self.members[id].room, self.name(id));
-        if self.dice.percent(30)
+        if self.rng.percent(30)
             && let Some(other) = self.pick(|m| m.room == room && m.name != name)
         {
             self.read(other, true);
@@ -190,21 +190,21 @@ impl World {
         let Some(id) = self.pick(|m| m.believes) else { return };
         let room = self.members[id].room;
         let roster: Vec<usize> = self.members[id].roster.iter().copied().collect();
-        let to = match self.dice.below(100) {
+        let to = match self.rng.below(100) {
             0..4 => self.pick(|m| m.room != room).map(|to| self.name(to)),
             _ if roster.is_empty() => None,
             4..10 => Some(String::new()),
             _ => {
-                let to = roster[self.dice.below(roster.len())];
+                let to = roster[self.rng.below(roster.len())];
                 Some(self.name(to))
             }
         };
         let Some(to) = to else { return };
-        for _ in 0..1 + self.dice.below(4) {
-            self.members[id].said += 1;
-            let (number, hash) = (self.members[id].said, self.dice.next());
+        for _ in 0..1 + self.rng.below(4) {
+            self.members[id].sent_count += 1;
+            let (number, hash) = (self.members[id].sent_count, self.rng.next());
             self.sent += if to.is_empty() { roster.len() as u64 } else { 1 };
-            self.note(What::Sent { session: self.name(id), to: to.clone(), number, hash });
+            self.note(Event::Sent { session: self.name(id), to: to.clone(), number, hash });
             self.members[id].unsent.push_back((to.clone(), number, hash));
         }
         if self.members[id].connected {
@@ -222,24 +222,24 @@ impl World {
                 *m != id && member.live && member.room == room && (to_all || member.name == to)
             };
             let targets: Vec<usize> = (0..self.members.len()).filter(fits).collect();
-            let nobody = targets.is_empty() && !to_all;
-            let mut answers = Vec::new();
+            let is_unknown = targets.is_empty() && !to_all;
+            let mut outcomes = Vec::new();
             let undelivered =
-                |to, reason: &str| Answer { to, number, outcome: Outcome::Undelivered(reason.to_owned()), to_all };
+                |to, reason: &str| Settlement { to, number, outcome: Outcome::Undelivered(reason.to_owned()), to_all };
             for target in targets {
-                if self.dice.percent(5) {
-                    answers.push(undelivered(self.name(target), "MAILBOX_FULL"));
+                if self.rng.percent(5) {
+                    outcomes.push(undelivered(self.name(target), "MAILBOX_FULL"));
                 } else {
-                    let entry = Entry::Signal { from: id, number, hash };
+                    let entry = Message::Signal { from: id, number, hash };
                     self.members[target].mailbox.push_back((self.now, entry));
                 }
             }
-            if nobody {
-                answers.push(undelivered(to, "NO_SUCH_MEMBER"));
-            } else if to_all || answers.is_empty() {
-                answers.push(Answer { to, number, outcome: Outcome::Accepted, to_all });
+            if is_unknown {
+                outcomes.push(undelivered(to, "NO_SUCH_MEMBER"));
+            } else if to_all || outcomes.is_empty() {
+                outcomes.push(Settlement { to, number, outcome: Outcome::Accepted, to_all });
             }
-            self.members[id].answers.extend(answers);
+            self.members[id].outcomes.extend(outcomes);
         }
     }
 
@@ -249,29 +249,29 @@ impl World {
             return;
         }
         let session = self.name(id);
-        while let Some(Answer { to, number, outcome, .. }) = self.members[id].answers.pop_front() {
-            self.note(What::Settled { session: session.clone(), to, number, outcome });
-            if !all && self.dice.percent(30) {
+        while let Some(Settlement { to, number, outcome, .. }) = self.members[id].outcomes.pop_front() {
+            self.note(Event::Settled { session: session.clone(), to, number, outcome });
+            if !all && self.rng.percent(30) {
                 break;
             }
         }
         while let Some((_, entry)) = self.members[id].mailbox.pop_front() {
             let session = session.clone();
             match entry {
-                Entry::Signal { from, number, hash } => {
+                Message::Signal { from, number, hash } => {
                     let from = self.name(from);
-                    self.note(What::Delivered { session, claimed: from.clone(), from, number, hash });
+                    self.note(Event::Delivered { session, claimed: from.clone(), from, number, hash });
                 }
-                Entry::Join(member) => {
+                Message::Join(member) => {
                     self.members[id].roster.insert(member);
-                    self.note(What::SawJoin { session, member: self.name(member) });
+                    self.note(Event::SawJoin { session, member: self.name(member) });
                 }
-                Entry::Leave(member, reason) => {
+                Message::Leave(member, reason) => {
                     self.members[id].roster.remove(&member);
-                    self.note(What::SawLeave { session, member: self.name(member), reason: reason.to_owned() });
+                    self.note(Event::SawLeave { session, member: self.name(member), reason: reason.to_owned() });
                 }
             }
-            if !all && self.dice.percent(20) {
+            if !all && self.rng.percent(20) {
                 break;
             }
         }
@@ -280,14 +280,14 @@ impl World {
     fn suspend(&mut self) {
         let Some(id) = self.pick(|m| m.connected) else { return };
         self.faults += 1;
-        self.note(What::Fault { kind: "reset".to_owned(), effect: 1 });
-        // It is noticed late.
-        self.now += self.dice.next() % (SECOND / 3);
-        self.note(What::Suspended { session: self.name(id) });
+        self.note(Event::Fault { kind: "reset".to_owned(), effect: 1 });
+        // The client notices it late.
+        self.now += self.rng.next() % (SECOND / 3);
+        self.note(Event::Suspended { session: self.name(id) });
         self.members[id].connected = false;
         self.members[id].suspended = self.now;
-        if self.dice.percent(60) {
-            self.now += self.dice.next() % (SECOND / 3);
+        if self.rng.percent(60) {
+            self.now += self.rng.next() % (SECOND / 3);
             self.resume(id);
         }
     }
@@ -303,29 +303,29 @@ impl World {
             .filter(|&m| m != id && self.members[m].live && self.members[m].room == room)
             .collect();
         self.members[id].connected = true;
-        self.note(What::Resumed { session: session.clone() });
+        self.note(Event::Resumed { session: session.clone() });
         let names = roster.iter().map(|&m| self.name(m)).collect();
-        self.note(What::SawRoster { session, roster: names });
-        // The roster is as of now; the replay of what led to it follows.
+        self.note(Event::SawRoster { session, roster: names });
+        // The roster is current, and the replay follows.
         self.members[id].roster = roster;
         self.handle(id);
     }
 
     fn drain(&mut self) {
-        while self.members.iter().any(|m| m.connected && !(m.mailbox.is_empty() && m.answers.is_empty())) {
+        while self.members.iter().any(|m| m.connected && !(m.mailbox.is_empty() && m.outcomes.is_empty())) {
             for id in 0..self.members.len() {
                 self.read(id, true);
             }
         }
     }
 
-    /// All faults are healed: everybody comes back, everything arrives.
+    /// All faults end: all clients reconnect, and everything arrives.
     fn quiet(&mut self) {
         while let Some(id) = self.pick(|m| m.believes && !m.connected) {
             self.resume(id);
         }
         self.drain();
-        // Those that were killed time out meanwhile.
+        // Killed clients time out meanwhile.
         self.now += WINDOW + SECOND;
         self.time_out();
         self.drain();
@@ -336,10 +336,10 @@ impl World {
         for id in 0..self.members.len() {
             if self.members[id].connected {
                 let roster = self.members[id].roster.iter().map(|&m| self.name(m)).collect();
-                self.note(What::Final { session: self.name(id), roster });
+                self.note(Event::Final { session: self.name(id), roster });
             }
         }
-        if self.dice.percent(50) {
+        if self.rng.percent(50) {
             while self.pick(|m| m.connected).is_some() {
                 self.leave();
             }

@@ -1,10 +1,10 @@
-//! Defects, each planted once into a history without a flaw.
+//! Defects, each planted once into a correct history.
 
 use std::collections::{HashMap, HashSet};
 
-use signalbox_proof::history::{Note, Outcome, What};
+use signalbox_proof::history::{Event, Note, Outcome};
 
-use super::dice::Dice;
+use super::rng::Rng;
 
 macro_rules! defects {
     ($($name:ident),* $(,)?) => {
@@ -18,15 +18,15 @@ macro_rules! defects {
 }
 
 defects! {
-    Duplicate, LateDuplicate, Loss, Swap, Gap, ForgedStamp, ForeignSender, ForeignForged, Altered, MadeUp, TooEarly,
-    DeliveredUndelivered, LateLeave, MissedJoin, MissingAtTheEnd, StaleAtTheEnd, SilentEnd, LateTold, FalseLeave, Gauge,
-    Unanswered, UnfoundedUnknown, TwoAnswers, LossToAll, GapToAll, DuplicateAside, SwapAside, ToAllDenied, Unremoved,
+    Duplicate, LateDuplicate, Loss, Swap, Gap, ForgedStamp, ForeignSender, ForeignForged, Altered, Invented, TooEarly,
+    DeliveredUndelivered, LateLeave, MissedJoin, MissingAtTheEnd, StaleAtTheEnd, UnreportedEnd, LateReport, FalseLeave, Gauge,
+    Unsettled, UnfoundedUnknown, TwoOutcomes, LossToAll, GapToAll, DuplicateExtra, SwapExtra, ToAllRefused, Unremoved,
 }
 
 /// Sender, receiver, number.
 type Key = (String, String, u64);
 
-/// Where to find what in a history, by index.
+/// The indices of the notes of a history.
 #[derive(Default)]
 struct Map {
     rooms: HashMap<String, String>,
@@ -36,14 +36,14 @@ struct Map {
     sent: HashMap<Key, usize>,
     accepted: HashMap<Key, usize>,
     delivered: HashMap<Key, usize>,
-    /// Whom the sender of a signal to all knew to be there.
+    /// The members that the sender of a signal to all knew.
     known: HashMap<(String, u64), HashSet<String>>,
     /// Of each pair, in order.
     deliveries: HashMap<(String, String), Vec<usize>>,
     /// By client and member.
     joins: HashMap<(String, String), usize>,
     leaves: HashMap<(String, String), usize>,
-    /// By client: notes that tell a whole roster, and lost streams.
+    /// By client: whole rosters, and lost streams.
     rosters: HashMap<String, Vec<usize>>,
     suspended: HashMap<String, Vec<usize>>,
 }
@@ -53,46 +53,46 @@ fn map(notes: &[Note]) -> Map {
     let mut present: HashMap<String, HashSet<String>> = HashMap::new();
     for (index, note) in notes.iter().enumerate() {
         match note.what.clone() {
-            What::Opened { session, roster, .. } | What::SawRoster { session, roster } => {
+            Event::Opened { session, roster, .. } | Event::SawRoster { session, roster } => {
                 present.insert(session, roster.into_iter().collect());
             }
-            What::SawJoin { session, member } => drop(present.entry(session).or_default().insert(member)),
-            What::SawLeave { session, member, .. } => drop(present.entry(session).or_default().remove(&member)),
-            What::Sent { session, to, number, .. } if to.is_empty() => {
+            Event::SawJoin { session, member } => drop(present.entry(session).or_default().insert(member)),
+            Event::SawLeave { session, member, .. } => drop(present.entry(session).or_default().remove(&member)),
+            Event::Sent { session, to, number, .. } if to.is_empty() => {
                 map.known.insert((session.clone(), number), present.get(&session).cloned().unwrap_or_default());
             }
             _ => {}
         }
         match note.what.clone() {
-            What::Opened { session, room, .. } => {
+            Event::Opened { session, room, .. } => {
                 map.rooms.insert(session.clone(), room);
                 map.opened.insert(session, index);
             }
-            What::Over { session, .. } => drop(map.over.insert(session, index)),
-            What::Final { session, .. } => drop(map.finals.insert(session, index)),
-            What::Sent { session, to, number, .. } => drop(map.sent.insert((session, to, number), index)),
-            What::Settled { session, to, number, outcome: Outcome::Accepted } => {
+            Event::Over { session, .. } => drop(map.over.insert(session, index)),
+            Event::Final { session, .. } => drop(map.finals.insert(session, index)),
+            Event::Sent { session, to, number, .. } => drop(map.sent.insert((session, to, number), index)),
+            Event::Settled { session, to, number, outcome: Outcome::Accepted } => {
                 map.accepted.insert((session, to, number), index);
             }
-            What::Delivered { session, from, number, .. } => {
+            Event::Delivered { session, from, number, .. } => {
                 map.delivered.insert((from.clone(), session.clone(), number), index);
                 map.deliveries.entry((from, session)).or_default().push(index);
             }
-            What::SawJoin { session, member } => drop(map.joins.insert((session, member), index)),
-            What::SawLeave { session, member, .. } => drop(map.leaves.insert((session, member), index)),
-            What::SawRoster { session, .. } => map.rosters.entry(session).or_default().push(index),
-            What::Suspended { session } => map.suspended.entry(session).or_default().push(index),
+            Event::SawJoin { session, member } => drop(map.joins.insert((session, member), index)),
+            Event::SawLeave { session, member, .. } => drop(map.leaves.insert((session, member), index)),
+            Event::SawRoster { session, .. } => map.rosters.entry(session).or_default().push(index),
+            Event::Suspended { session } => map.suspended.entry(session).or_default().push(index),
             _ => {}
         }
     }
     map
 }
 
-fn within(indices: Option<&Vec<usize>>, from: usize, to: usize) -> bool {
-    indices.is_some_and(|indices| indices.iter().any(|index| (from..to).contains(index)))
+fn within(inrngs: Option<&Vec<usize>>, from: usize, to: usize) -> bool {
+    inrngs.is_some_and(|inrngs| inrngs.iter().any(|index| (from..to).contains(index)))
 }
 
-/// Moves a note to another place, at that place's time.
+/// Moves a note to another place, with the time there.
 fn shift(notes: &mut Vec<Note>, from: usize, to: usize) {
     let at = notes[to].at;
     let note = Note { at, ..notes.remove(from) };
@@ -101,19 +101,19 @@ fn shift(notes: &mut Vec<Note>, from: usize, to: usize) {
 
 /// Plants a defect; false when the history has no place for it.
 #[allow(clippy::too_many_lines)]
-pub(crate) fn plant(notes: &mut Vec<Note>, defect: Defect, dice: &mut Dice) -> bool {
+pub(crate) fn plant(notes: &mut Vec<Note>, defect: Defect, rng: &mut Rng) -> bool {
     let m = map(notes);
     let mut pick = |mut places: Vec<usize>| {
         places.sort_unstable();
         places.dedup();
-        (!places.is_empty()).then(|| places[dice.below(places.len())])
+        (!places.is_empty()).then(|| places[rng.below(places.len())])
     };
     let to_all = |(from, _, number): &Key| (from.clone(), String::new(), *number);
-    // Of one who knew that the receiver was there; and of one to all who did not.
+    // Signals whose sender knew the receiver, and signals to all whose sender did not.
     let known = |key: &Key| {
         m.sent.contains_key(key) || m.known.get(&(key.0.clone(), key.2)).is_some_and(|known| known.contains(&key.1))
     };
-    let aside = |key: &Key| m.sent.contains_key(&to_all(key)) && !known(key);
+    let extra = |key: &Key| m.sent.contains_key(&to_all(key)) && !known(key);
     let sent = |key: &Key| m.sent.get(key).or_else(|| m.sent.get(&to_all(key))).copied();
     let accepted = |key: &&Key| known(key) && (m.accepted.contains_key(*key) || m.accepted.contains_key(&to_all(key)));
     let delivered = |fit: &dyn Fn(&Key, usize) -> bool| -> Vec<usize> {
@@ -126,8 +126,8 @@ pub(crate) fn plant(notes: &mut Vec<Note>, defect: Defect, dice: &mut Dice) -> b
     let next = |key: &Key, index: usize| {
         m.deliveries[&(key.0.clone(), key.1.clone())].iter().copied().find(|later| *later > index)
     };
-    // Leaves told to one who stayed to the end without losing its stream or being told the roster since, of one who ended before the end.
-    let told = || -> Vec<usize> {
+    // Leaves that only one note shows to a client that stayed to the end: without a lost stream or a roster since.
+    let only_leaves = || -> Vec<usize> {
         let fits = |(client, member): &(String, String)| {
             let (Some(&end), Some(&over)) = (m.finals.get(client), m.over.get(member)) else { return false };
             let since = notes.partition_point(|note| note.at + 3_000_000 < notes[over].at);
@@ -135,7 +135,7 @@ pub(crate) fn plant(notes: &mut Vec<Note>, defect: Defect, dice: &mut Dice) -> b
             let since = since.min(leave);
             let again = within(m.suspended.get(client), since, end)
                 || m.rosters.get(client).is_some_and(|rosters| {
-                    let lacks = |index: &usize| !matches!(&notes[*index].what, What::SawRoster { roster, .. } if roster.contains(member));
+                    let lacks = |index: &usize| !matches!(&notes[*index].what, Event::SawRoster { roster, .. } if roster.contains(member));
                     rosters.iter().any(|index| (m.opened[member]..end).contains(index) && lacks(index))
                 });
             over < end && leave < end && !again
@@ -147,21 +147,21 @@ pub(crate) fn plant(notes: &mut Vec<Note>, defect: Defect, dice: &mut Dice) -> b
         Defect::Gap => delivered(&|key, index| accepted(&key) && last(key) > index),
         Defect::Swap => delivered(&|key, index| {
             let Some(later) = next(key, index) else { return false };
-            let What::Delivered { number, .. } = notes[later].what else { return false };
+            let Event::Delivered { number, .. } = notes[later].what else { return false };
             sent(&(key.0.clone(), key.1.clone(), number)).is_some_and(|sent| sent < index)
         }),
         Defect::LossToAll => delivered(&|key, index| {
             !m.sent.contains_key(key) && accepted(&key) && last(key) == index && m.finals.contains_key(&key.1)
         }),
         Defect::GapToAll => delivered(&|key, index| !m.sent.contains_key(key) && accepted(&key) && last(key) > index),
-        Defect::DuplicateAside => delivered(&|key, _| aside(key)),
-        Defect::SwapAside => delivered(&|key, index| {
+        Defect::DuplicateExtra => delivered(&|key, _| extra(key)),
+        Defect::SwapExtra => delivered(&|key, index| {
             let Some(later) = next(key, index) else { return false };
-            let What::Delivered { number, .. } = notes[later].what else { return false };
-            aside(key) && sent(&(key.0.clone(), key.1.clone(), number)).is_some_and(|sent| sent < index)
+            let Event::Delivered { number, .. } = notes[later].what else { return false };
+            extra(key) && sent(&(key.0.clone(), key.1.clone(), number)).is_some_and(|sent| sent < index)
         }),
-        Defect::ToAllDenied => delivered(&|key, _| !m.sent.contains_key(key) && m.accepted.contains_key(&to_all(key))),
-        // Alive for long enough after it.
+        Defect::ToAllRefused => delivered(&|key, _| !m.sent.contains_key(key) && m.accepted.contains_key(&to_all(key))),
+        // Sessions that live long enough.
         Defect::Unremoved => {
             let lives = |session: &String, end: usize| notes[m.opened[session]].at + 14_000_000 < notes[end].at;
             m.finals
@@ -183,11 +183,11 @@ pub(crate) fn plant(notes: &mut Vec<Note>, defect: Defect, dice: &mut Dice) -> b
         | Defect::ForeignSender
         | Defect::ForeignForged
         | Defect::Altered
-        | Defect::MadeUp => delivered(&|_, _| true),
-        Defect::DeliveredUndelivered | Defect::TwoAnswers => settled(&|_| true),
-        Defect::Unanswered | Defect::UnfoundedUnknown => settled(&|key| m.finals.contains_key(&key.0)),
+        | Defect::Invented => delivered(&|_, _| true),
+        Defect::DeliveredUndelivered | Defect::TwoOutcomes => settled(&|_| true),
+        Defect::Unsettled | Defect::UnfoundedUnknown => settled(&|key| m.finals.contains_key(&key.0)),
         Defect::LateLeave => {
-            // Those that leave after the end prove to have been alive at the end.
+            // Clients that leave after the quiet end were alive at it.
             let quiet = m.finals.values().copied().min().unwrap_or(usize::MAX);
             let fits = |(client, member): &(String, String), leave: usize| {
                 let deliveries = m.deliveries.get(&(member.clone(), client.clone()))?;
@@ -212,10 +212,10 @@ pub(crate) fn plant(notes: &mut Vec<Note>, defect: Defect, dice: &mut Dice) -> b
             };
             m.joins.iter().filter_map(|(key, join)| fits(key, *join)).collect()
         }
-        Defect::SilentEnd | Defect::LateTold => told(),
+        Defect::UnreportedEnd | Defect::LateReport => only_leaves(),
         Defect::MissingAtTheEnd | Defect::StaleAtTheEnd | Defect::FalseLeave => {
             let roomy =
-                |index: &&usize| matches!(&notes[**index].what, What::Final { roster, .. } if !roster.is_empty());
+                |index: &&usize| matches!(&notes[**index].what, Event::Final { roster, .. } if !roster.is_empty());
             m.finals.values().filter(roomy).copied().collect()
         }
         Defect::Gauge => (1..notes.len()).collect(),
@@ -224,41 +224,41 @@ pub(crate) fn plant(notes: &mut Vec<Note>, defect: Defect, dice: &mut Dice) -> b
     let at = notes[index].at;
     let what = notes[index].what.clone();
     let insert =
-        |notes: &mut Vec<Note>, place: usize, what: What| notes.insert(place, Note { at: notes[place - 1].at, what });
+        |notes: &mut Vec<Note>, place: usize, what: Event| notes.insert(place, Note { at: notes[place - 1].at, what });
     match (defect, what) {
-        (Defect::Duplicate | Defect::DuplicateAside, what) => insert(notes, index + 1, what),
-        (Defect::LateDuplicate, What::Delivered { ref session, ref from, number, .. }) => {
+        (Defect::Duplicate | Defect::DuplicateExtra, what) => insert(notes, index + 1, what),
+        (Defect::LateDuplicate, Event::Delivered { ref session, ref from, number, .. }) => {
             let last = last(&(from.clone(), session.clone(), number));
             let what = notes[index].what.clone();
             insert(notes, last + 1, what);
         }
         (Defect::Loss | Defect::Gap | Defect::LossToAll | Defect::GapToAll, _)
-        | (Defect::Unanswered | Defect::MissedJoin, _) => drop(notes.remove(index)),
-        (Defect::ToAllDenied, What::Delivered { session: to, from: session, number, .. }) => {
+        | (Defect::Unsettled | Defect::MissedJoin, _) => drop(notes.remove(index)),
+        (Defect::ToAllRefused, Event::Delivered { session: to, from: session, number, .. }) => {
             let place = m.accepted[&(session.clone(), String::new(), number)];
             let outcome = Outcome::Undelivered("MAILBOX_FULL".to_owned());
-            insert(notes, place, What::Settled { session, to, number, outcome });
+            insert(notes, place, Event::Settled { session, to, number, outcome });
         }
-        (Defect::Unremoved, What::Opened { session, .. }) => {
-            insert(notes, index + 1, What::Ended { session, reason: "REMOVED".to_owned() });
+        (Defect::Unremoved, Event::Opened { session, .. }) => {
+            insert(notes, index + 1, Event::Ended { session, reason: "REMOVED".to_owned() });
         }
-        (Defect::Swap | Defect::SwapAside, What::Delivered { session, from, number, .. }) => {
+        (Defect::Swap | Defect::SwapExtra, Event::Delivered { session, from, number, .. }) => {
             let later = next(&(from, session, number), index).expect("chosen so");
             let what = notes[later].what.clone();
             notes[later].what = std::mem::replace(&mut notes[index].what, what);
         }
-        (Defect::ForgedStamp, What::Delivered { session, claimed, number, hash, .. }) => {
+        (Defect::ForgedStamp, Event::Delivered { session, claimed, number, hash, .. }) => {
             let room = &m.rooms[&session];
             let fits = |name: &&String| m.rooms[*name] == *room && **name != session && **name != claimed;
             let mut others: Vec<&String> = m.rooms.keys().filter(fits).collect();
             others.sort();
             let Some(from) = others.first().map(|name| (*name).clone()) else { return false };
-            notes[index].what = What::Delivered { session, from, claimed, number, hash };
+            notes[index].what = Event::Delivered { session, from, claimed, number, hash };
         }
-        (Defect::ForeignSender | Defect::ForeignForged, What::Delivered { session: to, hash, .. }) => {
+        (Defect::ForeignSender | Defect::ForeignForged, Event::Delivered { session: to, hash, .. }) => {
             let spoke: HashSet<&String> = m.sent.keys().filter(|key| key.1 == to).map(|key| &key.0).collect();
             let fits = |name: &&String| {
-                // Not one that was killed: only its last note tells when.
+                // Not a killed one, whose end is known by its last note only.
                 let ends = m.over.get(*name).or(m.finals.get(*name));
                 let live = m.opened[*name] < index && ends.is_some_and(|end| *end > index);
                 let free = !spoke.contains(name) && !m.known.contains_key(&((*name).clone(), 1));
@@ -268,63 +268,63 @@ pub(crate) fn plant(notes: &mut Vec<Note>, defect: Defect, dice: &mut Dice) -> b
             others.sort();
             let Some(from) = others.first().map(|name| (*name).clone()) else { return false };
             let (session, number, claimed) = (from.clone(), 1, from.clone());
-            insert(notes, index + 1, What::Delivered { session: to.clone(), from, claimed, number, hash });
+            insert(notes, index + 1, Event::Delivered { session: to.clone(), from, claimed, number, hash });
             if defect == Defect::ForeignSender {
                 let outcome = Outcome::Accepted;
-                insert(notes, index + 1, What::Settled { session: session.clone(), to: to.clone(), number, outcome });
-                insert(notes, index + 1, What::Sent { session, to, number, hash });
+                insert(notes, index + 1, Event::Settled { session: session.clone(), to: to.clone(), number, outcome });
+                insert(notes, index + 1, Event::Sent { session, to, number, hash });
             }
         }
-        (Defect::Altered, What::Delivered { session, from, claimed, number, hash }) => {
-            notes[index].what = What::Delivered { session, from, claimed, number, hash: hash ^ 1 };
+        (Defect::Altered, Event::Delivered { session, from, claimed, number, hash }) => {
+            notes[index].what = Event::Delivered { session, from, claimed, number, hash: hash ^ 1 };
         }
-        (Defect::MadeUp, What::Delivered { session, from, claimed, hash, .. }) => {
-            insert(notes, index + 1, What::Delivered { session, from, claimed, number: 1_000_000, hash });
+        (Defect::Invented, Event::Delivered { session, from, claimed, hash, .. }) => {
+            insert(notes, index + 1, Event::Delivered { session, from, claimed, number: 1_000_000, hash });
         }
-        (Defect::TooEarly, What::Delivered { session, from, number, .. }) => {
+        (Defect::TooEarly, Event::Delivered { session, from, number, .. }) => {
             shift(notes, m.sent[&(from, session, number)], index + 1);
         }
-        (Defect::DeliveredUndelivered, What::Settled { session, to, number, .. }) => {
+        (Defect::DeliveredUndelivered, Event::Settled { session, to, number, .. }) => {
             let outcome = Outcome::Undelivered("MAILBOX_FULL".to_owned());
-            notes[index].what = What::Settled { session, to, number, outcome };
+            notes[index].what = Event::Settled { session, to, number, outcome };
         }
-        (Defect::UnfoundedUnknown, What::Settled { session, to, number, .. }) => {
-            notes[index].what = What::Settled { session, to, number, outcome: Outcome::Unknown };
+        (Defect::UnfoundedUnknown, Event::Settled { session, to, number, .. }) => {
+            notes[index].what = Event::Settled { session, to, number, outcome: Outcome::Unknown };
         }
-        (Defect::TwoAnswers, What::Settled { session, to, number, .. }) => {
+        (Defect::TwoOutcomes, Event::Settled { session, to, number, .. }) => {
             let outcome = Outcome::Undelivered("MAILBOX_FULL".to_owned());
-            insert(notes, index + 1, What::Settled { session, to, number, outcome });
+            insert(notes, index + 1, Event::Settled { session, to, number, outcome });
         }
-        (Defect::LateLeave, What::SawLeave { session, member, .. }) => {
+        (Defect::LateLeave, Event::SawLeave { session, member, .. }) => {
             let deliveries = &m.deliveries[&(member, session)];
             shift(notes, index, deliveries.iter().copied().rfind(|delivery| *delivery < index).expect("chosen so"));
         }
-        (Defect::SilentEnd, What::SawLeave { member, .. }) => {
-            notes.retain(|note| !matches!(&note.what, What::SawLeave { member: other, .. } if *other == member));
+        (Defect::UnreportedEnd, Event::SawLeave { member, .. }) => {
+            notes.retain(|note| !matches!(&note.what, Event::SawLeave { member: other, .. } if *other == member));
         }
-        (Defect::LateTold, What::SawLeave { session, .. }) => shift(notes, index, m.finals[&session]),
-        (Defect::MissingAtTheEnd, What::Final { session, mut roster }) => {
+        (Defect::LateReport, Event::SawLeave { session, .. }) => shift(notes, index, m.finals[&session]),
+        (Defect::MissingAtTheEnd, Event::Final { session, mut roster }) => {
             roster.pop();
-            notes[index].what = What::Final { session, roster };
+            notes[index].what = Event::Final { session, roster };
         }
-        (Defect::StaleAtTheEnd, What::Final { session, mut roster }) => {
+        (Defect::StaleAtTheEnd, Event::Final { session, mut roster }) => {
             let fits =
                 |name: &&String| m.rooms[*name] == m.rooms[&session] && m.over.get(*name).is_some_and(|o| *o < index);
             let mut over: Vec<&String> = m.rooms.keys().filter(fits).collect();
             over.sort();
             let Some(member) = over.last() else { return false };
             roster.push((*member).clone());
-            notes[index].what = What::Final { session, roster };
+            notes[index].what = Event::Final { session, roster };
         }
-        (Defect::FalseLeave, What::Final { session, roster }) => {
+        (Defect::FalseLeave, Event::Final { session, roster }) => {
             let member = roster[0].clone();
             if m.over.contains_key(&member) {
                 return false;
             }
-            insert(notes, index, What::SawLeave { session, member, reason: "TIMED_OUT".to_owned() });
+            insert(notes, index, Event::SawLeave { session, member, reason: "TIMED_OUT".to_owned() });
         }
         (Defect::Gauge, _) => {
-            let gauge = What::Gauge { name: "mailbox_entries".to_owned(), value: 1_025, limit: 1_024 };
+            let gauge = Event::Gauge { name: "mailbox_entries".to_owned(), value: 1_025, limit: 1_024 };
             notes.insert(index, Note { at, what: gauge });
         }
         (defect, what) => unreachable!("{defect:?} at {what:?}"),

@@ -8,10 +8,11 @@ use signalbox_client::{
 };
 use signalbox_proof::{
     checker::Bounds,
-    notes::Writer,
     proxy::{Mode, Proxy, Way},
+    recorder::Writer,
     server::Server,
 };
+use signalbox_testkit::require;
 use tokio::time::timeout;
 use tonic::transport::Endpoint;
 
@@ -29,9 +30,9 @@ async fn join(addr: SocketAddr, room: &str) -> Session {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_goes_away_with_a_blocked_connection_is_suspended_at_once() {
-    let Some(binary) = super::server() else { return };
+    let binary = require!(super::server());
     let writer = Writer::start(None, Bounds::default()).expect("a writer");
-    let server = Server::start(&binary, writer.notes()).await.expect("the server starts");
+    let server = Server::start(&binary, writer.recorder()).await.expect("the server starts");
     for leaves in [true, false] {
         let room = format!("leaves-{leaves}");
         let proxy = Proxy::start(server.addr()).await.expect("a proxy");

@@ -1,28 +1,28 @@
-//! A short run of the whole proof: a real server, real connections, faults; scripts/prove.sh does a long one. And the
-//! rosters of clients whose connections stall.
+//! A short run of the proof with a real server; `scripts/prove.sh` does a long one. And the rosters of clients with
+//! stalled connections.
 
 mod lost_leave;
 mod rosters;
 
-use std::{env, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use signalbox_proof::run::{Options, run};
+use signalbox_testkit::{
+    require,
+    skip::{Missing, program},
+};
 
-/// The server's program; a build of it that cargo does not tell a test of another package.
-fn server() -> Option<PathBuf> {
+/// The program of the server. Cargo does not build it for the tests of this package.
+fn server() -> Result<PathBuf, Missing> {
     let built = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/release/signalbox");
-    let path = env::var_os("SIGNALBOX_BIN").map_or_else(|| PathBuf::from(built), PathBuf::from);
-    if path.is_file() {
-        return Some(path);
-    }
-    assert!(env::var_os("CI").is_none(), "in CI nothing is skipped: build the release server, or set SIGNALBOX_BIN");
-    eprintln!("skipped: there is no release server; cargo build --release -p signalbox-server, or set SIGNALBOX_BIN");
-    None
+    program("SIGNALBOX_BIN", built).map_err(|Missing(missing)| {
+        Missing(format!("{missing}, or build it: cargo build --release -p signalbox-server"))
+    })
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_guarantee_holds_under_faults() {
-    let Some(server) = server() else { return };
+    let server = require!(server());
     let options = Options {
         signals: 20_000,
         faults: 60,
@@ -37,7 +37,7 @@ async fn the_guarantee_holds_under_faults() {
         deadline: Duration::from_secs(60),
         stop_at_first: false,
     };
-    let summary = run(&options).await.expect("the run itself works");
+    let summary = run(&options).await.expect("the run completes");
     eprintln!("{summary}replay: {}", options.command());
-    assert!(summary.passed(), "the guarantee does not hold, or nothing was shown; the report is above");
+    assert!(summary.passed(), "the guarantee did not hold, or the run is void: see the report above");
 }

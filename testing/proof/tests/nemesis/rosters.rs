@@ -1,5 +1,5 @@
-//! Random schedules of joins, leaves and bursts around one member whose connection breaks and stalls: at the end its
-//! roster, kept from `Welcome`, `Resumed` and the entries, names exactly the members who are still there.
+//! Random schedules of joins, leaves and bursts around an observer whose connection breaks and stalls. At the end its
+//! roster, from `Welcome`, `Resumed` and later messages, has exactly the remaining members.
 //!
 //! `SIGNALBOX_ROSTER_SEEDS=100` runs fewer schedules, `SIGNALBOX_ROSTER_SEED=7` replays one.
 
@@ -9,11 +9,12 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use signalbox_client::{Client, Event, Session, Signal};
 use signalbox_proof::{
     checker::Bounds,
-    notes::Writer,
     proxy::{Mode, Proxy, Way},
+    recorder::Writer,
     server::Server,
 };
 use signalbox_proto::v1::{Data, Join, Member, Welcome};
+use signalbox_testkit::require;
 use tokio::{
     sync::watch,
     task::JoinSet,
@@ -21,14 +22,14 @@ use tokio::{
 };
 use tonic::transport::Endpoint;
 
-/// Schedules that run at the same time.
+/// Concurrent schedules.
 const AT_ONCE: usize = 40;
-/// What the server may send before it is read: little, so that entries wait in the mailbox.
+/// The HTTP/2 window, so small that messages wait in the mailbox.
 const WINDOW: u32 = 64 * 1024;
-/// How long a roster may take to be right once nothing is broken any more.
+/// How long a roster may take to be correct after the last fault.
 const SETTLE: Duration = Duration::from_secs(20);
 
-/// What the observer knows: its own id and the others.
+/// The own id and the roster of the observer.
 type Known = (String, BTreeSet<String>);
 
 fn client(addr: SocketAddr) -> Client {
@@ -49,7 +50,7 @@ fn known(welcome: &Welcome) -> Known {
     (welcome.you.clone().expect("a member").member_id, ids(&welcome.members))
 }
 
-/// Keeps the roster of a session as an application does.
+/// Keeps a roster like an application.
 async fn observe(mut session: Session, known_to: watch::Sender<Known>) {
     while let Some(event) = session.next().await {
         known_to.send_modify(|(own, roster)| match event {
@@ -71,9 +72,9 @@ async fn schedule(server: SocketAddr, seed: u64) {
     let (known_to, mut knows) = watch::channel(known(&session.welcome()));
     let mut tasks = JoinSet::new();
     tasks.spawn(observe(session, known_to));
-    let mut talker = join(server, &room).await;
-    let (sender, talker_id) = (talker.sender(), talker.member_id());
-    tasks.spawn(async move { while talker.next().await.is_some() {} });
+    let mut sender_session = join(server, &room).await;
+    let (sender, sender_id) = (sender_session.sender(), sender_session.member_id());
+    tasks.spawn(async move { while sender_session.next().await.is_some() {} });
 
     let mut visitors = Vec::new();
     for _ in 0..rng.random_range(8..20) {
@@ -86,7 +87,7 @@ async fn schedule(server: SocketAddr, seed: u64) {
             6..8 => _ = proxy.reset(),
             8 => {
                 let late = Duration::from_millis(rng.random_range(0..200));
-                proxy.slow_down_new(late);
+                proxy.delay_new_connections(late);
             }
             9 => {
                 let time = Duration::from_millis(rng.random_range(10..150));
@@ -104,12 +105,12 @@ async fn schedule(server: SocketAddr, seed: u64) {
         sleep(Duration::from_millis(rng.random_range(0..60))).await;
     }
     proxy.heal();
-    // The last to join, and so the last of which the observer learns.
+    // The last join, which the observer receives last.
     let witness = join(server, &room).await;
-    let there: BTreeSet<_> = visitors.iter().chain([&witness]).map(Session::member_id).chain([talker_id]).collect();
-    let agreed = timeout(SETTLE, knows.wait_for(|(_, roster)| *roster == there)).await.is_ok();
+    let members: BTreeSet<_> = visitors.iter().chain([&witness]).map(Session::member_id).chain([sender_id]).collect();
+    let agreed = timeout(SETTLE, knows.wait_for(|(_, roster)| *roster == members)).await.is_ok();
     let roster = knows.borrow().1.clone();
-    assert!(agreed, "schedule {seed}: the observer knows {roster:?}, and {there:?} are in the room");
+    assert!(agreed, "schedule {seed}: the observer has {roster:?}, the room has {members:?}");
 }
 
 fn number(name: &str) -> Option<u64> {
@@ -118,9 +119,9 @@ fn number(name: &str) -> Option<u64> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rosters_agree_after_random_schedules_with_stalled_connections() {
-    let Some(binary) = super::server() else { return };
+    let binary = require!(super::server());
     let writer = Writer::start(None, Bounds::default()).expect("a writer");
-    let server = Server::start(&binary, writer.notes()).await.expect("the server starts");
+    let server = Server::start(&binary, writer.recorder()).await.expect("the server starts");
     let addr = server.addr();
     let seeds = match number("SIGNALBOX_ROSTER_SEED") {
         Some(seed) => seed..seed + 1,

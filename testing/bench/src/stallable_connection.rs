@@ -1,4 +1,4 @@
-//! A connection whose client stops reading: what the server sends stays in the socket.
+//! A connection whose client can stop reading, so that everything stays in the socket.
 
 use std::{
     io,
@@ -20,49 +20,48 @@ use tower::service_fn;
 
 use crate::Result;
 
-/// Windows so large that only the socket holds the server back.
+/// A window so large that only the socket blocks the server.
 const WINDOW: u32 = (1 << 31) - 1;
 
-/// Whether a connection is read.
+/// A connection, and whether it is read.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Gate(Arc<State>);
+pub(crate) struct StallableConnection(Arc<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    shut: AtomicBool,
-    waiting: Mutex<Option<Waker>>,
+    stalled: AtomicBool,
+    waker: Mutex<Option<Waker>>,
 }
 
-impl Gate {
-    /// From now on nothing is read.
-    pub(crate) fn shut(&self) {
-        self.0.shut.store(true, Ordering::SeqCst);
+impl StallableConnection {
+    /// Stops reading.
+    pub(crate) fn stall(&self) {
+        self.0.stalled.store(true, Ordering::SeqCst);
     }
 
-    /// Reads on.
-    pub(crate) fn open(&self) {
-        self.0.shut.store(false, Ordering::SeqCst);
-        if let Some(waker) = self.waiting().take() {
+    /// Reads again.
+    pub(crate) fn resume(&self) {
+        self.0.stalled.store(false, Ordering::SeqCst);
+        if let Some(waker) = self.waker().take() {
             waker.wake();
         }
     }
 
-    /// Opens a connection that is read only while the gate is open, and whose client lets the server say anything
-    /// meanwhile.
+    /// Connects, with a window that does not limit the server.
     pub(crate) async fn connect(&self, url: &str) -> Result<Channel> {
         self.connect_with(url, WINDOW).await
     }
 
-    /// The same with another window.
+    /// Connects with this window.
     pub(crate) async fn connect_with(&self, url: &str, window: u32) -> Result<Channel> {
-        let gate = self.clone();
+        let connection = self.clone();
         let dial = service_fn(move |uri: Uri| {
-            let gate = gate.clone();
+            let connection = connection.clone();
             async move {
                 let address = uri.authority().map(ToString::to_string).unwrap_or_default();
                 let socket = TcpStream::connect(address).await?;
                 socket.set_nodelay(true)?;
-                Ok::<_, io::Error>(TokioIo::new(Gated { socket, gate }))
+                Ok::<_, io::Error>(TokioIo::new(StallableSocket { socket, connection }))
             }
         });
         let endpoint = Endpoint::from_shared(url.to_owned())?
@@ -71,28 +70,28 @@ impl Gate {
         Ok(endpoint.connect_with_connector(dial).await?)
     }
 
-    fn waiting(&self) -> std::sync::MutexGuard<'_, Option<Waker>> {
-        self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn waker(&self) -> std::sync::MutexGuard<'_, Option<Waker>> {
+        self.0.waker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-struct Gated {
+struct StallableSocket {
     socket: TcpStream,
-    gate: Gate,
+    connection: StallableConnection,
 }
 
-impl AsyncRead for Gated {
+impl AsyncRead for StallableSocket {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        // Before looking, so that an opening in between is not missed.
-        *self.gate.waiting() = Some(cx.waker().clone());
-        if self.gate.0.shut.load(Ordering::SeqCst) {
+        // Before the check, so that a resume in between is not missed.
+        *self.connection.waker() = Some(cx.waker().clone());
+        if self.connection.0.stalled.load(Ordering::SeqCst) {
             return Poll::Pending;
         }
         Pin::new(&mut self.socket).poll_read(cx, buffer)
     }
 }
 
-impl AsyncWrite for Gated {
+impl AsyncWrite for StallableSocket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.socket).poll_write(cx, bytes)
     }

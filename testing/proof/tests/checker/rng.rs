@@ -1,9 +1,9 @@
-//! Numbers by chance, the same for the same seed.
+//! Random numbers by a seed.
 
-/// A small generator of numbers (splitmix64).
-pub(crate) struct Dice(pub u64);
+/// A small random number generator (splitmix64).
+pub(crate) struct Rng(pub u64);
 
-impl Dice {
+impl Rng {
     pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;

@@ -1,4 +1,4 @@
-//! Where everybody who takes part in a run notes what happened: one clock, one order, one writer.
+//! Records the events of a run, with one clock, one order, and one writer.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -16,32 +16,32 @@ use std::{
 
 use crate::{
     checker::{Bounds, Check, Checker, Report, Verdict},
-    history::{Note, Outcome, What},
+    history::{Event, Note, Outcome},
 };
 
-/// Notes that may wait for the writer; beyond that, whoever notes waits.
-const WAITING: usize = 65_536;
+/// Entries in the queue of the writer. Recording blocks while it is full.
+const QUEUE: usize = 65_536;
 
-/// How far a run has got.
+/// The progress of a run.
 #[derive(Debug, Default)]
 pub struct Progress {
-    /// Signals that clients sent.
+    /// Signals sent.
     pub sent: AtomicU64,
     /// Faults that had an effect.
     pub faults: AtomicU64,
-    /// Whether a breach was found, so that nothing that comes after it matters.
+    /// Whether a breach was found. Later events do not matter.
     pub breached: AtomicBool,
-    /// Sessions whose end somebody was told, and with what reason.
-    told: Mutex<HashSet<(String, String)>>,
+    /// Sessions whose end was reported to a client, with the reason.
+    reported: Mutex<HashSet<(String, String)>>,
     /// The members that each session's last `Resumed` showed.
     shown: Mutex<HashMap<String, Vec<String>>>,
 }
 
 impl Progress {
-    /// Whether somebody was told that a session ended for this reason.
-    pub fn is_told(&self, session: &str, reason: &str) -> bool {
-        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        told.contains(&(session.to_owned(), reason.to_owned()))
+    /// Whether a client received the end of a session for this reason.
+    pub fn is_reported(&self, session: &str, reason: &str) -> bool {
+        let reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+        reported.contains(&(session.to_owned(), reason.to_owned()))
     }
 
     /// Whether the last `Resumed` of a session showed that member.
@@ -54,51 +54,51 @@ impl Progress {
         self.shown.lock().unwrap_or_else(PoisonError::into_inner).insert(session.to_owned(), roster.to_vec());
     }
 
-    fn tell(&self, session: &str, reason: &str) {
+    fn report(&self, session: &str, reason: &str) {
         let reason = reason.trim_start_matches("LEAVE_REASON_").to_owned();
-        self.told.lock().unwrap_or_else(PoisonError::into_inner).insert((session.to_owned(), reason));
+        self.reported.lock().unwrap_or_else(PoisonError::into_inner).insert((session.to_owned(), reason));
     }
 }
 
-/// The breach that was found first.
+/// The first breach that was found.
 #[derive(Debug)]
 pub struct First {
-    /// What it breaks.
+    /// The violated check.
     pub check: Check,
-    /// How many signals had been sent by then.
+    /// Signals sent before it.
     pub signals: u64,
-    /// How long after the run began.
+    /// Time since the start of the run.
     pub after: Duration,
 }
 
-/// What came of the notes.
+/// The result of a history.
 #[derive(Debug)]
 pub struct Outcomes {
-    /// The checker's.
+    /// The report of the checker.
     pub report: Report,
-    /// Which reasons were given how often.
+    /// The counts of reasons.
     pub reasons: Reasons,
-    /// Set when something was found.
+    /// The first breach, if there was one.
     pub first: Option<First>,
 }
 
-/// How often which reason was given: for people, who want to see that a run had some of each.
+/// The counts of reasons, which show that a run had all of them.
 #[derive(Debug, Default)]
 pub struct Reasons {
-    /// To clients, for the end of their sessions.
+    /// Reasons for the end of a session, as its client received them.
     pub over: BTreeMap<String, u64>,
-    /// To others, for the same.
+    /// The same, as other clients received them.
     pub left: BTreeMap<String, u64>,
-    /// To senders, for signals that were not delivered.
+    /// Reasons of undelivered signals.
     pub undelivered: BTreeMap<String, u64>,
 }
 
 impl Reasons {
-    fn count(&mut self, what: What) {
+    fn count(&mut self, what: Event) {
         let (counts, reason) = match what {
-            What::Over { reason, .. } => (&mut self.over, reason),
-            What::SawLeave { reason, .. } => (&mut self.left, reason),
-            What::Settled { outcome: Outcome::Undelivered(reason), .. } => (&mut self.undelivered, reason),
+            Event::Over { reason, .. } => (&mut self.over, reason),
+            Event::SawLeave { reason, .. } => (&mut self.left, reason),
+            Event::Settled { outcome: Outcome::Undelivered(reason), .. } => (&mut self.undelivered, reason),
             _ => return,
         };
         *counts.entry(reason).or_default() += 1;
@@ -111,70 +111,70 @@ enum Line {
     Stop,
 }
 
-/// Takes notes; can be cloned.
+/// Records events; can be cloned.
 #[derive(Clone)]
-pub struct Notes {
+pub struct Recorder {
     start: Instant,
     lines: SyncSender<Line>,
     progress: Arc<Progress>,
 }
 
-/// The writer at the other end, which checks as it writes.
+/// Writes and checks the recorded events.
 pub struct Writer {
-    notes: Notes,
+    recorder: Recorder,
     thread: JoinHandle<io::Result<Outcomes>>,
 }
 
 impl Writer {
-    /// Starts to write; into `history` too, if that is given.
+    /// Starts, with a file for the history if one is given.
     pub fn start(history: Option<&Path>, bounds: Bounds) -> io::Result<Self> {
         let file = history.map(File::create).transpose()?;
-        let (sender, lines) = sync_channel(WAITING);
+        let (sender, lines) = sync_channel(QUEUE);
         let progress: Arc<Progress> = Arc::default();
-        let notes = Notes { start: Instant::now(), lines: sender, progress: progress.clone() };
+        let recorder = Recorder { start: Instant::now(), lines: sender, progress: progress.clone() };
         let thread = std::thread::spawn(move || write(&lines, file, bounds, &progress));
-        Ok(Self { notes, thread })
+        Ok(Self { recorder, thread })
     }
 
-    /// For those who note.
-    pub fn notes(&self) -> Notes {
-        self.notes.clone()
+    /// A recorder for this writer.
+    pub fn recorder(&self) -> Recorder {
+        self.recorder.clone()
     }
 
-    /// Nothing more is taken; the verdict. `whole`: the run went to its end, so what is missing now is lost.
+    /// Stops, and returns the result. `whole`: the run is complete, so what is missing now is lost.
     pub fn finish(self, whole: bool) -> io::Result<Outcomes> {
-        // The thread is gone only when it could not write, which it says itself.
-        let _ = self.notes.lines.send(if whole { Line::End } else { Line::Stop });
+        // If the thread has ended, it failed to write, and returns the error.
+        let _ = self.recorder.lines.send(if whole { Line::End } else { Line::Stop });
         self.thread.join().unwrap_or_else(|_| Err(io::Error::other("the checker panicked")))
     }
 }
 
-impl Notes {
-    /// Notes that something happens now.
-    pub fn note(&self, what: What) {
+impl Recorder {
+    /// Records an event at the current time.
+    pub fn record(&self, what: Event) {
         match &what {
-            What::Sent { .. } => self.progress.sent.fetch_add(1, Ordering::Relaxed),
-            What::Fault { effect: 1.., .. } => self.progress.faults.fetch_add(1, Ordering::Relaxed),
+            Event::Sent { .. } => self.progress.sent.fetch_add(1, Ordering::Relaxed),
+            Event::Fault { effect: 1.., .. } => self.progress.faults.fetch_add(1, Ordering::Relaxed),
             _ => 0,
         };
-        if let What::Over { session, reason } | What::SawLeave { member: session, reason, .. } = &what {
-            self.progress.tell(session, reason);
+        if let Event::Over { session, reason } | Event::SawLeave { member: session, reason, .. } = &what {
+            self.progress.report(session, reason);
         }
-        if let What::SawRoster { session, roster } = &what {
+        if let Event::SawRoster { session, roster } = &what {
             self.progress.show(session, roster);
         }
         let at = micros(self.start.elapsed());
-        // After the end nobody listens, and nobody needs to.
+        // After the end of the run the writer has stopped.
         let _ = self.lines.send(Line::Note(Note { at, what }));
     }
 
-    /// How far the run has got.
+    /// The progress of the run.
     pub fn progress(&self) -> &Progress {
         &self.progress
     }
 }
 
-/// A time as notes have it.
+/// A duration in the unit of the history.
 pub fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
@@ -191,7 +191,7 @@ fn write(lines: &Receiver<Line>, file: Option<File>, bounds: Bounds, progress: &
             Ok(Line::Stop) => break false,
             Ok(Line::End) | Err(_) => break true,
         };
-        // Two threads may read the clock in one order and come here in the other; this order is the one that counts.
+        // Two threads may read the clock in one order and get here in the other. The order here counts.
         note.at = note.at.max(last);
         last = note.at;
         if let Some(file) = &mut file {
@@ -210,7 +210,7 @@ fn write(lines: &Receiver<Line>, file: Option<File>, bounds: Bounds, progress: &
     }
     let report = if whole { checker.finish() } else { checker.stop() };
     if let (None, Verdict::Failed(violations)) = (&first, &report.verdict) {
-        // What shows only at the end, like the end itself.
+        // A breach that shows only at the end.
         first = violations.first().map(|violation| first_of(violation.check, last, progress));
     }
     Ok(Outcomes { report, reasons, first })
