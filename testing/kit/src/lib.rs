@@ -1,7 +1,7 @@
 //! What the server's tests, the proof, the fuzz targets and the benchmarks share.
 //!
 //! - [`grpc_web`]: a gRPC-Web client, down to the frames.
-//! - [`MemoryStore`]: room records in memory. Only with the feature `store`.
+//! - `MemoryStore`: room records in memory. Only with the feature `store`.
 //! - [`poll`]: waiting for a condition for which there is no event.
 //! - [`proc`]: memory and CPU time of a process, as Linux reports them.
 //! - [`server_process`]: the server's program as a child process.
