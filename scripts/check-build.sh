@@ -17,7 +17,7 @@ for crate in signalbox-server signalbox-core; do
     [ -z "$features" ] || fail "$crate has cargo features ($features): use --cfg, a patch or another crate instead"
 done
 
-! grep -qaF SIGNALBOX_MUTANT "$SIGNALBOX" || fail "$SIGNALBOX contains the mutants"
+! grep -qaF MUTANT_OF_SIGNALBOX "$SIGNALBOX" || fail "$SIGNALBOX contains the mutants"
 
 grpcurl=${GRPCURL:-grpcurl}
 command -v "$grpcurl" >/dev/null 2>&1 || fail "grpcurl is missing: install it, or name it in GRPCURL"

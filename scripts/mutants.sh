@@ -35,8 +35,9 @@ trap 'exit 129' HUP
 # prove NAME SERVER: runs the proof on a server. Leaves its log, and its exit status and seconds.
 prove() {
     local started=$SECONDS status=0
+    # Without the prefix SIGNALBOX_, whose variables the proof keeps from the server.
     # shellcheck disable=SC2086 # several flags
-    SIGNALBOX_MUTANT=$1 target/release/signalbox-proof $FLAGS --server "$2" >"$LOGS/$1.log" 2>&1 || status=$?
+    MUTANT_OF_SIGNALBOX=$1 target/release/signalbox-proof $FLAGS --server "$2" >"$LOGS/$1.log" 2>&1 || status=$?
     printf '%s %s\n' "$status" "$((SECONDS - started))" >"$LOGS/$1.result"
 }
 

@@ -1,4 +1,4 @@
-//! Calls by gRPC-Web and gRPC, through the gate and the services of a whole server: see `signalbox_fuzz::server`.
+//! Calls by gRPC-Web and gRPC, through the request filter and the services of a whole server; see `signalbox_fuzz::server`.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

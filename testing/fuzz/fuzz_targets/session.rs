@@ -1,5 +1,5 @@
-//! A room, driven by whatever operations the bytes stand for, beside the model of the test `room_model`: no gap, no
-//! duplicate, in order, bounded queues, nothing for fenced streams.
+//! A room and the model of the test `room_model`, driven by the operations that the bytes encode: no gap, no duplicate, in
+//! order, bounded queues, nothing for fenced streams.
 #![no_main]
 #![allow(clippy::unwrap_used, reason = "a panic is how a fuzz target fails")]
 

@@ -1,4 +1,4 @@
-//! Session tokens: what can be decoded is the one written form of what it says.
+//! Session tokens: each decoded token has exactly one encoded form.
 #![no_main]
 
 use data_encoding::BASE64URL_NOPAD;

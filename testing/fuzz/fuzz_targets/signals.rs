@@ -1,5 +1,4 @@
-//! SDP and candidates: their limits, and what a `relay_only` room lets through, which holds no address but those of
-//! relays.
+//! SDP and candidates: their limits, and the filter of `relay_only` rooms, which passes no address but those of relays.
 #![no_main]
 
 use std::net::IpAddr;

@@ -1,4 +1,4 @@
-//! The README's commands for operators, run as they are.
+//! The documented commands for operators, run as they are.
 
 use std::{path::Path, process::Stdio};
 

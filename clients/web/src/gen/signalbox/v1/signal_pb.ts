@@ -547,9 +547,8 @@ export type Join = Message<"signalbox.v1.Join"> & {
    * Passcode of the room, if it has one. A wrong or missing passcode is UNAUTHENTICATED / PASSCODE_WRONG. A resume
    * needs none.
    *
-   * The room limits guessing. After 10 failures it checks attempts, right or wrong, one at a time, after pauses that
-   * grow to 4 s. An attempt that is not checked within 5 s fails with RESOURCE_EXHAUSTED / RATE_LIMITED and RetryInfo.
-   * That failure does not mean that the passcode is wrong.
+   * The room limits guessing. It allows 10 failed attempts at once, then one per 4 s. Other attempts, right or wrong, fail
+   * with RESOURCE_EXHAUSTED / RATE_LIMITED and RetryInfo. That failure does not mean that the passcode is wrong.
    *
    * @generated from field: string passcode = 5;
    */
@@ -1485,7 +1484,7 @@ export type Room = Message<"signalbox.v1.Room"> & {
    * - A `candidate` of a type other than `relay`, or not in the form of RFC 8839, section 5.1, is `undelivered` with
    *   FORBIDDEN. An empty one (end of candidates) passes.
    * - Offers and answers lose such candidates, and their `a=remote-candidates` and `a=source-filter`.
-   * - The addresses in `o=`, `c=` and `a=rtcp` become 0.0.0.0 (or ::). The ports of `m=` and `a=rtcp` become 9, as
+   * - The addresses in `o=`, `c=` and `a=rtcp` become 0.0.0.0 (or ::). The ports of `m=` and `a=rtcp` become 9 (0 stays), as
    *   before any candidate is known (RFC 8839, section 4.3.1).
    * - Text in other lines that looks like an address becomes 0.0.0.0 or ::.
    * - Candidates that pass lose their related address (`raddr` 0.0.0.0 or ::, `rport` 9). They keep only the extensions
