@@ -1,11 +1,8 @@
 //! The connection of one stream, which closes with it.
 
-use std::{
-    future::Future,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{future::Future, sync::Arc, time::Duration};
 
+use parking_lot::Mutex;
 use tokio::{runtime::Handle, task::JoinSet, time::sleep};
 use tonic::transport::{Channel, Endpoint};
 
@@ -60,14 +57,14 @@ impl Default for Tasks {
 impl Tasks {
     fn abort(&self) {
         // Dropped without the lock, since tasks hold this too.
-        let tasks = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let tasks = self.0.lock().take();
         drop(tasks);
     }
 }
 
 impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for Tasks {
     fn execute(&self, task: F) {
-        if let Some(tasks) = self.0.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+        if let Some(tasks) = self.0.lock().as_mut() {
             while tasks.try_join_next().is_some() {}
             tasks.spawn(task);
         }

@@ -1,11 +1,8 @@
 //! The task behind a session: keeps a stream open, resumes, resends messages and detects dead connections.
 
-use std::{
-    collections::VecDeque,
-    sync::{Arc, PoisonError, RwLock},
-    time::Duration,
-};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
+use parking_lot::RwLock;
 use signalbox_proto::reason::{TOKEN_EXPIRED, TOKEN_INVALID};
 use signalbox_proto::v1::{
     Action, ClientMessage, Heartbeat, Join, Leave, Resume, SendRequest, ServerMessage, Welcome,
@@ -180,7 +177,7 @@ impl Driver {
                     self.welcome = welcome.clone();
                     self.credentials.mark_accepted();
                     self.epoch += 1;
-                    *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(welcome.clone());
+                    *self.current.write() = Arc::new(welcome.clone());
                     drop(self.events.send(Event::Rejoined(Box::new(welcome))).await);
                     return Ok(stream);
                 }

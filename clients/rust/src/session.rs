@@ -1,10 +1,11 @@
 //! The application's view of a session: an ordered stream of events, and a sender with an outcome per signal.
 
 use std::sync::{
-    Arc, RwLock,
+    Arc,
     atomic::{AtomicU64, Ordering},
 };
 
+use parking_lot::RwLock;
 use signalbox_proto::v1::{
     ClientMessage, ConnectionReport, Data, IceCandidate, IceServers, Member, MemberLeft, MemberUpdate,
     SessionDescription, Undelivered, Welcome, client_message::Body,
@@ -160,7 +161,7 @@ impl Session {
     /// The server's `Welcome`: this member, the other members at that time, ICE servers and limits. After
     /// [`Event::Rejoined`] it is that of the new session.
     pub fn welcome(&self) -> Arc<Welcome> {
-        self.welcome.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+        self.welcome.read().clone()
     }
 
     /// This member's id.

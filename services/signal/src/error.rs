@@ -12,46 +12,32 @@ const RETRY_STORE: Duration = Duration::from_secs(2);
 /// When to retry a join that the memory limit rejects.
 const RETRY_FULL: Duration = Duration::from_secs(5);
 
-/// Why a call or stream fails.
+/// Why a call or stream fails. The texts are the documentation.
+#[allow(missing_docs)]
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// The room rejects it.
     #[error(transparent)]
     Room(#[from] RoomError),
-    /// A new stream sent no join or resume.
     #[error("no join or resume within {0:?}: send one as the first message of a stream")]
     JoinTimeout(Duration),
-    /// Another listener serves the service.
     #[error("{service} is not served here: call it at the address of --admin-listen")]
-    NotServedHere {
-        /// The service's full name.
-        service: &'static str,
-    },
-    /// The token is missing or invalid.
+    NotServedHere { service: &'static str },
     #[error("invalid token: {0}")]
     TokenInvalid(&'static str),
-    /// The token does not grant this.
     #[error("the token does not allow this: use one for this room")]
     RoomForbidden,
-    /// Too many attempts.
     #[error("too many attempts: retry after the given time")]
     RateLimited(Duration),
-    /// The settings changed since they were read.
     #[error("etag mismatch: get the room again and base the change on its etag")]
     EtagMismatch,
-    /// No such room, and joins do not create any.
     #[error("room not found: create it first")]
     RoomNotFound,
-    /// A room with that name exists.
     #[error("a room with that name exists: choose another name, or update the room")]
     RoomExists,
-    /// The store is unavailable.
     #[error("the room store is unavailable: retry after the given time")]
     StoreUnavailable,
-    /// The process has reached its memory limit.
     #[error("the server is full: retry after the given time")]
     ServerFull,
-    /// The server is stopping, and streams return after a time of their own.
     #[error("the server is stopping: resume after the given time")]
     Draining(Duration),
 }

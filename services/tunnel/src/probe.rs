@@ -1,14 +1,10 @@
 //! Probes the server with a gRPC health call over a new connection, on this machine and then at its public address.
 //! Both must present the same certificate.
 
-use std::{
-    fmt,
-    net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
 use ring::digest::{SHA256, digest};
 use tokio::{net::TcpStream, time};
 use tokio_rustls::rustls::{
@@ -84,7 +80,7 @@ impl ProbeTarget {
             check_health(channel).await
         })
         .await?;
-        let mut presented = presented.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut presented = presented.lock();
         Ok(presented.take())
     }
 
@@ -185,7 +181,7 @@ impl ServerCertVerifier for ExpectedCertificate {
     ) -> Result<ServerCertVerified, Error> {
         match self {
             Self::Any(presented) => {
-                *presented.lock().unwrap_or_else(PoisonError::into_inner) = Some(end_entity.clone().into_owned());
+                *presented.lock() = Some(end_entity.clone().into_owned());
             }
             Self::Exactly(expected) if expected.as_ref() == Some(end_entity) => {}
             Self::Exactly(_) => return Err(CertificateError::ApplicationVerificationFailure.into()),

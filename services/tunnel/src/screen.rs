@@ -4,10 +4,10 @@ use std::{
     fmt,
     io::{self, IsTerminal, Write},
     net::SocketAddr,
-    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
+use parking_lot::Mutex;
 use qrcode::{EcLevel, QrCode, render::unicode::Dense1x2};
 
 use crate::config::Qr;
@@ -82,7 +82,7 @@ impl Screen {
 
     /// Prints the state if it has changed.
     pub fn print_state(&self, state: State) {
-        let mut last = self.last_state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.last_state.lock();
         if last.as_ref() != Some(&state) {
             print(&format!("  {state}\n"));
             *last = Some(state);

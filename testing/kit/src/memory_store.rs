@@ -1,19 +1,16 @@
 //! Room records in memory, for tests in which a disk would be slow or would have to be simulated.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use async_trait::async_trait;
+use parking_lot::{Mutex, MutexGuard};
 use signalbox_core::id::RoomName;
 use signalbox_server::{
     clock::now_ms,
     store::{Created, Filter, Record, Settings, Store, Unavailable, Updated, Usage},
 };
 
-/// The records, by name; expired ones until `keep` or a new record of that name removes them.
+/// The records, by name; expired ones stay until `renew_expiry` or a new record with that name removes them.
 #[derive(Debug, Default)]
 pub struct MemoryStore(Mutex<BTreeMap<String, Record>>);
 
@@ -24,7 +21,7 @@ impl MemoryStore {
     }
 
     fn records(&self) -> MutexGuard<'_, BTreeMap<String, Record>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

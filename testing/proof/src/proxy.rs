@@ -6,12 +6,13 @@ use std::{
     io,
     net::{Ipv4Addr, SocketAddr},
     sync::{
-        Arc, Mutex, PoisonError, Weak,
+        Arc, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
+use parking_lot::Mutex;
 use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
@@ -140,7 +141,7 @@ impl Proxy {
     }
 
     fn links(&self) -> Vec<Arc<Link>> {
-        let mut links = self.shared.links.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut links = self.shared.links.lock();
         links.retain(|link| link.strong_count() > 0);
         links.iter().filter_map(Weak::upgrade).collect()
     }
@@ -220,7 +221,7 @@ async fn accept(listener: TcpListener, server: SocketAddr, shared: Arc<Shared>) 
             reset: Notify::new(),
             hit: AtomicU64::new(0),
         });
-        shared.links.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&link));
+        shared.links.lock().push(Arc::downgrade(&link));
         tokio::spawn(forward_connection(link, client, server));
     }
 }

@@ -6,7 +6,7 @@ use std::{
     io::{self, BufWriter, Write},
     path::Path,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
         mpsc::{Receiver, SyncSender, sync_channel},
     },
@@ -18,6 +18,7 @@ use crate::{
     checker::{Bounds, Check, Checker, Report, Verdict},
     history::{Event, Note, Outcome},
 };
+use parking_lot::Mutex;
 
 /// Entries in the queue of the writer. Recording blocks while it is full.
 const QUEUE: usize = 65_536;
@@ -40,23 +41,23 @@ pub struct Progress {
 impl Progress {
     /// Whether a client received the end of a session for this reason.
     pub fn is_reported(&self, session: &str, reason: &str) -> bool {
-        let reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+        let reported = self.reported.lock();
         reported.contains(&(session.to_owned(), reason.to_owned()))
     }
 
     /// Whether the last `Resumed` of a session showed that member.
     pub fn has_shown(&self, session: &str, member: &str) -> bool {
-        let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        let shown = self.shown.lock();
         shown.get(session).is_some_and(|roster| roster.iter().any(|id| id == member))
     }
 
     fn show(&self, session: &str, roster: &[String]) {
-        self.shown.lock().unwrap_or_else(PoisonError::into_inner).insert(session.to_owned(), roster.to_vec());
+        self.shown.lock().insert(session.to_owned(), roster.to_vec());
     }
 
     fn report(&self, session: &str, reason: &str) {
         let reason = reason.trim_start_matches("LEAVE_REASON_").to_owned();
-        self.reported.lock().unwrap_or_else(PoisonError::into_inner).insert((session.to_owned(), reason));
+        self.reported.lock().insert((session.to_owned(), reason));
     }
 }
 

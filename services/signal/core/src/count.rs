@@ -69,6 +69,12 @@ impl Counts {
         self.max_waiting_bytes = self.max_waiting_bytes.max(bytes as u64);
     }
 
+    pub(crate) fn add_ended(&mut self, reason: LeaveReason) {
+        if let Some(count) = self.ended.get_mut(reason as usize) {
+            *count += 1;
+        }
+    }
+
     pub(crate) fn add_undelivered(&mut self, reason: &str) {
         if let Some(index) = UNDELIVERED_REASONS.iter().position(|known| *known == reason) {
             self.undelivered[index] += 1;

@@ -219,7 +219,7 @@ impl Room {
     /// Ends every session and every watch at once, since the room is deleted or has expired.
     pub fn close(&mut self, now: Instant) {
         for (id, mut session) in std::mem::take(&mut self.sessions) {
-            self.counts.ended[LeaveReason::RoomClosed as usize] += 1;
+            self.counts.add_ended(LeaveReason::RoomClosed);
             self.wakers.extend(session.take_waker());
             if session.is_connected() {
                 self.ended.insert((id, session.generation), End::Fault(Error::RoomClosed).into());
@@ -258,7 +258,7 @@ impl Room {
         // A member whose mailbox has no space even for a leave is ended too.
         while let Some((id, reason, end)) = leaving.pop() {
             let Some(mut session) = self.sessions.remove(&id) else { continue };
-            self.counts.ended[reason as usize] += 1;
+            self.counts.add_ended(reason);
             self.wakers.extend(session.take_waker());
             self.sessions.values_mut().for_each(|other| _ = other.reported_peers.remove(&id));
             if session.is_connected() {

@@ -45,7 +45,7 @@ impl Credentials {
         }
         match self.token()? {
             Some(token) => auth.check(token, SystemTime::now()),
-            None => Err(Error::TokenInvalid("it is missing: send it as authorization: Bearer TOKEN")),
+            None => Err(Error::TokenInvalid("missing; send it as authorization: Bearer TOKEN")),
         }
     }
 }
