@@ -20,7 +20,7 @@ fi
 need cargo "Install Rust from https://rustup.rs and open a new terminal."
 step "Building the server and the benchmarks"
 build_server
-(cd "$ROOT" && cargo build --release --locked --package signalbox-bench) ||
+(cd "$ROOT" && build_all --bin signalbox-bench) ||
     fail "building the benchmarks failed: see the output above"
 
 # A member on its own connection takes one file descriptor here and one in the server.

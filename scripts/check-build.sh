@@ -9,8 +9,7 @@ set -euo pipefail
 cd "$ROOT"
 
 step "Building the workspace with all features"
-# shellcheck disable=SC2119 # no flags of this script
-build_all || fail "the workspace did not build"
+build_all --bin signalbox --bin signalbox-tunnel --bin signalbox-proof || fail "the workspace did not build"
 
 for crate in signalbox-server signalbox-core; do
     features=$(cargo tree --locked --workspace --all-features --invert "$crate" --depth 0 --format '{f}')

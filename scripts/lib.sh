@@ -55,21 +55,21 @@ build_web() {
     (cd "$ROOT/clients/web" && npm run --silent build) || fail "building the demo page failed: see the output above"
 }
 
-# build_all [FLAG...]: builds the programs of the workspace with all features at once, in the current folder. The fuzz targets
-# are left out, since their links take minutes.
+# build_all FLAG...: builds programs of the workspace in the current folder. Always with all features, so that no script
+# rebuilds what another one has built. Without the fuzz targets, whose links take minutes.
 build_all() {
     cargo build --release --locked --workspace --exclude signalbox-fuzz --all-features "$@"
 }
 
 # Builds SIGNALBOX.
 build_server() {
-    (cd "$ROOT" && cargo build --release --locked --package signalbox-server) ||
+    (cd "$ROOT" && build_all --bin signalbox) ||
         fail "building the server failed: see the output above"
 }
 
 # Builds TUNNEL, which expects SIGNALBOX in the same folder.
 build_tunnel() {
-    (cd "$ROOT" && cargo build --release --locked --package signalbox-tunnel) ||
+    (cd "$ROOT" && build_all --bin signalbox-tunnel) ||
         fail "building the tunnel failed: see the output above"
 }
 

@@ -42,7 +42,7 @@ done
 need cargo "Install Rust from https://rustup.rs and open a new terminal."
 step "Building the server and the proof"
 build_server
-(cd "$ROOT" && cargo build --release --locked --package signalbox-proof) ||
+(cd "$ROOT" && build_all --bin signalbox-proof) ||
     fail "building the proof failed: see the output above"
 
 cd "$ROOT"

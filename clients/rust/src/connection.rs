@@ -25,7 +25,7 @@ impl Connection {
         Self { channel: endpoint.clone().executor(tasks.clone()).connect_lazy(), tasks: Some(tasks) }
     }
 
-    /// A channel of the application, which controls when its connection closes.
+    /// Wraps a channel of the application, which keeps control of its connection.
     pub(crate) fn foreign(channel: Channel) -> Self {
         Self { channel, tasks: None }
     }

@@ -66,7 +66,7 @@ impl Authenticator {
         Ok(Self { tokens: Some(tokens), ..Self::anonymous(policy) })
     }
 
-    /// Identifies callers by these addresses instead of foreign ones.
+    /// Sets which addresses identify a caller. The default is [`Addresses::Foreign`].
     #[must_use]
     pub fn by_addresses(self, addresses: Addresses) -> Self {
         Self { addresses, ..self }

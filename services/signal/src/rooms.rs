@@ -63,7 +63,7 @@ pub struct RoomDefaults {
     pub empty_timeout: Duration,
 }
 
-/// Live rooms, and sums over them.
+/// Number of live rooms, and totals over them.
 #[derive(Debug, Default)]
 pub struct RoomStats {
     /// Number of live rooms.
@@ -235,8 +235,13 @@ impl Rooms {
         let _ = self.streams.subscribe().wait_for(|streams| *streams == 0).await;
     }
 
+    /// Number of attached streams.
+    pub fn stream_count(&self) -> usize {
+        *self.streams.borrow()
+    }
+
     fn count_streams(&self, count: impl FnOnce(&mut usize)) {
-        // Only `all_streams_closed` waits, and only for the last one.
+        // Notify only when the last stream closes: `all_streams_closed` is the only waiter.
         self.streams.send_if_modified(|streams| {
             count(streams);
             *streams == 0
@@ -246,7 +251,7 @@ impl Rooms {
     /// Sums over all rooms, live and closed.
     pub fn stats(&self) -> RoomStats {
         let closed = self.closed.lock();
-        let mut stats = RoomStats { streams: *self.streams.borrow(), counts: closed.clone(), ..RoomStats::default() };
+        let mut stats = RoomStats { streams: self.stream_count(), counts: closed.clone(), ..RoomStats::default() };
         for room in self.all() {
             let room = room.lock();
             let (connected, suspended) = room.presence();

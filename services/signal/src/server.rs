@@ -205,8 +205,12 @@ impl<L: Network> Server<L> {
 
     fn start_background_tasks(&self) -> Vec<JoinHandle<()>> {
         let Context { rooms, auth, memory, .. } = &*self.context;
-        let (held_by_rooms, connections) = (rooms.clone(), self.public.connections.counter());
-        let held = move || held_by_rooms.held_bytes() + connections() as u64 * memory::CONNECTION;
+        let (sessions, count) = (rooms.clone(), self.public.connections.counter());
+        let held = move || {
+            let (connections, streams) = count();
+            let without_session = streams.saturating_sub(sessions.stream_count()) as u64;
+            sessions.held_bytes() + connections as u64 * memory::CONNECTION + without_session * memory::STREAM
+        };
         let mut tasks = vec![
             tokio::spawn(rooms.clone().run_timers()),
             tokio::spawn(auth.clone().watch_keys()),

@@ -67,7 +67,7 @@ pub struct Usage {
 pub struct Unavailable;
 
 impl Unavailable {
-    /// Logs the cause.
+    /// Logs the cause of a failed call.
     pub fn because(error: impl fmt::Display) -> Self {
         warn!(%error, "room store call failed");
         Self

@@ -58,7 +58,7 @@ impl MemberId {
         &self.0
     }
 
-    /// Parses the written form. `None`: no member can have that id.
+    /// Parses the text form. `None` if it is not a valid id.
     pub fn parse(text: &str) -> Option<Self> {
         let bytes = encoding().decode(text.as_bytes()).ok()?;
         Some(Self(bytes.try_into().ok()?))
@@ -76,7 +76,8 @@ fn encoding() -> &'static Encoding {
     static ENCODING: std::sync::LazyLock<Encoding> = std::sync::LazyLock::new(|| {
         let mut spec = Specification::new();
         spec.symbols.push_str("abcdefghijklmnopqrstuvwxyz234567");
-        // 96 bits are 19.2 characters of 5 bits. The rest of the last one must be zero, so that an id has one form.
+        // 96 bits fill 19.2 base32 characters. The unused bits of the last one must be zero, so that each id has exactly one
+        // encoding.
         spec.check_trailing_bits = true;
         spec.encoding().expect("32 distinct symbols are a valid specification")
     });

@@ -32,7 +32,7 @@ pub(crate) enum SeqCheck {
 pub(crate) struct Outcomes {
     /// Whether the attached stream sends acks and reports.
     is_streamed: bool,
-    /// Highest client message that was handled.
+    /// Highest client `seq` handled.
     handled: u64,
     /// Reports that the client may ask for again, oldest first. The stream has sent the first `sent` of them.
     reports: VecDeque<Undelivered>,

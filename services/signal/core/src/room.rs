@@ -48,7 +48,7 @@ pub struct Newcomer {
 /// A session that was opened or resumed, from the view of its new stream.
 #[derive(Debug)]
 pub struct SessionStart {
-    /// Generation of the stream, which its later calls name.
+    /// Generation of the stream; its later calls must pass it.
     pub generation: u64,
     /// The stream reads on after this sequence number.
     pub seq: u64,
@@ -171,7 +171,7 @@ impl Room {
         let resumed = session.resume(now, kind, after_seq);
         self.wakers.extend(old_stream);
         if resumed.is_err() {
-            // The replay would have a hole. The others learn of the end now rather than after the resume window.
+            // The replay would be incomplete. End the session now, so that other members need not wait for the resume window.
             self.end(now, id, LeaveReason::TimedOut, End::Fault(Error::SessionGone));
             return Err(Error::SessionGone);
         }
@@ -275,7 +275,7 @@ impl Room {
         }
     }
 
-    /// Sends the others an entry about a member, and ends those whose mailbox has no space for it.
+    /// Sends all other members an entry about one member. Ends the session of any whose mailbox is full.
     pub(crate) fn announce(&mut self, now: Instant, subject: Subject, body: Body) {
         for slow in self.push_to_others(now, subject, body) {
             self.end(now, slow, LeaveReason::SlowConsumer, End::Fault(Error::SlowConsumer));

@@ -25,7 +25,7 @@ const MAX_BYTES: usize = 1024 * 1024;
 /// What a watch yields next.
 #[derive(Debug)]
 pub enum WatchNext {
-    /// An event and its time. The caller fills in `at`.
+    /// An event and when it happened. `RoomEvent.at` is unset; the caller sets it from that time.
     Event(Instant, Arc<RoomEvent>),
     /// Wait to be woken.
     Wait,

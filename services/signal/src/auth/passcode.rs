@@ -44,9 +44,9 @@ const LANES: u32 = 1;
 
 /// Hashes computed at the same time. Each takes a core and 19 MiB.
 const MAX_PARALLEL: usize = 2;
-/// Calls that may wait for that. Others must try again.
+/// Calls that may queue for a hash. Further ones are rejected and may retry.
 const MAX_WAITING: usize = 512;
-/// How long a call waits for that. Clients give a join 10 s or more.
+/// How long a call may queue for a hash. Clients give a join 10 s or more.
 const MAX_WAIT: Duration = Duration::from_secs(5);
 
 /// Failed attempts that a room allows at once.

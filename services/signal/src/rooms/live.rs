@@ -15,7 +15,7 @@ use crate::{
     store::{Record, Usage},
 };
 
-/// A live room.
+/// A room in memory: its state behind a lock, and its record.
 pub struct LiveRoom {
     name: RoomName,
     /// Blocking locks: sections are short and await nothing. A caller that needs both takes the room's first.
@@ -28,7 +28,7 @@ pub struct LiveRoom {
 struct Stored {
     /// The record as last read or changed, with the counters from when the room became live.
     record: Arc<Record>,
-    /// Joins and calls since then that were passed to write-behind.
+    /// Joins and calls since the room became live that were already passed to write-behind.
     reported: (u64, u64),
 }
 

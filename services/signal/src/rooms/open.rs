@@ -49,7 +49,7 @@ impl Rooms {
         }
     }
 
-    /// Begins a watch of a room, live or not. Returns the room, the number of the watch, and the present members.
+    /// Starts watching a room, live or not. Returns the room, the watch number and the current members.
     pub async fn watch(self: &Arc<Self>, name: &RoomName) -> Result<(Arc<LiveRoom>, u64, Vec<RoomEvent>), Error> {
         loop {
             let room = match self.find(name) {

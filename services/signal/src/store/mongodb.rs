@@ -204,8 +204,8 @@ impl MongoStore {
             }
             match self.find(&record.name).await? {
                 Some((_, Some(other))) if other == creation => {
-                    // This call wrote it, but perhaps not to the majority yet. A write waits for that, even if it
-                    // changes nothing.
+                    // An earlier attempt of this call inserted it, perhaps not on a majority yet. An update that changes
+                    // nothing waits for the majority.
                     let own = doc! { "_id": &record.name, "creation": creation };
                     rooms.update_one(own, doc! { "$set": { "creation": creation } }).await?;
                     return Ok(Created::New);

@@ -136,7 +136,7 @@ impl Record {
         labels.iter().all(|(key, value)| self.settings.labels.get(key) == Some(value))
     }
 
-    /// Fills in the fields that the oldest records, which have no schema version, lack.
+    /// Fills in fields that are missing in the oldest records (those without a schema version).
     pub(super) fn complete(mut self) -> Self {
         if self.schema == 0 {
             self.schema = SCHEMA;

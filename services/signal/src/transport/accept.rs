@@ -3,7 +3,7 @@
 use std::{
     io,
     net::{IpAddr, SocketAddr},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -24,9 +24,9 @@ use super::{
 };
 use crate::{config::ConnectionConfig, limits::Memory};
 
-/// Without file descriptors or memory, every `accept` fails at once. This is the first wait before a retry...
+/// First wait before a retry of `accept`, which fails at once while the process has no file descriptors or memory.
 const BACK_OFF: Duration = Duration::from_millis(10);
-/// ... which then doubles up to this.
+/// Longest wait between retries of a failing `accept`. The wait doubles up to it.
 const MAX_BACK_OFF: Duration = Duration::from_secs(1);
 /// Interval between warnings about the same problem.
 const WARN_EVERY: Duration = Duration::from_secs(3);
@@ -44,7 +44,7 @@ pub trait Network: Listener<Addr = SocketAddr> {
     }
 }
 
-/// The connections of a listener.
+/// Accepts and serves the connections of a listener, within its limits.
 pub struct Connections {
     app: App,
     http: Arc<Http>,
@@ -63,10 +63,10 @@ impl Connections {
         Self { app, http, tls, limiter, memory, stop: watch::Sender::new(()) }
     }
 
-    /// Returns a function that counts the connections.
-    pub fn counter(&self) -> impl Fn() -> usize + use<> {
-        let limiter = self.limiter.clone();
-        move || limiter.total()
+    /// Returns a function that counts the connections and their open streams.
+    pub fn counter(&self) -> impl Fn() -> (usize, usize) + use<> {
+        let (limiter, streams) = (self.limiter.clone(), self.http.open_streams.clone());
+        move || (limiter.total(), streams.load(Ordering::Relaxed))
     }
 
     /// Accepts connections until `stop` completes.

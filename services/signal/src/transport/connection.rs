@@ -7,7 +7,7 @@ use std::{
     future::Future,
     net::{IpAddr, SocketAddr},
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, atomic::AtomicUsize},
     time::Duration,
 };
 
@@ -35,9 +35,9 @@ use crate::{
     rpc::EXCHANGE,
 };
 
-/// A PING is sent after this long without a frame, to detect a dead HTTP/2 client...
+/// Silence after which a PING is sent, to detect a dead HTTP/2 client.
 const PING_INTERVAL: Duration = Duration::from_secs(15);
-/// ... which must be acknowledged within this time.
+/// How long a PING may go unacknowledged before the connection counts as dead.
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the head of a later HTTP/1.1 request may take.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -79,12 +79,14 @@ pub(super) struct Http {
     public: auto::Builder<TokioExecutor>,
     trusted: auto::Builder<TokioExecutor>,
     limits: ConnectionConfig,
+    /// Open streams of all connections.
+    pub(super) open_streams: Arc<AtomicUsize>,
 }
 
 impl Http {
     pub(super) fn new(limits: ConnectionConfig) -> Self {
         let trusted = limits.max_streams.max(TRUSTED_STREAMS);
-        Self { public: builder(limits.max_streams), trusted: builder(trusted), limits }
+        Self { public: builder(limits.max_streams), trusted: builder(trusted), limits, open_streams: Arc::default() }
     }
 
     /// How long the first request of a connection may take to arrive.
@@ -103,7 +105,7 @@ impl Http {
             calls: Rate::per_second(limits.max_calls_per_second, limits.call_burst),
             resets: Rate::per_second(limits.max_resets_per_second, limits.reset_burst),
         });
-        let activity = Arc::new(Activity::new(rates));
+        let activity = Arc::new(Activity::new(rates, self.open_streams.clone()));
         let requests = Requests { app, activity: activity.clone(), arrival };
         let connection = http.serve_connection(TokioIo::new(socket), requests);
         tokio::pin!(connection);
@@ -163,7 +165,7 @@ fn builder(max_streams: u32) -> auto::Builder<TokioExecutor> {
     http
 }
 
-/// The requests of a connection.
+/// The service of one connection: passes each request to `app` and tracks it.
 struct Requests {
     app: App,
     activity: Arc<Activity>,

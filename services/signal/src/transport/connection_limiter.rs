@@ -1,4 +1,4 @@
-//! Limits connections, in total and per subscriber.
+//! Limits connections, in total and per client network (IPv4 address or IPv6 /64).
 
 #[cfg(test)]
 mod tests;
@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 
 use crate::net::{Subscriber, is_private};
 
-/// Limits connections, in total and per subscriber.
+/// Limits connections, in total and per client network.
 #[derive(Debug)]
 pub(super) struct ConnectionLimiter {
     max: usize,

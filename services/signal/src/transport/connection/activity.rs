@@ -5,7 +5,10 @@ mod tests;
 
 use std::{
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -17,10 +20,12 @@ use parking_lot::Mutex;
 use signalbox_core::{Rate, TokenBucket};
 use tokio::{sync::Notify, time::Instant};
 
-/// The activity of a connection.
+/// Tracks open and completed requests of a connection, and its rates.
 pub(super) struct Activity {
     state: Mutex<State>,
     reset_limit_reached: Notify,
+    /// Open streams of all connections.
+    open_streams: Arc<AtomicUsize>,
 }
 
 struct State {
@@ -36,9 +41,9 @@ struct State {
 /// The rates that a client must keep. A trusted client has none.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rates {
-    /// Streams that it opens. More wait.
+    /// Rate at which the client may open streams. Further ones are delayed.
     pub(super) calls: Rate,
-    /// Streams that it resets before their response is complete.
+    /// Rate at which the client may reset streams before their response is complete.
     pub(super) resets: Rate,
 }
 
@@ -50,12 +55,12 @@ struct Limits {
 
 impl Activity {
     /// The activity of a new connection.
-    pub(super) fn new(rates: Option<Rates>) -> Self {
+    pub(super) fn new(rates: Option<Rates>, open_streams: Arc<AtomicUsize>) -> Self {
         let now = Instant::now();
         let full = TokenBucket::full(now.into_std());
         let limits = rates.map(|rates| Limits { rates, calls: full.clone(), resets: full });
         let state = State { has_begun: false, open: 0, idle_since: now, limits };
-        Self { state: Mutex::new(state), reset_limit_reached: Notify::new() }
+        Self { state: Mutex::new(state), reset_limit_reached: Notify::new(), open_streams }
     }
 
     /// Opens a stream for a request. Returns how long the request must wait.
@@ -63,6 +68,7 @@ impl Activity {
         let now = Instant::now().into_std();
         let mut state = self.state.lock();
         state.open += 1;
+        self.open_streams.fetch_add(1, Ordering::Relaxed);
         let wait = state.limits.as_mut().map_or(Duration::ZERO, |l| l.calls.take_on_credit(now, l.rates.calls));
         (Stream { activity: self.clone(), is_answered: false }, wait)
     }
@@ -91,6 +97,7 @@ impl Activity {
         let now = Instant::now();
         let mut state = self.state.lock();
         state.open -= 1;
+        self.open_streams.fetch_sub(1, Ordering::Relaxed);
         state.idle_since = now;
         if is_answered {
             state.has_begun = true;
@@ -117,7 +124,7 @@ impl Drop for Stream {
 /// The body of a request, which records when it has arrived.
 pub(super) struct RequestBody {
     body: Incoming,
-    /// `None` once it has arrived.
+    /// `None` once the whole request has arrived.
     activity: Option<Arc<Activity>>,
 }
 

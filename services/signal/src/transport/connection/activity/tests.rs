@@ -1,7 +1,7 @@
 use super::*;
 
 fn activity(rates: Option<Rates>) -> Arc<Activity> {
-    Arc::new(Activity::new(rates))
+    Arc::new(Activity::new(rates, Arc::default()))
 }
 
 fn rates(calls: (u32, u32), resets: (u32, u32)) -> Option<Rates> {
