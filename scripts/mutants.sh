@@ -61,16 +61,21 @@ fail_row() {
 
 need cargo "Install Rust from https://rustup.rs and open a new terminal."
 need patch "'apt-get install patch' on Debian or Ubuntu."
-step "Building the server, the mutants and the proof"
-build_all --bin signalbox --bin signalbox-proof || fail "the server did not build"
+step "Building the mutants, the server and the proof"
 rm -rf "$TREE"
 mkdir -p "$TREE" "$LOGS"
 tar -cf - --exclude=target --exclude=node_modules --exclude=corpus \
     Cargo.toml Cargo.lock build.rs proto clients/rust services testing | tar -xf - -C "$TREE"
 patch --directory "$TREE" --strip 1 --fuzz 0 --silent <"$PATCH" ||
     fail "$PATCH does not apply: adapt it to the changed sources, it names the hunks"
-# In the same target folder, so that dependencies are built once. The program has a name of its own.
+# The copy shares the target folder, so that dependencies are built once. Cargo names the files of a crate by its version
+# and its path within the workspace: only a version of their own keeps the mutants out of the server's build.
+sed '/^\[workspace.package\]/,/^$/s/^version = "\(.*\)"/version = "\1-mutants"/' Cargo.toml >"$TREE/Cargo.toml"
+sed '/^name = "signalbox/{n;s/"\(.*\)"/"\1-mutants"/;}' Cargo.lock >"$TREE/Cargo.lock"
 (cd "$TREE" && CARGO_TARGET_DIR=$ROOT/target build_all --bin signalbox-mutant) || fail "the mutants did not build"
+build_all --bin signalbox --bin signalbox-proof || fail "the server did not build"
+grep -qaF MUTANT_OF_SIGNALBOX "$MUTANT" || fail "$MUTANT contains no mutant"
+! grep -qaF MUTANT_OF_SIGNALBOX "$SIGNALBOX" || fail "$SIGNALBOX contains the mutants"
 
 if [ $# -gt 0 ]; then
     mutants=$*
