@@ -5,6 +5,7 @@
 
 mod auth;
 mod connections;
+mod ice_url;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -20,11 +21,14 @@ use humantime::format_duration;
 use signalbox_core::Limits;
 
 pub(crate) use self::value::duration;
-use self::value::{SecretUrl, invalid, stun_url, turn_url};
 pub use self::{
     auth::{Auth, AuthConfig},
     connections::ConnectionConfig,
     value::Origin,
+};
+use self::{
+    ice_url::{stun_url, turn_url},
+    value::{SecretUrl, invalid},
 };
 use crate::{
     ice::IceConfig,

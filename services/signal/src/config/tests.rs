@@ -80,7 +80,7 @@ fn rooms_are_served_by_default_on_loopback_only_and_on_one_listener() {
 fn malformed_values_are_rejected() {
     for args in [
         ["--ice-server", "http://x"],
-        ["--ice-server", "stun:"],
+        ["--ice-server", "stun:x?transport=udp"],
         ["--turn-url", "turn://x"],
         ["--cors-origin", "*"],
         ["--cors-origin", "https://a.example/"],

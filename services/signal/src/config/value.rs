@@ -16,22 +16,6 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|error| format!("use a time such as 30s, 5m or 12h ({error})"))
 }
 
-pub(super) fn stun_url(text: &str) -> Result<String, String> {
-    ice_url(text, ["stun:", "stuns:"])
-}
-
-pub(super) fn turn_url(text: &str) -> Result<String, String> {
-    ice_url(text, ["turn:", "turns:"])
-}
-
-/// Parses a STUN or TURN URI (RFC 7064, RFC 7065): a scheme and a host, without `//`.
-fn ice_url(text: &str, schemes: [&str; 2]) -> Result<String, String> {
-    match schemes.iter().find_map(|scheme| text.strip_prefix(scheme)) {
-        Some(rest) if !rest.is_empty() && !rest.starts_with('/') => Ok(text.to_owned()),
-        _ => Err(format!("use {}HOST[:PORT] or {}HOST[:PORT]", schemes[0], schemes[1])),
-    }
-}
-
 /// An origin (RFC 6454) in the form that browsers send: scheme, host and, unless it is the default, port. Port `*`
 /// covers every port of the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
