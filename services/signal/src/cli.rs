@@ -2,6 +2,7 @@
 
 pub mod keygen;
 pub mod token;
+pub mod variables;
 
 use clap::{Parser, Subcommand};
 

@@ -6,6 +6,7 @@
 mod auth;
 mod connections;
 mod ice_url;
+mod log_filter;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -28,6 +29,7 @@ pub use self::{
 };
 use self::{
     ice_url::{stun_url, turn_url},
+    log_filter::log_filter,
     value::{SecretUrl, invalid},
 };
 use crate::{
@@ -126,8 +128,9 @@ pub struct Config {
     #[arg(long, env = "SIGNALBOX_LOG_FORMAT", default_value = "text", value_name = "FORMAT")]
     pub log_format: LogFormat,
 
-    /// Log filter: a level, or directives such as signalbox_server=debug,h2=warn
-    #[arg(long, env = "SIGNALBOX_LOG", default_value = "info", value_name = "FILTER")]
+    /// Log filter: a level (off, error, warn, info, debug or trace), or directives such as
+    /// signalbox_server=debug,h2=warn. Targets without a directive use info, unless a directive is only a level
+    #[arg(long, env = "SIGNALBOX_LOG", default_value = "info", value_parser = log_filter, value_name = "FILTER")]
     pub log: String,
 
     /// Time limit for streams to end when the server stops

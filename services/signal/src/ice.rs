@@ -62,7 +62,7 @@ mod tests {
         let config = IceConfig {
             stun: vec!["stun:stun.example.org".to_owned()],
             turn: vec!["turn:turn.example.org?transport=udp".to_owned()],
-            turn_secret: Some(Secret::from("north")),
+            turn_secret: "north".parse().ok(),
             turn_ttl: Duration::from_secs(600),
         };
         let (servers, expires) = config.servers_for("abc", UNIX_EPOCH + Duration::from_secs(1_000_000_000));

@@ -9,10 +9,9 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use clap::Parser;
 use signalbox_server::{
     Server,
-    cli::{Cli, Command, keygen, token},
+    cli::{Command, keygen, token, variables},
     config::{Config, LogFormat},
 };
 use tokio::{
@@ -26,7 +25,10 @@ use tracing_subscriber::EnvFilter;
 const EXIT_USAGE: u8 = 2;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match variables::parse() {
+        Ok(cli) => cli,
+        Err(error) => return refuse(&error),
+    };
     let config = match cli.command {
         Some(Command::Serve(config)) => *config,
         Some(Command::Token(args)) => return print(token::token(&args, SystemTime::now())),
@@ -116,5 +118,24 @@ fn print(result: Result<String, String>) -> ExitCode {
 #[allow(clippy::print_stderr, reason = "the log may not be set up yet, and the user of the command line reads this")]
 fn fail(message: &str, code: u8) -> ExitCode {
     eprintln!("signalbox: {message}");
+    print_notes(message);
     ExitCode::from(code)
+}
+
+/// Prints the help, the version, or an error of the command line.
+fn refuse(error: &clap::Error) -> ExitCode {
+    // The error stream may be closed.
+    let _ = error.print();
+    if error.use_stderr() {
+        print_notes(&error.to_string());
+        return ExitCode::from(EXIT_USAGE);
+    }
+    ExitCode::SUCCESS
+}
+
+#[allow(clippy::print_stderr, reason = "the notes belong to an error on the same stream")]
+fn print_notes(error: &str) {
+    for note in variables::notes(error) {
+        eprintln!("note: {note}");
+    }
 }

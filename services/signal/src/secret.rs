@@ -13,17 +13,12 @@ impl Secret {
     }
 }
 
-impl From<&str> for Secret {
-    fn from(text: &str) -> Self {
-        Self(text.to_owned())
-    }
-}
-
+// Without `From<&str>`, which clap would prefer and which cannot refuse an empty secret.
 impl FromStr for Secret {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if text.is_empty() { Err("must not be empty".to_owned()) } else { Ok(text.into()) }
+        if text.is_empty() { Err("must not be empty".to_owned()) } else { Ok(Self(text.to_owned())) }
     }
 }
 

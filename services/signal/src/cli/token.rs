@@ -7,7 +7,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use clap::Args;
+use clap::{Args, builder::NonEmptyStringValueParser};
 use ring::{
     hmac,
     rand::SystemRandom,
@@ -61,11 +61,12 @@ pub struct TokenArgs {
     pub kid: Option<String>,
 
     /// Issuer (iss): the server's --jwt-issuer, if it has one
-    #[arg(long, env = "SIGNALBOX_JWT_ISSUER", value_name = "TEXT")]
+    #[arg(long, env = "SIGNALBOX_JWT_ISSUER", value_parser = NonEmptyStringValueParser::new(), value_name = "TEXT")]
     pub issuer: Option<String>,
 
     /// Audience (aud): the server's --jwt-audience
-    #[arg(long, env = "SIGNALBOX_JWT_AUDIENCE", default_value = "signalbox", value_name = "TEXT")]
+    #[arg(long, env = "SIGNALBOX_JWT_AUDIENCE", default_value = "signalbox",
+        value_parser = NonEmptyStringValueParser::new(), value_name = "TEXT")]
     pub audience: String,
 }
 

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::{Args, ValueEnum};
+use clap::{Args, ValueEnum, builder::NonEmptyStringValueParser};
 use humantime::format_duration;
 
 use super::{duration, value::invalid};
@@ -48,11 +48,12 @@ pub struct AuthConfig {
     pub jwks: Option<PathBuf>,
 
     /// Required iss of tokens. If unset, iss is not checked
-    #[arg(long, env = "SIGNALBOX_JWT_ISSUER", value_name = "TEXT")]
+    #[arg(long, env = "SIGNALBOX_JWT_ISSUER", value_parser = NonEmptyStringValueParser::new(), value_name = "TEXT")]
     pub jwt_issuer: Option<String>,
 
     /// Audience that the aud of a token must equal or contain
-    #[arg(long, env = "SIGNALBOX_JWT_AUDIENCE", default_value = "signalbox", value_name = "TEXT")]
+    #[arg(long, env = "SIGNALBOX_JWT_AUDIENCE", default_value = "signalbox",
+        value_parser = NonEmptyStringValueParser::new(), value_name = "TEXT")]
     pub jwt_audience: String,
 
     /// Longest validity of a token, from nbf to exp; 1m to 366days

@@ -17,7 +17,6 @@ pub(crate) use signalbox_server::{
     limits::ThrottlePolicy,
     random::Random,
     rooms::{RoomDefaults, Rooms},
-    secret::Secret,
     store::{
         Created, EmbeddedStore, Filter, GRACE, Record, SCHEMA, Settings, Store, StoreUrl, Unavailable, Updated, Usage,
     },

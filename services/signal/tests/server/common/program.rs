@@ -31,7 +31,14 @@ fn command(folder: &Path, flags: &[&str]) -> Command {
 
 /// Runs the program to its end, in a folder.
 pub(crate) async fn run(folder: &Path, flags: &[&str]) -> Output {
-    within(DEADLINE, command(folder, flags).output()).await.expect("the program starts")
+    run_with(folder, &[], flags).await
+}
+
+/// Runs the program to its end, in a folder, with environment variables.
+pub(crate) async fn run_with(folder: &Path, variables: &[(&str, &str)], flags: &[&str]) -> Output {
+    let mut command = command(folder, flags);
+    command.envs(variables.iter().copied());
+    within(DEADLINE, command.output()).await.expect("the program starts")
 }
 
 /// A server process, and its log as it grows.
@@ -47,10 +54,15 @@ pub(crate) struct Program {
 impl Program {
     /// Starts the program in a folder of its own and waits until it serves.
     pub(crate) async fn start(flags: &[&str]) -> Self {
+        Self::start_with(&[], flags).await
+    }
+
+    /// The same with environment variables.
+    pub(crate) async fn start_with(variables: &[(&str, &str)], flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let listen = if flags.contains(&"--listen") { &[][..] } else { &["--listen", "127.0.0.1:0"] };
         let mut command = command(folder.path(), &[listen, flags].concat());
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.envs(variables.iter().copied()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut process = ServerProcess::spawn(command, &folder.path().join("ready")).expect("the program starts");
         let mut stdout = process.child().stdout.take().expect("piped");
         let mut stderr = BufReader::new(process.child().stderr.take().expect("piped"));

@@ -1,12 +1,12 @@
 //! Start: the ready file, and errors.
 
-use std::{fs, net::SocketAddr};
+use std::{fs, net::SocketAddr, path::Path};
 
 use http::{Method, StatusCode};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::common::{
-    program::{Program, run},
+    program::{Program, run, run_with},
     raw::{Version, request},
 };
 
@@ -71,6 +71,9 @@ async fn invalid_settings_are_refused_without_side_effects() {
         (&["--store", "mongodb://"], "--store"),
         (&["--store", "mongodb://db.example.org/?w=1"], "w=majority"),
         (&["--log", "a=b=c"], "--log"),
+        (&["--log", "warning"], "--log"),
+        (&["--log", ""], "--log"),
+        (&["--log", "signalbox-server=debug"], "--log"),
         (&["--log-format", "xml"], "--log-format"),
         (&["--max-members", "0"], "--max-members"),
         (&["--max-members", "many"], "--max-members"),
@@ -84,6 +87,10 @@ async fn invalid_settings_are_refused_without_side_effects() {
         (&["--mailbox-bytes", "1000"], "--mailbox-bytes"),
         (&["--no-such-flag"], "--no-such-flag"),
         (&turn, "--turn-secret"),
+        (&[&turn[..], &["--turn-secret", ""]].concat(), "--turn-secret"),
+        (&["--auth", "jwt", "--jwt-secret", ""], "--jwt-secret"),
+        (&["--jwt-issuer", ""], "--jwt-issuer"),
+        (&["--jwt-audience", ""], "--jwt-audience"),
         (&[&turn[..], &["--turn-secret", "s", "--turn-ttl", "48h"]].concat(), "--turn-ttl"),
         (&["serve", "--heartbeat", "10ms"], "--heartbeat"),
         (&["--listen", "0.0.0.0:0"], "--allow-anonymous"),
@@ -108,6 +115,45 @@ async fn invalid_settings_are_refused_without_side_effects() {
         // Neither a store nor a ready file.
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "{flags:?} left something behind");
     }
+}
+
+#[tokio::test]
+async fn empty_variables_count_as_unset() {
+    let help = run(Path::new("."), &["serve", "--help"]).await;
+    let help = String::from_utf8(help.stdout).unwrap();
+    let names: Vec<_> = help.split("[env: ").skip(1).map(|rest| rest.split(['=', ']']).next().unwrap()).collect();
+    assert!(names.len() > 50 && names.contains(&"SIGNALBOX_TURN_SECRET"), "{names:?}");
+    let empty: Vec<_> = names.into_iter().map(|name| (name, "")).collect();
+    let log = Program::start_with(&empty, &[]).await.stop().await;
+    assert!(log.contains("turn_secret: None"), "{log}");
+    let log = Program::start_with(&empty, &["serve", "--listen", "127.0.0.1:0", "--heartbeat", "16s"]).await.stop().await;
+    assert!(log.contains("heartbeat: 16s"), "flags still count: {log}");
+}
+
+#[tokio::test]
+async fn errors_name_the_variable_that_set_a_value() {
+    for (variables, flags, note) in [
+        (&[("SIGNALBOX_TLS_CERT", "cert.pem")][..], &[][..], "--tls-cert is set by SIGNALBOX_TLS_CERT"),
+        (&[("SIGNALBOX_HEARTBEAT", "soon")], &[], "--heartbeat is set by SIGNALBOX_HEARTBEAT"),
+        (&[("SIGNALBOX_HEARTBEAT", "10ms")], &["serve"], "--heartbeat is set by SIGNALBOX_HEARTBEAT"),
+        (&[("SIGNALBOX_STORE", "mysql://db")], &[], "--store is set by SIGNALBOX_STORE"),
+        (&[("SIGNALBOX_LOG", "warning")], &[], "--log is set by SIGNALBOX_LOG"),
+        (
+            &[("SIGNALBOX_TURN_SECRET", "")],
+            &["--turn-url", "turn:t.example"],
+            "SIGNALBOX_TURN_SECRET is empty, so --turn-secret is unset",
+        ),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let output = run_with(folder.path(), variables, flags).await;
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{variables:?}: {errors}");
+        assert!(errors.lines().any(|line| line == format!("note: {note}")), "{variables:?}: {errors}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let output = run_with(folder.path(), &[("SIGNALBOX_HEARTBEAT", "16s")], &["--heartbeat", "10ms"]).await;
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(!errors.contains("SIGNALBOX_HEARTBEAT"), "the flag takes precedence: {errors}");
 }
 
 #[tokio::test]

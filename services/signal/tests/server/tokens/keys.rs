@@ -10,7 +10,7 @@ use tonic::{Code, Status};
 
 use crate::common::{
     DEADLINE, TestServer, assert_error,
-    internals::{KeySources, Secret, authenticator},
+    internals::{KeySources, authenticator},
     jwt::{Key, claims, write},
     messages,
     native::Member,
@@ -69,7 +69,7 @@ fn errors_of_keys_name_the_file_and_the_fix() {
         (file(""), "empty"),
         (KeySources { jwks: Some("/nowhere/jwks.json".into()), ..KeySources::default() }, "/nowhere/jwks.json"),
         (KeySources { jwks: Some("/".into()), ..KeySources::default() }, "cannot read /"),
-        (KeySources { secret: Some(Secret::from("short")), ..KeySources::default() }, "32 bytes"),
+        (KeySources { secret: "short".parse().ok(), ..KeySources::default() }, "32 bytes"),
         (jwks(json!([])), "needs a key"),
         (jwks(json!([encrypts, rsa_jwk])), "needs a key"),
         (jwks(json!({"a": 1})), "no JWK Set"),
@@ -80,7 +80,7 @@ fn errors_of_keys_name_the_file_and_the_fix() {
         (jwks(json!([small_order])), "small"),
         (jwks(json!([Key::secret("too short").jwk("k")])), "32 bytes"),
         (jwks(json!([ed.jwk("k"), Key::p256().jwk("k")])), "two keys"),
-        (KeySources { secret: Some(Secret::from(&*"s".repeat(32))), ..file(&ed.pem()) }, "each needs an id"),
+        (KeySources { secret: "s".repeat(32).parse().ok(), ..file(&ed.pem()) }, "each needs an id"),
     ] {
         let error = load(sources).expect_err(cause);
         assert!(error.contains(cause), "{cause} is not in {error}");
