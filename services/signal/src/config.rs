@@ -18,6 +18,7 @@ use std::{
 };
 
 use clap::{Args, ValueEnum};
+use http::HeaderName;
 use humantime::format_duration;
 use signalbox_core::Limits;
 
@@ -30,7 +31,7 @@ pub use self::{
 use self::{
     ice_url::{stun_url, turn_url},
     log_filter::log_filter,
-    value::{SecretUrl, invalid},
+    value::{SecretUrl, cors_header, invalid},
 };
 use crate::{
     ice::IceConfig,
@@ -123,6 +124,11 @@ pub struct Config {
     /// Repeatable. Not needed for pages that the server itself serves
     #[arg(long, env = "SIGNALBOX_CORS_ORIGIN", value_delimiter = ',', value_name = "ORIGIN")]
     pub cors_origin: Vec<Origin>,
+
+    /// Request header that pages of --cors-origin may send, in addition to those of gRPC-Web, traceparent, tracestate,
+    /// baggage, sentry-trace and ngrok-skip-browser-warning. The server ignores it. Repeatable
+    #[arg(long, env = "SIGNALBOX_CORS_HEADER", value_delimiter = ',', value_parser = cors_header, value_name = "HEADER")]
+    pub cors_header: Vec<HeaderName>,
 
     /// Format of log lines
     #[arg(long, env = "SIGNALBOX_LOG_FORMAT", default_value = "text", value_name = "FORMAT")]

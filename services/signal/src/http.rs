@@ -8,13 +8,13 @@ mod request_filter;
 use std::{sync::Arc, time::Duration};
 
 use axum::{Router, body::Body, routing::any};
-use http::{HeaderName, HeaderValue, Method, Request, header, request::Parts};
+use http::{HeaderName, HeaderValue, Method, Request, request::Parts};
 use signalbox_proto::FILE_DESCRIPTOR_SET;
 use tonic::{Status, server::NamedService, service::Routes};
 use tonic_web::GrpcWebLayer;
 use tower::{ServiceExt, service_fn};
 use tower_http::{
-    cors::{AllowOrigin, CorsLayer},
+    cors::{AllowOrigin, AllowPrivateNetwork, CorsLayer},
     timeout::TimeoutBody,
 };
 
@@ -35,6 +35,19 @@ use crate::{
 
 /// How long a browser may cache a preflight response.
 const PREFLIGHT_MAX_AGE: Duration = Duration::from_secs(7200);
+/// Request headers of pages on listed origins: those of gRPC-Web, and those that tracing libraries and tunnels add.
+const ALLOWED_HEADERS: [&str; 10] = [
+    "content-type",
+    "authorization",
+    "x-grpc-web",
+    "x-user-agent",
+    "grpc-timeout",
+    "traceparent",
+    "tracestate",
+    "baggage",
+    "sentry-trace",
+    "ngrok-skip-browser-warning",
+];
 /// Maximum-size messages that fit into one `Send`. The product limits the size of a request.
 const FRAME_PER_MESSAGE: usize = 4;
 /// Timeout for the next part of a request body.
@@ -87,7 +100,7 @@ impl Serves {
 pub fn app(config: &Config, context: &Arc<Context>, health: &Health, serves: Serves, hosts: Hosts) -> App {
     // Pages of other origins may only call the public listener.
     let origins = if serves.signal { config.cors_origin.clone() } else { Vec::new() };
-    let cors = cors(origins.clone());
+    let cors = cors(origins.clone(), &config.cors_header);
     let filter = Arc::new(RequestFilter { hosts, origins: origins.clone() });
     let grpc: Router = services(config, context, health, serves).layer(GrpcWebLayer::new());
     let grpc = request_filter::layer(grpc, filter.clone()).layer(cors);
@@ -162,22 +175,19 @@ fn reflection(names: &[&str], itself: &str) -> tonic_reflection::server::Builder
     names.iter().fold(described.with_service_name(itself), |described, name| described.with_service_name(*name))
 }
 
-/// Allows calls from pages of listed origins, with the headers that gRPC-Web needs and without cookies.
-fn cors(origins: Vec<Origin>) -> CorsLayer {
+/// Allows calls from pages of listed origins, with `headers` and those of [`ALLOWED_HEADERS`], and without cookies. The
+/// pages may be on the internet and the server in a private network.
+fn cors(origins: Vec<Origin>, headers: &[HeaderName]) -> CorsLayer {
     let is_listed = move |origin: &HeaderValue, _: &Parts| {
         origin.to_str().is_ok_and(|origin| origins.iter().any(|listed| listed.admits(origin)))
     };
     let name = HeaderName::from_static;
+    let allowed = ALLOWED_HEADERS.into_iter().map(name).chain(headers.iter().cloned());
     CorsLayer::new()
-        .allow_origin(AllowOrigin::predicate(is_listed))
+        .allow_origin(AllowOrigin::predicate(is_listed.clone()))
+        .allow_private_network(AllowPrivateNetwork::predicate(is_listed))
         .allow_methods([Method::POST])
-        .allow_headers([
-            header::CONTENT_TYPE,
-            header::AUTHORIZATION,
-            name("x-grpc-web"),
-            name("x-user-agent"),
-            name("grpc-timeout"),
-        ])
+        .allow_headers(allowed.collect::<Vec<_>>())
         .expose_headers([name("grpc-status"), name("grpc-message"), name("grpc-status-details-bin")])
         .max_age(PREFLIGHT_MAX_AGE)
 }

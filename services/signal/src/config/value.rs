@@ -3,6 +3,7 @@
 use std::{ffi::OsStr, fmt::Display, str::FromStr, time::Duration};
 
 use clap::{Arg, Command, builder::TypedValueParser, error::ErrorKind};
+use http::HeaderName;
 
 use crate::{net::HostPort, store::StoreUrl};
 
@@ -67,6 +68,12 @@ impl FromStr for Origin {
             Err(fail())
         }
     }
+}
+
+/// Parses a header name. `*` would not cover `Authorization`, so it is no shorthand for every header.
+pub(super) fn cors_header(text: &str) -> Result<HeaderName, String> {
+    let advice = || "use the name of one header, such as x-request-id".to_owned();
+    if text == "*" { Err(advice()) } else { text.parse().map_err(|_| advice()) }
 }
 
 /// Parses `--store`. The error does not contain the value, which may hold credentials.

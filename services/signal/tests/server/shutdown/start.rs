@@ -126,7 +126,8 @@ async fn empty_variables_count_as_unset() {
     let empty: Vec<_> = names.into_iter().map(|name| (name, "")).collect();
     let log = Program::start_with(&empty, &[]).await.stop().await;
     assert!(log.contains("turn_secret: None"), "{log}");
-    let log = Program::start_with(&empty, &["serve", "--listen", "127.0.0.1:0", "--heartbeat", "16s"]).await.stop().await;
+    let log =
+        Program::start_with(&empty, &["serve", "--listen", "127.0.0.1:0", "--heartbeat", "16s"]).await.stop().await;
     assert!(log.contains("heartbeat: 16s"), "flags still count: {log}");
 }
 

@@ -10,6 +10,9 @@ use crate::common::{
 
 const SEND: &str = "/signalbox.v1.Signal/Send";
 const LISTED: &str = "https://app.example.org";
+/// The headers that pages of listed origins may send.
+const ALLOWED: &str = "content-type,authorization,x-grpc-web,x-user-agent,grpc-timeout,traceparent,tracestate,baggage,\
+                       sentry-trace,ngrok-skip-browser-warning";
 
 fn words(list: &str) -> Vec<String> {
     let mut words: Vec<_> = list.split(',').map(|word| word.trim().to_lowercase()).collect();
@@ -24,16 +27,46 @@ async fn a_preflight_of_a_listed_origin_allows_what_grpc_web_needs() {
         let headers = [
             ("origin", origin),
             ("access-control-request-method", "POST"),
-            ("access-control-request-headers", "content-type,x-grpc-web,x-user-agent,grpc-timeout,authorization"),
+            ("access-control-request-headers", "content-type,x-grpc-web,traceparent"),
         ];
         let response = request(server.addr, Version::Http1, Method::OPTIONS, SEND, &headers, "").await.unwrap();
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(header_of(&response, "access-control-allow-origin"), origin);
         assert_eq!(header_of(&response, "access-control-allow-methods"), "POST");
         let allowed = words(header_of(&response, "access-control-allow-headers"));
-        assert_eq!(allowed, ["authorization", "content-type", "grpc-timeout", "x-grpc-web", "x-user-agent"]);
+        assert_eq!(allowed, words(ALLOWED));
+        assert_eq!(header_of(&response, "access-control-allow-private-network"), "", "it was not asked for");
         assert_eq!(header_of(&response, "access-control-allow-credentials"), "", "no cookies");
         assert!(header_of(&response, "access-control-max-age").parse::<u32>().unwrap() >= 600);
+    }
+}
+
+#[tokio::test]
+async fn further_headers_can_be_listed() {
+    let server = TestServer::start(&["--cors-origin", LISTED, "--cors-header", "X-Request-Id,x-tenant"]).await;
+    let headers = [("origin", LISTED), ("access-control-request-method", "POST")];
+    let response = request(server.addr, Version::Http2, Method::OPTIONS, SEND, &headers, "").await.unwrap();
+    let allowed = words(header_of(&response, "access-control-allow-headers"));
+    assert_eq!(allowed, words(&format!("{ALLOWED},x-request-id,x-tenant")));
+    // The call itself, with such a header.
+    let headers = [("origin", LISTED), ("x-tenant", "a"), ("content-type", "application/grpc-web+proto")];
+    let response = request(server.addr, Version::Http2, Method::POST, SEND, &headers, frame(&[])).await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn pages_of_listed_origins_may_call_a_private_network() {
+    let server = TestServer::start(&["--cors-origin", LISTED]).await;
+    for (origin, allowed) in [(LISTED, "true"), ("https://evil.example", "")] {
+        for version in [Version::Http1, Version::Http2] {
+            let headers = [
+                ("origin", origin),
+                ("access-control-request-method", "POST"),
+                ("access-control-request-private-network", "true"),
+            ];
+            let response = request(server.addr, version, Method::OPTIONS, SEND, &headers, "").await.unwrap();
+            assert_eq!(header_of(&response, "access-control-allow-private-network"), allowed, "{origin} {version:?}");
+        }
     }
 }
 
