@@ -7,6 +7,7 @@ mod auth;
 mod connections;
 mod ice_url;
 mod log_filter;
+mod origin;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -26,7 +27,7 @@ pub(crate) use self::value::duration;
 pub use self::{
     auth::{Auth, AuthConfig},
     connections::ConnectionConfig,
-    value::Origin,
+    origin::Origin,
 };
 use self::{
     ice_url::{stun_url, turn_url},
@@ -120,8 +121,8 @@ pub struct Config {
     #[arg(long, env = "SIGNALBOX_WEB_DIR", default_value = "clients/web/dist", value_name = "PATH")]
     pub web_dir: PathBuf,
 
-    /// Origin whose pages may call the server, such as https://app.example.org. Port * covers every port of the host.
-    /// Repeatable. Not needed for pages that the server itself serves
+    /// Origin whose pages may call the server, such as https://app.example.org or capacitor://localhost. Port * covers
+    /// every port of an http or https host. Repeatable. Not needed for pages that the server itself serves
     #[arg(long, env = "SIGNALBOX_CORS_ORIGIN", value_delimiter = ',', value_name = "ORIGIN")]
     pub cors_origin: Vec<Origin>,
 

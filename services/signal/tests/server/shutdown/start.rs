@@ -78,6 +78,8 @@ async fn invalid_settings_are_refused_without_side_effects() {
         (&["--max-members", "0"], "--max-members"),
         (&["--max-members", "many"], "--max-members"),
         (&["--cors-origin", "*"], "--cors-origin"),
+        (&["--cors-origin", "https://*.example.org"], "patterns"),
+        (&["--cors-origin", "https://App.example.org"], "lower case"),
         (&["--ice-server", "http://stun.example.org"], "--ice-server"),
         (&["--ice-server", "stun:127.0.0.1:3478?transport=udp"], "--ice-server"),
         (&["--ice-server", "stun:host:99999"], "--ice-server"),

@@ -22,8 +22,16 @@ fn words(list: &str) -> Vec<String> {
 
 #[tokio::test]
 async fn a_preflight_of_a_listed_origin_allows_what_grpc_web_needs() {
-    let server = TestServer::start(&["--cors-origin", LISTED, "--cors-origin", "http://localhost:5173"]).await;
-    for origin in [LISTED, "http://localhost:5173"] {
+    let origins = [
+        LISTED,
+        "http://localhost:5173",
+        "capacitor://localhost",
+        "tauri://localhost",
+        "app://obsidian.md",
+        "chrome-extension://abcdefghijklmnopabcdefghijklmnop",
+    ];
+    let server = TestServer::start(&["--cors-origin", &origins.join(",")]).await;
+    for origin in origins {
         let headers = [
             ("origin", origin),
             ("access-control-request-method", "POST"),
@@ -38,6 +46,10 @@ async fn a_preflight_of_a_listed_origin_allows_what_grpc_web_needs() {
         assert_eq!(header_of(&response, "access-control-allow-private-network"), "", "it was not asked for");
         assert_eq!(header_of(&response, "access-control-allow-credentials"), "", "no cookies");
         assert!(header_of(&response, "access-control-max-age").parse::<u32>().unwrap() >= 600);
+        let headers = [("origin", origin), ("sec-fetch-site", "cross-site"), ("content-type", "application/grpc-web")];
+        let response = request(server.addr, Version::Http1, Method::POST, SEND, &headers, frame(&[])).await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        assert_eq!(header_of(&response, "access-control-allow-origin"), origin);
     }
 }
 
