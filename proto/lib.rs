@@ -44,6 +44,7 @@ pub mod reason {
     pub const STORE_UNAVAILABLE: &str = "STORE_UNAVAILABLE";
     pub const TOKEN_EXPIRED: &str = "TOKEN_EXPIRED";
     pub const TOKEN_INVALID: &str = "TOKEN_INVALID";
+    pub const TOO_MANY_STREAMS: &str = "TOO_MANY_STREAMS";
     pub const TOO_MANY_WATCHES: &str = "TOO_MANY_WATCHES";
 }
 

@@ -93,7 +93,7 @@ pub struct Config {
     pub tls_self_signed: bool,
 
     /// CA bundle (PEM) for optional client certificates. Clients with a valid certificate, such as your reverse proxy,
-    /// get at least 256 streams per connection and no limit on calls and resets per second
+    /// get at least 256 streams per connection and no limit on sessions, calls per second and resets per second
     #[arg(long, env = "SIGNALBOX_TLS_CLIENT_CA", value_name = "PATH")]
     pub tls_client_ca: Option<PathBuf>,
 

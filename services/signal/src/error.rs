@@ -38,6 +38,12 @@ pub enum Error {
     StoreUnavailable,
     #[error("the server is full: retry after the given time")]
     ServerFull,
+    #[error(
+        "{0} sessions and watches are open on this connection (--max-sessions-per-connection): use another connection"
+    )]
+    TooManySessions(usize),
+    #[error("{0} streams of this address are open (--max-streams-per-address): end some of them")]
+    TooManyStreams(usize),
     #[error("the server is stopping: resume after the given time")]
     Draining(Duration),
 }
@@ -62,6 +68,7 @@ impl Error {
             Self::RoomExists => reason::ROOM_EXISTS,
             Self::StoreUnavailable => reason::STORE_UNAVAILABLE,
             Self::ServerFull => reason::SERVER_FULL,
+            Self::TooManySessions(_) | Self::TooManyStreams(_) => reason::TOO_MANY_STREAMS,
             Self::Draining(_) => reason::DRAINING,
         }
     }

@@ -7,7 +7,13 @@ mod request_filter;
 
 use std::{sync::Arc, time::Duration};
 
-use axum::{Router, body::Body, routing::any};
+use axum::{
+    Router,
+    body::Body,
+    middleware::{Next, from_fn},
+    response::Response,
+    routing::any,
+};
 use http::{HeaderName, HeaderValue, Method, Request, request::Parts};
 use signalbox_proto::FILE_DESCRIPTOR_SET;
 use tonic::{Status, server::NamedService, service::Routes};
@@ -30,7 +36,7 @@ use crate::{
         EXCHANGE, RoomsService, SignalService,
         stub::{rooms_server::RoomsServer, signal_server::SignalServer},
     },
-    transport::App,
+    transport::{App, LimitExceeded},
 };
 
 /// How long a browser may cache a preflight response.
@@ -102,7 +108,8 @@ pub fn app(config: &Config, context: &Arc<Context>, health: &Health, serves: Ser
     let origins = if serves.signal { config.cors_origin.clone() } else { Vec::new() };
     let cors = cors(origins.clone(), &config.cors_header);
     let filter = Arc::new(RequestFilter { hosts, origins: origins.clone() });
-    let grpc: Router = services(config, context, health, serves).layer(GrpcWebLayer::new());
+    let services = services(config, context, health, serves).layer(from_fn(reject_beyond_limits));
+    let grpc: Router = services.layer(GrpcWebLayer::new());
     let grpc = request_filter::layer(grpc, filter.clone()).layer(cors);
     let web_dir = serves.signal.then_some(config.web_dir.as_path());
     let rooms = &context.rooms;
@@ -159,6 +166,14 @@ fn services(config: &Config, context: &Arc<Context>, health: &Health, serves: Se
         &format!("/{rooms_name}/{{method}}"),
         any(move || async move { Status::from(Error::NotServedHere { service: rooms_name }).into_http::<Body>() }),
     )
+}
+
+/// Answers calls that exceed a limit of the transport. gRPC-Web and CORS apply to the answer.
+async fn reject_beyond_limits(request: Request<Body>, next: Next) -> Response {
+    match request.extensions().get::<LimitExceeded>() {
+        Some(LimitExceeded(error)) => Status::from(error.clone()).into_http(),
+        None => next.run(request).await,
+    }
 }
 
 fn name_of<S: NamedService>(_: &S) -> &'static str {

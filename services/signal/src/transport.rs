@@ -3,6 +3,7 @@
 mod accept;
 mod connection;
 mod connection_limiter;
+mod rarely;
 mod tls;
 
 use std::convert::Infallible;
@@ -10,10 +11,16 @@ use std::convert::Infallible;
 use axum::body::Body;
 use http::{Request, Response};
 
+use crate::error::Error;
+
 pub use self::{
     accept::{Connections, Network, Tcp},
     tls::Tls,
 };
+
+/// A request extension: the call exceeds a limit of the transport, and the app answers it with this error.
+#[derive(Debug, Clone)]
+pub struct LimitExceeded(pub Error);
 
 /// The service that handles the requests of a listener.
 pub type App = tower::util::BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;

@@ -16,6 +16,7 @@ const SETTINGS: [&str; 6] = [
     "--max-members=100000",
     "--max-room-members=100000",
     "--max-streams=4096",
+    "--max-sessions-per-connection=4096",
     "--max-signals-per-second=1000000",
     "--signal-burst=1000000",
     // Unavailable databases are part of a benchmark.

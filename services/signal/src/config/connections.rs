@@ -14,9 +14,20 @@ const MIN_MEMORY_MIB: u64 = 64;
 /// The limits for connections.
 #[derive(Debug, Clone, Args)]
 pub struct ConnectionConfig {
-    /// Concurrent streams per HTTP/2 connection; every call is one
-    #[arg(long, env = "SIGNALBOX_MAX_STREAMS", default_value = "16", value_name = "N")]
+    /// Concurrent streams per HTTP/2 connection; every call is one, and further calls wait. Keep it above
+    /// --max-sessions-per-connection
+    #[arg(long, env = "SIGNALBOX_MAX_STREAMS", default_value = "1000", value_name = "N")]
     pub max_streams: u32,
+
+    /// Sessions and watches per connection; further ones are rejected with TOO_MANY_STREAMS. The other streams of
+    /// --max-streams are left for short calls
+    #[arg(long, env = "SIGNALBOX_MAX_SESSIONS_PER_CONNECTION", default_value = "500", value_name = "N")]
+    pub max_sessions_per_connection: usize,
+
+    /// Concurrent streams per IPv4 address or IPv6 /64 network; further calls are rejected with TOO_MANY_STREAMS.
+    /// Loopback and private addresses have no limit
+    #[arg(long, env = "SIGNALBOX_MAX_STREAMS_PER_ADDRESS", default_value = "2000", value_name = "N")]
+    pub max_streams_per_address: usize,
 
     /// Streams that a client may open per second and connection, on average; the server delays further streams
     #[arg(long, env = "SIGNALBOX_MAX_CALLS_PER_SECOND", default_value = "500", value_name = "N")]
@@ -63,6 +74,8 @@ impl ConnectionConfig {
     pub(super) fn check(&self) -> Result<(), String> {
         let positive = [
             ("--max-streams", self.max_streams as usize),
+            ("--max-sessions-per-connection", self.max_sessions_per_connection),
+            ("--max-streams-per-address", self.max_streams_per_address),
             ("--max-calls-per-second", self.max_calls_per_second as usize),
             ("--call-burst", self.call_burst as usize),
             ("--reset-burst", self.reset_burst as usize),

@@ -15,7 +15,9 @@ fn code(error: &Error) -> Code {
         Error::JoinTimeout(_) => Code::DeadlineExceeded,
         Error::NotServedHere { .. } | Error::RoomForbidden => Code::PermissionDenied,
         Error::TokenInvalid(_) => Code::Unauthenticated,
-        Error::RateLimited(_) | Error::ServerFull => Code::ResourceExhausted,
+        Error::RateLimited(_) | Error::ServerFull | Error::TooManySessions(_) | Error::TooManyStreams(_) => {
+            Code::ResourceExhausted
+        }
         Error::EtagMismatch => Code::Aborted,
         Error::RoomNotFound => Code::NotFound,
         Error::RoomExists => Code::AlreadyExists,
@@ -58,6 +60,9 @@ impl From<Error> for Status {
             }
             Error::Room(RoomError::SeqGap { expected }) => {
                 metadata.insert("expected_seq".to_owned(), expected.to_string());
+            }
+            Error::TooManySessions(limit) | Error::TooManyStreams(limit) => {
+                metadata.insert("limit".to_owned(), limit.to_string());
             }
             _ => {}
         }

@@ -20,6 +20,7 @@ use super::{
     App,
     connection::{Arrival, Http},
     connection_limiter::{ConnectionLimiter, ConnectionPermit, LimitReached},
+    rarely::Rarely,
     tls::Tls,
 };
 use crate::{config::ConnectionConfig, limits::Memory};
@@ -29,8 +30,6 @@ use crate::{config::ConnectionConfig, limits::Memory};
 const BACK_OFF: Duration = Duration::from_millis(10);
 /// Maximum backoff of a failing `accept`. The backoff doubles up to this limit.
 const MAX_BACK_OFF: Duration = Duration::from_secs(1);
-/// Minimum interval between warnings about the same problem.
-const WARN_EVERY: Duration = Duration::from_secs(3);
 
 /// A network to listen on.
 pub trait Network: Listener<Addr = SocketAddr> {
@@ -105,16 +104,16 @@ impl Connections {
         let (app, http, tls, stop) = (self.app.clone(), self.http.clone(), self.tls.clone(), self.stop.subscribe());
         // Box large futures, so that a silent connection costs only its socket and a small task.
         async move {
-            let _permit = permit;
+            let streams_of_address = permit.streams();
             let Some(Ok(first)) = until(deadline, stop.clone(), L::first_byte(&socket)).await else { return };
             let local = L::local_addr_of(&socket);
             let Some(tls) = tls else {
-                let arrival = Arrival { at, from, local, is_trusted: false };
+                let arrival = Arrival { at, from, local, is_trusted: false, streams_of_address };
                 return Box::pin(http.serve(app, socket, arrival, stop)).await;
             };
             match until(deadline, stop.clone(), Box::pin(tls.accept(socket, first))).await {
                 Some(Ok(Some((socket, is_trusted)))) => {
-                    let arrival = Arrival { at, from, local, is_trusted };
+                    let arrival = Arrival { at, from, local, is_trusted, streams_of_address };
                     Box::pin(http.serve(app, socket, arrival, stop)).await;
                 }
                 Some(Err(error)) => debug!(%error, "TLS handshake failed"),
@@ -141,21 +140,6 @@ async fn until<T>(deadline: Instant, mut stop: watch::Receiver<()>, first_steps:
             debug!("connection closed: first request timed out");
             None
         }
-    }
-}
-
-/// Limits how often the server logs a warning.
-#[derive(Default)]
-struct Rarely(Option<Instant>);
-
-impl Rarely {
-    fn is_time(&mut self) -> bool {
-        let now = Instant::now();
-        let is_time = self.0.is_none_or(|last| now - last >= WARN_EVERY);
-        if is_time {
-            self.0 = Some(now);
-        }
-        is_time
     }
 }
 

@@ -18,6 +18,7 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
 };
+use parking_lot::Mutex;
 use signalbox_core::Rate;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -25,14 +26,14 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 use tower::ServiceExt;
-use tracing::debug;
+use tracing::{debug, warn};
 
-use self::activity::{Activity, Rates, RequestBody, ResponseBody};
-use super::App;
+use self::activity::{Activity, Bounds, Opened, Rates, RequestBody, ResponseBody};
+use super::{App, LimitExceeded, rarely::Rarely};
 use crate::{
     config::ConnectionConfig,
     net::{LocalAddr, RemoteAddr},
-    rpc::EXCHANGE,
+    rpc::{EXCHANGE, SESSIONS},
 };
 
 /// Idle time before the server sends an HTTP/2 PING to detect a dead client.
@@ -63,7 +64,7 @@ const TRUSTED_STREAMS: u32 = 256;
 const LINGER: Duration = Duration::from_millis(500);
 
 /// A newly accepted connection.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Arrival {
     pub(super) at: Instant,
     /// The remote address.
@@ -72,6 +73,8 @@ pub(super) struct Arrival {
     pub(super) local: Option<SocketAddr>,
     /// Whether the client has a trusted certificate.
     pub(super) is_trusted: bool,
+    /// Number of open streams of the client's network; `None` = not limited.
+    pub(super) streams_of_address: Option<Arc<AtomicUsize>>,
 }
 
 /// Serves HTTP on connections.
@@ -81,12 +84,19 @@ pub(super) struct Http {
     limits: ConnectionConfig,
     /// Number of open streams on all connections.
     pub(super) open_streams: Arc<AtomicUsize>,
+    warned: Arc<Mutex<Rarely>>,
 }
 
 impl Http {
     pub(super) fn new(limits: ConnectionConfig) -> Self {
         let trusted = limits.max_streams.max(TRUSTED_STREAMS);
-        Self { public: builder(limits.max_streams), trusted: builder(trusted), limits, open_streams: Arc::default() }
+        Self {
+            public: builder(limits.max_streams),
+            trusted: builder(trusted),
+            limits,
+            open_streams: Arc::default(),
+            warned: Arc::default(),
+        }
     }
 
     /// Returns how long the first request of a connection may take to arrive.
@@ -105,11 +115,21 @@ impl Http {
             calls: Rate::per_second(limits.max_calls_per_second, limits.call_burst),
             resets: Rate::per_second(limits.max_resets_per_second, limits.reset_burst),
         });
-        let activity = Arc::new(Activity::new(rates, self.open_streams.clone()));
-        let requests = Requests { app, activity: activity.clone(), arrival };
+        let bounds = if arrival.is_trusted {
+            Bounds::default()
+        } else {
+            let address = arrival.streams_of_address.clone();
+            Bounds {
+                sessions: Some(limits.max_sessions_per_connection),
+                address: address.map(|streams| (streams, limits.max_streams_per_address)),
+            }
+        };
+        let activity = Arc::new(Activity::new(rates, self.open_streams.clone(), bounds));
+        let (at, warned) = (arrival.at, self.warned.clone());
+        let requests = Requests { app, activity: activity.clone(), arrival, warned };
         let connection = http.serve_connection(TokioIo::new(socket), requests);
         tokio::pin!(connection);
-        let timer = sleep_until(arrival.at + limits.first_request_timeout);
+        let timer = sleep_until(at + limits.first_request_timeout);
         tokio::pin!(timer);
         let (mut closing, mut stopping) = (false, false);
         loop {
@@ -170,6 +190,7 @@ struct Requests {
     app: App,
     activity: Arc<Activity>,
     arrival: Arrival,
+    warned: Arc<Mutex<Rarely>>,
 }
 
 impl Service<Request<Incoming>> for Requests {
@@ -178,7 +199,8 @@ impl Service<Request<Incoming>> for Requests {
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let (stream, wait) = self.activity.open();
+        let is_session = SESSIONS.contains(&request.uri().path());
+        let Opened { stream, wait, exceeded } = self.activity.open(is_session);
         // The request body of `Exchange` never ends, so the request counts as arrived at once. The join timeout ends a
         // silent stream.
         let counts_at_once = request.uri().path() == EXCHANGE;
@@ -186,6 +208,12 @@ impl Service<Request<Incoming>> for Requests {
         request.extensions_mut().insert(RemoteAddr(self.arrival.from));
         if let Some(address) = self.arrival.local {
             request.extensions_mut().insert(LocalAddr(address));
+        }
+        if let Some(error) = exceeded {
+            if self.warned.lock().is_time() {
+                warn!("rejecting calls: {error}");
+            }
+            request.extensions_mut().insert(LimitExceeded(error));
         }
         let answered = self.app.clone().oneshot(request);
         Box::pin(async move {

@@ -3,7 +3,12 @@
 #[cfg(test)]
 mod tests;
 
-use std::{collections::HashMap, fmt, net::IpAddr, sync::Arc};
+use std::{
+    collections::HashMap,
+    fmt,
+    net::IpAddr,
+    sync::{Arc, atomic::AtomicUsize},
+};
 
 use parking_lot::Mutex;
 
@@ -20,7 +25,15 @@ pub(super) struct ConnectionLimiter {
 #[derive(Debug, Default)]
 struct Counts {
     total: usize,
-    by_subscriber: HashMap<Subscriber, usize>,
+    by_subscriber: HashMap<Subscriber, Use>,
+}
+
+/// What one client network uses.
+#[derive(Debug, Default)]
+struct Use {
+    connections: usize,
+    /// Open streams on all its connections.
+    streams: Arc<AtomicUsize>,
 }
 
 /// Why the server rejects a connection.
@@ -61,13 +74,17 @@ impl ConnectionLimiter {
         }
         // A loopback or private address may belong to a proxy for many clients.
         let from = (!is_private(ip)).then(|| Subscriber::from(ip));
-        if let Some(from) = from {
-            let here = counts.by_subscriber.entry(from).or_default();
-            if *here >= self.max_per_subscriber {
-                return Err(LimitReached::Subscriber(self.max_per_subscriber));
+        let from = match from {
+            Some(from) => {
+                let here = counts.by_subscriber.entry(from).or_default();
+                if here.connections >= self.max_per_subscriber {
+                    return Err(LimitReached::Subscriber(self.max_per_subscriber));
+                }
+                here.connections += 1;
+                Some((from, here.streams.clone()))
             }
-            *here += 1;
-        }
+            None => None,
+        };
         counts.total += 1;
         Ok(ConnectionPermit { limiter: self.clone(), from })
     }
@@ -77,19 +94,27 @@ impl ConnectionLimiter {
 #[derive(Debug)]
 pub(super) struct ConnectionPermit {
     limiter: Arc<ConnectionLimiter>,
-    from: Option<Subscriber>,
+    /// The client network and its open streams; `None` for a private address.
+    from: Option<(Subscriber, Arc<AtomicUsize>)>,
+}
+
+impl ConnectionPermit {
+    /// Returns the number of open streams of the client network, or `None` for a private address.
+    pub(super) fn streams(&self) -> Option<Arc<AtomicUsize>> {
+        self.from.as_ref().map(|(_, streams)| streams.clone())
+    }
 }
 
 impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         let mut counts = self.limiter.counts.lock();
         counts.total -= 1;
-        if let Some(from) = self.from
-            && let Some(here) = counts.by_subscriber.get_mut(&from)
+        if let Some((from, _)) = &self.from
+            && let Some(here) = counts.by_subscriber.get_mut(from)
         {
-            *here -= 1;
-            if *here == 0 {
-                counts.by_subscriber.remove(&from);
+            here.connections -= 1;
+            if here.connections == 0 {
+                counts.by_subscriber.remove(from);
             }
         }
     }

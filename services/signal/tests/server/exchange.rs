@@ -2,6 +2,7 @@
 
 mod acks;
 mod joining;
+mod one_connection;
 mod resume;
 mod roster;
 mod signals;

@@ -20,12 +20,24 @@ use parking_lot::Mutex;
 use signalbox_core::{Rate, TokenBucket};
 use tokio::{sync::Notify, time::Instant};
 
+use crate::error::Error;
+
 /// The activity of a connection: open and completed requests, and the client's rates.
 pub(super) struct Activity {
     state: Mutex<State>,
     reset_limit_reached: Notify,
     /// Number of open streams on all connections.
     open_streams: Arc<AtomicUsize>,
+    bounds: Bounds,
+}
+
+/// Limits of open streams.
+#[derive(Debug, Default)]
+pub(super) struct Bounds {
+    /// Sessions and other calls without an end on the connection; `None` = no limit.
+    pub(super) sessions: Option<usize>,
+    /// The open streams of the client's network and their limit; `None` = no limit.
+    pub(super) address: Option<(Arc<AtomicUsize>, usize)>,
 }
 
 struct State {
@@ -33,6 +45,8 @@ struct State {
     has_begun: bool,
     /// Requests without a complete response.
     open: usize,
+    /// Those of them that have no end of their own.
+    sessions: usize,
     /// When the last stream closed, or the connection opened.
     idle_since: Instant,
     limits: Option<Limits>,
@@ -55,22 +69,36 @@ struct Limits {
 
 impl Activity {
     /// Starts tracking a new connection.
-    pub(super) fn new(rates: Option<Rates>, open_streams: Arc<AtomicUsize>) -> Self {
+    pub(super) fn new(rates: Option<Rates>, open_streams: Arc<AtomicUsize>, bounds: Bounds) -> Self {
         let now = Instant::now();
         let full = TokenBucket::full(now.into_std());
         let limits = rates.map(|rates| Limits { rates, calls: full.clone(), resets: full });
-        let state = State { has_begun: false, open: 0, idle_since: now, limits };
-        Self { state: Mutex::new(state), reset_limit_reached: Notify::new(), open_streams }
+        let state = State { has_begun: false, open: 0, sessions: 0, idle_since: now, limits };
+        Self { state: Mutex::new(state), reset_limit_reached: Notify::new(), open_streams, bounds }
     }
 
-    /// Opens a stream for a request. Returns how long the request must wait for the rate limit.
-    pub(super) fn open(self: &Arc<Self>) -> (Stream, Duration) {
+    /// Opens a stream for a request. `is_session` means that the call has no end of its own. The stream stays open,
+    /// even beyond a limit, until the error is answered.
+    pub(super) fn open(self: &Arc<Self>, is_session: bool) -> Opened {
         let now = Instant::now().into_std();
         let mut state = self.state.lock();
         state.open += 1;
+        state.sessions += usize::from(is_session);
         self.open_streams.fetch_add(1, Ordering::Relaxed);
         let wait = state.limits.as_mut().map_or(Duration::ZERO, |l| l.calls.take_on_credit(now, l.rates.calls));
-        (Stream { activity: self.clone(), is_answered: false }, wait)
+        let exceeded = self.exceeded(state.sessions, is_session);
+        Opened { stream: Stream { activity: self.clone(), is_session, is_answered: false }, wait, exceeded }
+    }
+
+    /// Counts the stream for its address. Returns the limit that it exceeds.
+    fn exceeded(&self, sessions: usize, is_session: bool) -> Option<Error> {
+        if let Some((streams, limit)) = &self.bounds.address
+            && streams.fetch_add(1, Ordering::Relaxed) >= *limit
+        {
+            return Some(Error::TooManyStreams(*limit));
+        }
+        let limit = self.bounds.sessions.filter(|limit| is_session && sessions > *limit);
+        limit.map(Error::TooManySessions)
     }
 
     /// Returns whether a whole request has arrived yet.
@@ -93,10 +121,14 @@ impl Activity {
         self.state.lock().has_begun = true;
     }
 
-    fn close(&self, is_answered: bool) {
+    fn close(&self, is_session: bool, is_answered: bool) {
         let now = Instant::now();
+        if let Some((streams, _)) = &self.bounds.address {
+            streams.fetch_sub(1, Ordering::Relaxed);
+        }
         let mut state = self.state.lock();
         state.open -= 1;
+        state.sessions -= usize::from(is_session);
         self.open_streams.fetch_sub(1, Ordering::Relaxed);
         state.idle_since = now;
         if is_answered {
@@ -109,15 +141,25 @@ impl Activity {
     }
 }
 
+/// A newly opened stream.
+pub(super) struct Opened {
+    pub(super) stream: Stream,
+    /// How long the request must wait for the rate limit.
+    pub(super) wait: Duration,
+    /// The limit that the stream exceeds.
+    pub(super) exceeded: Option<Error>,
+}
+
 /// An open stream. Dropping it before the response is complete counts as a reset by the client.
 pub(super) struct Stream {
     activity: Arc<Activity>,
+    is_session: bool,
     is_answered: bool,
 }
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        self.activity.close(self.is_answered);
+        self.activity.close(self.is_session, self.is_answered);
     }
 }
 

@@ -35,6 +35,17 @@ fn each_subscriber_has_its_own_limit() {
 }
 
 #[test]
+fn connections_of_one_subscriber_share_the_count_of_streams() {
+    let limiter = ConnectionLimiter::new(100, 2);
+    let streams = |permit: &ConnectionPermit| permit.streams().expect("a public address");
+    let (one, two) = (acquire(&limiter, "192.0.2.1").expect("one"), acquire(&limiter, "192.0.2.1").expect("two"));
+    let other = acquire(&limiter, "192.0.2.2").expect("another address");
+    assert!(Arc::ptr_eq(&streams(&one), &streams(&two)));
+    assert!(!Arc::ptr_eq(&streams(&one), &streams(&other)));
+    assert!(acquire(&limiter, "127.0.0.1").expect("a private address").streams().is_none());
+}
+
+#[test]
 fn private_addresses_have_no_limit_of_their_own() {
     let limiter = ConnectionLimiter::new(100, 1);
     for ip in ["127.0.0.1", "::1", "10.0.0.1", "fd00::1"] {

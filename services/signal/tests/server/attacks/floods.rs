@@ -96,8 +96,13 @@ async fn streams_beyond_the_limit_are_refused() {
     attack(&[], async |program| {
         let mut h2 = H2::connect(program.addr).await;
         let mut streams = (1..).step_by(2);
-        for stream in streams.by_ref().take(16) {
-            assert!(h2.open(stream).await && h2.answer(stream).await, "stream {stream} is within the limit");
+        for stream in streams.by_ref().take(500) {
+            assert!(h2.open(stream).await && h2.answer(stream).await, "session {stream} is within the limit");
+        }
+        // Incomplete short calls use up the rest.
+        let send = call(h2.addr, "/signalbox.v1.Signal/Send");
+        for stream in streams.by_ref().take(500) {
+            assert!(h2.send(&frame(HEADERS, END_HEADERS, stream, &send)).await, "call {stream} is within the limit");
         }
         let beyond = streams.next().unwrap();
         assert!(h2.open(beyond).await);

@@ -60,7 +60,16 @@ async fn metric(program: &Program, name: &str) -> u64 {
 #[tokio::test]
 async fn joins_are_refused_until_memory_is_freed() {
     let limit = LIMIT.to_string();
-    let flags = ["--max-memory-mib", &limit, "--max-streams", "100000", "--max-attributes-bytes", "12000"];
+    let flags = [
+        "--max-memory-mib",
+        &limit,
+        "--max-attributes-bytes",
+        "12000",
+        "--max-streams",
+        "100000",
+        "--max-sessions-per-connection",
+        "100000",
+    ];
     let program = Program::start(&flags).await;
     let client = Client::new(&format!("http://{}", program.addr)).unwrap();
     let mut ann = client.join(join_of("live".to_owned())).await.unwrap();

@@ -27,7 +27,7 @@ async fn clients_with_a_certificate_have_more_streams() {
     let (ours, foreign) = (Authority::new("ours"), Authority::new("foreign"));
     let ca = folder.path().join("ca.pem");
     std::fs::write(&ca, ours.pem()).unwrap();
-    let served = serve(&["--tls-client-ca", ca.to_str().unwrap()]).await;
+    let served = serve(&["--tls-client-ca", ca.to_str().unwrap(), "--max-streams", "16"]).await;
     let (addr, client) = (served.server.addr, served.client.clone());
     assert_eq!(max_streams(&client, addr).await, 16);
     assert_eq!(max_streams(&client.clone().with_identity(ours.issue("proxy")), addr).await, 256);

@@ -135,7 +135,8 @@
 //   ALREADY_EXISTS       IDENTITY_TAKEN, ROOM_EXISTS
 //   FAILED_PRECONDITION  SEQ_GAP (metadata expected_seq; the session continues)
 //   RESOURCE_EXHAUSTED   ROOM_FULL, RATE_LIMITED, SLOW_CONSUMER, TOO_MANY_WATCHES, SERVER_FULL (the server is out of
-//                        memory for new members; join again after RetryInfo)
+//                        memory for new members; join again after RetryInfo), TOO_MANY_STREAMS (too many sessions on
+//                        one connection, or streams of one address; metadata limit; use another connection)
 //   OUT_OF_RANGE         INVALID_MESSAGE (the frame is larger than the server reads)
 //   ABORTED              FENCED, REPLACED, REMOVED, ROOM_CLOSED, ETAG_MISMATCH
 //   DEADLINE_EXCEEDED    JOIN_TIMEOUT
@@ -180,6 +181,7 @@
 //   ROOM_LOCKED        stop
 //   ROOM_NOT_FOUND     stop
 //   TOKEN_INVALID      stop    with a new token: resume
+//   TOO_MANY_STREAMS   stop    on another connection: resume
 //   (unknown)          resume  if the code is UNAVAILABLE or DEADLINE_EXCEEDED; else stop
 //
 // - TOKEN_EXPIRED in answer to a resume or a `Send` concerns the token of that call. With a new token, resume.
