@@ -36,7 +36,7 @@ use crate::{
         EXCHANGE, RoomsService, SignalService,
         stub::{rooms_server::RoomsServer, signal_server::SignalServer},
     },
-    transport::{App, LimitExceeded},
+    transport::{App, HeadersTooLarge, LimitExceeded},
 };
 
 /// How long a browser may cache a preflight response.
@@ -118,8 +118,10 @@ pub fn app(config: &Config, context: &Arc<Context>, health: &Health, serves: Ser
         pages = pages.merge(metrics::router(rooms.clone(), context.memory.clone(), &context.rejections));
     }
     let unknown = pages::for_unknown_hosts(rooms.clone());
+    let too_large = pages::for_large_headers();
     App::new(service_fn(move |mut request: Request<Body>| {
         let router = match filter.host_of(&request) {
+            _ if request.extensions().get::<HeadersTooLarge>().is_some() => too_large.clone(),
             Some(host) => {
                 request.extensions_mut().insert(host);
                 if request_filter::is_grpc(&request) { grpc.clone() } else { pages.clone() }

@@ -22,5 +22,14 @@ pub use self::{
 #[derive(Debug, Clone)]
 pub struct LimitExceeded(pub Error);
 
+/// A request extension: the headers exceed a limit, and the app answers with 431.
+#[derive(Debug, Clone, Copy)]
+pub struct HeadersTooLarge {
+    /// Size of the headers.
+    pub bytes: usize,
+    /// The limit that they exceed.
+    pub limit: usize,
+}
+
 /// The service that handles the requests of a listener.
 pub type App = tower::util::BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;

@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc};
 
 use axum::{
-    Json, Router,
+    Extension, Json, Router,
     extract::{Request, State},
     middleware::{Next, from_fn},
     response::{IntoResponse, Response},
@@ -15,7 +15,7 @@ use tower::ServiceBuilder;
 use tower_http::{services::ServeDir, set_header::SetResponseHeaderLayer};
 
 use super::request_filter::misdirected;
-use crate::{config::Origin, net::HostPort, rooms::Rooms};
+use crate::{config::Origin, net::HostPort, rooms::Rooms, transport::HeadersTooLarge};
 
 /// Response at `/` if the demo page is not built.
 const NO_PAGE: &str = "Signalbox is running. The demo page is not built here: run scripts/serve.sh, or point \
@@ -79,6 +79,18 @@ fn content_security_policy(origins: &[Origin], host: Option<&HostPort>) -> Heade
 /// Serves only health to unknown hosts, because load balancers check it under any name.
 pub(super) fn for_unknown_hosts(rooms: Arc<Rooms>) -> Router {
     Router::new().route("/healthz", get(plain_health)).fallback(async || misdirected()).with_state(rooms)
+}
+
+/// Answers requests with too many headers. Browsers show the text in place of the page.
+pub(super) fn for_large_headers() -> Router {
+    Router::new().fallback(async |Extension(headers): Extension<HeadersTooLarge>| {
+        let HeadersTooLarge { bytes, limit } = headers;
+        let text = format!(
+            "request headers too large: {bytes} bytes, at most {limit} are allowed. If this is a browser, delete the \
+             cookies of this host.\n"
+        );
+        (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, text).into_response()
+    })
 }
 
 /// Responds 200 while the server is serving. The response reveals neither version nor store.

@@ -1,6 +1,7 @@
 //! One HTTP connection. Its first bytes select HTTP/1.1 or HTTP/2, and limits protect the server from hostile clients.
 
 mod activity;
+mod request_headers;
 
 use std::{
     convert::Infallible,
@@ -50,10 +51,11 @@ const CONNECTION_WINDOW: u32 = 1024 * 1024;
 const FRAME: u32 = 16 * 1024;
 /// Maximum bytes of one stream that h2 buffers for a slow reader.
 const SEND_BUFFER: usize = 64 * 1024;
-/// Maximum size of the HTTP/1.1 read and write buffers, in bytes. It also limits the head of a request.
-const BUFFER: usize = 64 * 1024;
-/// Maximum size of a request's headers over HTTP/2, in bytes.
-const HEADER_LIST: u32 = 8 * 1024;
+/// Maximum size of the HTTP/1.1 read and write buffers, in bytes. It also limits the head of a request. Larger than
+/// [`MAX_HEADERS`](request_headers::MAX_HEADERS), because hyper answers larger heads without a text.
+const BUFFER: usize = 96 * 1024;
+/// Maximum size of a request's headers over HTTP/2, in bytes. Larger for the same reason.
+const HEADER_LIST: u32 = 128 * 1024;
 /// Streams that a client may reset right after opening, before the server closes the connection.
 const PENDING_RESETS: usize = 20;
 /// Streams that the server may reset for protocol errors, before it closes the connection. hyper's default is 1024.
@@ -198,7 +200,8 @@ impl Service<Request<Incoming>> for Requests {
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        request_headers::limit(&mut request);
         let is_session = SESSIONS.contains(&request.uri().path());
         let Opened { stream, wait, exceeded } = self.activity.open(is_session);
         // The request body of `Exchange` never ends, so the request counts as arrived at once. The join timeout ends a

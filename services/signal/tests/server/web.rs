@@ -1,5 +1,6 @@
 //! Sessions over gRPC-Web, on `Subscribe` and `Send`.
 
+mod cookies;
 mod hosts;
 mod origins;
 mod sessions;

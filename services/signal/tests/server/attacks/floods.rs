@@ -12,7 +12,10 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::{
     attack,
-    wire::{DATA, END_HEADERS, EXCHANGE, H2, HEADERS, NONE, PING, REFUSED_STREAM, SETTINGS, call, frame},
+    wire::{
+        CONTINUATION, DATA, END_HEADERS, EXCHANGE, H2, HEADERS, NONE, PING, REFUSED_STREAM, SETTINGS, call, frame,
+        literal,
+    },
 };
 use crate::common::{DEADLINE, assert_error, connect, messages, native::Member, within};
 
@@ -111,6 +114,27 @@ async fn streams_beyond_the_limit_are_refused() {
         let headers = call(h2.addr, EXCHANGE);
         h2.flood(streams.take(20_000).map(|stream| frame(HEADERS, END_HEADERS, stream, &headers))).await;
         h2.drain().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn large_headers_are_not_kept() {
+    attack(&[], async |program| {
+        let mut h2 = H2::connect(program.addr).await;
+        let cookies: Vec<_> = (0..15).map(|_| literal("cookie", &"x".repeat(4000))).collect();
+        // Incomplete calls, with 60 kB of cookies each.
+        for stream in (1..).step_by(2).take(400) {
+            let headers = [call(h2.addr, "/signalbox.v1.Signal/Send"), cookies.concat()].concat();
+            let mut pieces = headers.chunks(16 * 1024).peekable();
+            let mut kind = HEADERS;
+            while let Some(piece) = pieces.next() {
+                let flags = if pieces.peek().is_none() { END_HEADERS } else { NONE };
+                assert!(h2.send(&frame(kind, flags, stream, piece)).await, "stream {stream} is within the limits");
+                kind = CONTINUATION;
+            }
+        }
+        assert!(h2.is_alive().await);
     })
     .await;
 }
