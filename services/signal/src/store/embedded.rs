@@ -1,5 +1,7 @@
 //! The embedded store: one redb file in a folder. It needs no setup, but only one server can use it.
 
+mod database_file;
+
 use std::{fs, ops::Bound, path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
@@ -8,6 +10,7 @@ use serde_json::{Map, Value};
 use signalbox_core::id::RoomName;
 use tracing::warn;
 
+use self::database_file::DatabaseFile;
 use super::{Created, Filter, Record, Settings, Store, Unavailable, Updated, Usage};
 use crate::clock::now_ms;
 
@@ -18,7 +21,7 @@ type Rooms<'t> = Table<'t, &'static str, &'static [u8]>;
 
 /// Room records in a redb file.
 pub struct EmbeddedStore {
-    database: Arc<Database>,
+    file: Arc<DatabaseFile>,
 }
 
 impl EmbeddedStore {
@@ -29,11 +32,14 @@ impl EmbeddedStore {
             let fail =
                 |error: &dyn std::fmt::Display| format!("cannot open the store in {}: {error}", folder.display());
             fs::create_dir_all(&folder).map_err(|error| fail(&error))?;
-            let database = Database::create(folder.join("rooms.redb")).map_err(|error| fail(&error))?;
-            let begin = database.begin_write().map_err(|error| fail(&error))?;
-            begin.open_table(ROOMS).map_err(|error| fail(&error))?;
-            begin.commit().map_err(|error| fail(&error))?;
-            Ok(Self { database: Arc::new(database) })
+            let file = DatabaseFile::open(folder.join("rooms.redb")).map_err(|error| fail(&error))?;
+            file.with(|database| {
+                let begin = database.begin_write()?;
+                begin.open_table(ROOMS)?;
+                Ok(begin.commit()?)
+            })
+            .map_err(|error| fail(&error))?;
+            Ok(Self { file: Arc::new(file) })
         };
         run(open).await.unwrap_or_else(|Unavailable| Err("cannot open the store: its task failed".to_owned()))
     }
@@ -43,8 +49,8 @@ impl EmbeddedStore {
         &self,
         work: impl FnOnce(&Database) -> Result<T, redb::Error> + Send + 'static,
     ) -> Result<T, Unavailable> {
-        let database = self.database.clone();
-        run(move || work(&database)).await?.map_err(Unavailable::because)
+        let file = self.file.clone();
+        run(move || file.with(work)).await?.map_err(Unavailable::because)
     }
 
     /// Runs `work` in a write transaction, which an error rolls back.
@@ -98,6 +104,12 @@ impl Store for EmbeddedStore {
     }
 
     async fn check(&self) -> Result<(), Unavailable> {
+        if self.file.has_failed() {
+            let file = self.file.clone();
+            run(move || file.probe()).await?.map_err(Unavailable::because)?;
+            // A write has failed since the last check, and health must show it even if the next one succeeds.
+            return Err(Unavailable);
+        }
         self.with(|database| Ok(database.begin_read()?.open_table(ROOMS).map(drop)?)).await
     }
 

@@ -1,32 +1,38 @@
-//! The disk of the database is full.
+//! The disk of the store is full.
 
 use std::{fs, io::Write, path::PathBuf, process::Command, time::Instant};
 
 use rustix::process::geteuid;
 use signalbox_testkit::{require, skip::Missing};
+use tonic::Code;
 
-use super::{live::Live, watch::Watch};
-use crate::common::{TestServer, mongo::Mongo};
+use super::{
+    live::Live,
+    watch::{Watch, exists},
+};
+use crate::common::{TestServer, assert_error, mongo::Mongo};
 
 /// A fresh mongod takes 300 MB.
-const SIZE: &str = "400m";
+const FOR_MONGOD: &str = "400m";
+/// The embedded store begins with less than 2 MB.
+const FOR_EMBEDDED: &str = "6m";
 
 /// A small file system in memory, unmounted on drop.
 struct SmallDisk(PathBuf);
 
 impl SmallDisk {
-    fn mount(path: PathBuf) -> Result<Self, Missing> {
+    fn mount(path: PathBuf, size: &str) -> Result<Self, Missing> {
         if !geteuid().is_root() {
             return Err(Missing("mounting a small disk needs root".to_owned()));
         }
-        let size = format!("size={SIZE}");
+        let size = format!("size={size}");
         let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(&path).status();
         assert!(mounted.expect("mount starts").success());
         Ok(Self(path))
     }
 
     fn fill(&self) {
-        let mut file = fs::File::create(self.0.join("filler")).unwrap();
+        let mut file = fs::OpenOptions::new().create(true).append(true).open(self.0.join("filler")).unwrap();
         while file.write_all(&[0; 1 << 12]).is_ok() {}
     }
 
@@ -44,7 +50,7 @@ impl Drop for SmallDisk {
 #[tokio::test(flavor = "multi_thread")]
 async fn live_rooms_survive_a_full_disk() {
     let folder = tempfile::tempdir().unwrap();
-    let disk = require!(SmallDisk::mount(folder.path().to_owned()));
+    let disk = require!(SmallDisk::mount(folder.path().to_owned(), FOR_MONGOD));
     let mut mongo = require!(Mongo::standalone_in(folder, &["--syncdelay", "1"]).await);
     let server = TestServer::start_on(&mongo.url("rooms"), &[]).await;
     let mut watch = Watch::start(server.addr).await;
@@ -68,6 +74,44 @@ async fn live_rooms_survive_a_full_disk() {
     }
     mongo.nodes[0].await_writable().await;
     watch.recovers(Instant::now()).await;
+    live.stop().await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_embedded_store_recovers_without_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = require!(SmallDisk::mount(folder.path().to_owned(), FOR_EMBEDDED));
+    let server = TestServer::start_in(folder.path(), &[]).await;
+    let mut watch = Watch::start(server.addr).await;
+    watch.create("before").await.unwrap();
+    let live = Live::start(&server, "live").await;
+
+    for round in 0..2 {
+        disk.fill();
+        // Writes succeed while the file has free pages.
+        let mut created = Vec::new();
+        loop {
+            let name = format!("room-{round}-{}", created.len());
+            match watch.create_large(&name).await {
+                Ok(_) => created.push(name),
+                Err(status) => break assert_error(&status, Code::Unavailable, "STORE_UNAVAILABLE"),
+            }
+            assert!(created.len() < 10_000, "the disk is not full");
+        }
+        watch.becomes_degraded().await;
+        // Reads and live rooms go on.
+        let mut rooms = server.rooms().await;
+        assert!(exists(&mut rooms, "before").await);
+        live.join_and_leave(&server).await;
+
+        disk.free();
+        watch.recovers(Instant::now()).await;
+        watch.create_large(&format!("after-{round}")).await.unwrap();
+        for name in &created {
+            assert!(exists(&mut rooms, name).await, "{name} was acknowledged");
+        }
+    }
     live.stop().await;
     server.stop().await;
 }

@@ -53,6 +53,14 @@ impl Watch {
         self.rooms.clone().create_room(create).await.map(tonic::Response::into_inner)
     }
 
+    /// Creates a room with as many labels as a room may have.
+    pub(crate) async fn create_large(&self, name: &str) -> Result<Room, Status> {
+        let labels = [("large".to_owned(), "x".repeat(4000))].into();
+        let room = Room { name: name.to_owned(), labels, ..Room::default() };
+        let create = CreateRoomRequest { room: Some(room), ..CreateRoomRequest::default() };
+        self.rooms.clone().create_room(create).await.map(tonic::Response::into_inner)
+    }
+
     /// Creates a room, which must fail in time; returns how long that took.
     pub(crate) async fn create_is_refused(&self) -> Duration {
         let start = Instant::now();
