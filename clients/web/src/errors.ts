@@ -32,6 +32,7 @@ interface SignalErrorInit {
  * - `PROXY`: the response did not come from a Signalbox server.
  * - `NO_TOKEN`: the `token` function failed.
  * - `ABORTED`: canceled by an AbortSignal or a later call.
+ * - `UNSUPPORTED`: this browser, or a proxy or library in between, lacks what a session needs.
  * - `ENDED`: the session has ended.
  */
 export class SignalError extends Error {
@@ -97,6 +98,11 @@ export class SignalError extends Error {
   /** Canceled by an AbortSignal or a later call. */
   static aborted(): SignalError {
     return new SignalError({ code: Code.Canceled, reason: 'ABORTED', message: 'canceled by the caller' });
+  }
+
+  /** The environment lacks what is needed. Nothing was sent. */
+  static unsupported(message: string, cause?: unknown): SignalError {
+    return new SignalError({ code: Code.Unimplemented, reason: 'UNSUPPORTED', message, cause });
   }
 
   /** The session has ended. */

@@ -49,6 +49,11 @@ export class Negotiation {
     return this.#offered !== undefined && (number === this.#offered || number === 0n);
   }
 
+  /** Whether the local offer with this number has no answer yet. */
+  isPending(number: bigint): boolean {
+    return this.#offered === number;
+  }
+
   /** The answer to the local offer was applied. */
   acceptAnswer(): void {
     this.#remote = this.#offered ?? this.#remote;

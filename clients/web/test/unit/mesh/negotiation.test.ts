@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Negotiation } from '../../src/negotiation.js';
+import { Negotiation } from '../../../src/mesh/negotiation.js';
 
 test('numbers increase and are unique across both peers', () => {
   const first = new Negotiation();

@@ -1,0 +1,53 @@
+import type { Connection } from './connection.js';
+
+/**
+ * Why there is no connection:
+ *
+ * - `NO_ANSWER`: the peer did not answer the offer.
+ * - `NO_RELAY`: the room allows relay candidates only, and no TURN server gave one.
+ * - `NO_CANDIDATES`, `NO_REMOTE_CANDIDATES`: this side or the peer has no address to try.
+ * - `NO_PATH`: no pair of candidates works, for example because of a firewall.
+ * - `NO_HANDSHAKE`: the network path works, but DTLS does not finish.
+ * - `NO_CONNECTION`: the browser could not create an RTCPeerConnection.
+ */
+export type PeerErrorReason =
+  | 'NO_ANSWER'
+  | 'NO_RELAY'
+  | 'NO_CANDIDATES'
+  | 'NO_REMOTE_CANDIDATES'
+  | 'NO_PATH'
+  | 'NO_HANDSHAKE'
+  | 'NO_CONNECTION';
+
+/** Why a peer is not connected. The mesh keeps trying. */
+export class PeerError extends Error {
+  override readonly name = 'PeerError';
+  /** Stable, for programs. */
+  readonly reason: PeerErrorReason;
+
+  constructor(reason: PeerErrorReason, message: string) {
+    super(message);
+    this.reason = reason;
+  }
+}
+
+/** Finds out why a connection is not connected. */
+export async function diagnose(connection: Connection): Promise<PeerError> {
+  const { rtc, iceError } = connection;
+  if (!rtc.remoteDescription) return new PeerError('NO_ANSWER', 'the peer did not answer the offer');
+  if (rtc.iceConnectionState === 'connected' || rtc.iceConnectionState === 'completed') {
+    return new PeerError('NO_HANDSHAKE', 'a network path was found, but the DTLS handshake does not finish');
+  }
+  const kinds = new Set<string>();
+  for (const { type } of ((await rtc.getStats()) as unknown as Map<string, RTCStats>).values()) kinds.add(type);
+  const cause = iceError ? `: ${iceError}` : '';
+  if (!kinds.has('local-candidate')) {
+    return rtc.getConfiguration().iceTransportPolicy === 'relay'
+      ? new PeerError('NO_RELAY', `no TURN server can be reached${cause}`)
+      : new PeerError('NO_CANDIDATES', `this device has no usable network address${cause}`);
+  }
+  if (!kinds.has('remote-candidate')) {
+    return new PeerError('NO_REMOTE_CANDIDATES', 'the peer sent no usable network address');
+  }
+  return new PeerError('NO_PATH', `no network path to the peer works${cause}`);
+}
