@@ -66,7 +66,7 @@ export class Call {
     });
     this.#mesh.on('message', ({ peer, data }) => {
       if (typeof data === 'string') this.#chat.addMessage(nameOf(peer), data, false);
-      else handleData(peer, data);
+      else if (data instanceof ArrayBuffer) handleData(peer, data);
     });
     session.on('suspended', () => {
       this.#sessionState('suspended');

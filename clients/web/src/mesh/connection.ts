@@ -2,6 +2,7 @@ import type { Member } from '../model.js';
 import { addAppTransceivers, readAppTransceivers } from './appTransceivers.js';
 import { dtlsSetup } from './description.js';
 import { MediaSenders } from './mediaSenders.js';
+import { LOW_BUFFERED_BYTES } from './messages.js';
 import { RemoteConnection } from './remoteConnection.js';
 import { RemoteTracks, type RemoteTracksHost } from './remoteTracks.js';
 
@@ -13,7 +14,11 @@ export interface ConnectionHost extends RemoteTracksHost {
   onLocalCandidate(candidate: RTCIceCandidate | null): void;
   onConnectionState(): void;
   onChannelChange(): void;
+  /** The data channel takes messages again. */
+  onRoom(): void;
   onMessage(data: string | ArrayBuffer): void;
+  /** The peer opened a data channel. */
+  onDataChannel(channel: RTCDataChannel): void;
 }
 
 /** The browser's WebRTC classes, or those of another implementation. */
@@ -44,6 +49,7 @@ export class Connection {
     // Both peers create the channel with the same id, so neither has to wait for `datachannel`.
     this.channel = rtc.createDataChannel('signalbox', { negotiated: true, id: 0 });
     this.channel.binaryType = 'arraybuffer';
+    this.channel.bufferedAmountLowThreshold = LOW_BUFFERED_BYTES;
     const whileOpen =
       <Args extends unknown[]>(handler: (...args: Args) => void) =>
       (...args: Args) => {
@@ -54,6 +60,7 @@ export class Connection {
       host.onChannelChange();
     });
     this.channel.onclose = whileOpen(() => host.onChannelChange());
+    this.channel.onbufferedamountlow = whileOpen(() => host.onRoom());
     this.channel.onmessage = whileOpen(({ data }) => host.onMessage(data));
     rtc.onnegotiationneeded = whileOpen(() => host.onNegotiationNeeded());
     rtc.onicecandidate = whileOpen(({ candidate }) => host.onLocalCandidate(candidate));
@@ -61,6 +68,7 @@ export class Connection {
       this.iceError = `${url} ${errorCode} ${errorText}`.trim();
     };
     rtc.onconnectionstatechange = whileOpen(() => host.onConnectionState());
+    rtc.ondatachannel = whileOpen(({ channel }) => host.onDataChannel(channel));
     rtc.ontrack = whileOpen((event) => this.tracks.add(event, host.member));
   }
 

@@ -5,11 +5,14 @@ import type { JoinOptions } from '../options.js';
 import type { Outcome } from '../outbox.js';
 import { watchPage } from '../page.js';
 import { join, type Session } from '../session.js';
+import { MeshChannel, type MeshChannelOptions } from './channel.js';
 import type { Connection, WebRtc } from './connection.js';
 import { Peer, type PeerHost } from './peer.js';
 import { Publication, type PublishOptions } from './publication.js';
 import { PUBLICATIONS_ATTRIBUTE, writePublications } from './publicationList.js';
+import type { Quality } from './quality.js';
 import type { RemoteTrack } from './remoteTracks.js';
+import type { ReceivedData } from './transfer.js';
 
 /** How long a connection is kept after its member was lost, in case the member rejoins, in milliseconds. */
 const DETACHED_MS = 30_000;
@@ -26,6 +29,9 @@ const UPSTREAM_BITRATE = 4_000_000;
 /** Upper limit for one video to one peer: more does not improve 1280x720 visibly. */
 const MAX_VIDEO_BITRATE = 2_500_000;
 
+/** How often the quality is measured, and whether peers speak is checked, in milliseconds. */
+const QUALITY_MS = 2_000;
+const SPEAKING_MS = 250;
 /** Longest `error` of a report; see ConnectionReport in signal.proto. */
 const MAX_ERROR_LENGTH = 256;
 
@@ -58,7 +64,9 @@ export interface MeshEvents {
   /** The peer muted or unmuted the track. */
   trackMuted: { readonly peer: Peer } & RemoteTrack;
   /** A message from a peer's data channel. */
-  message: { readonly peer: Peer; readonly data: string | ArrayBuffer };
+  message: { readonly peer: Peer; readonly data: ReceivedData };
+  /** The quality of a peer was measured, every two seconds while it is connected. */
+  quality: { readonly peer: Peer; readonly quality: Quality };
   /** A non-fatal error, such as a candidate or description that the browser rejected. */
   warning: { readonly peer: Peer | undefined; readonly error: unknown };
 }
@@ -79,6 +87,8 @@ export class Mesh extends Emitter<MeshEvents> {
   readonly #webrtc: WebRtc;
   readonly #peers = new Map<string, Peer>();
   readonly #publications = new Set<Publication>();
+  readonly #channels = new Map<string, MeshChannel>();
+  readonly #timers: ReturnType<typeof setInterval>[];
   // Peers whose member was lost and may rejoin.
   readonly #detached = new Map<Peer, { reason: LeaveReason; timer: ReturnType<typeof setTimeout> }>();
   readonly #unsubscribe: Unsubscribe[];
@@ -112,7 +122,7 @@ export class Mesh extends Emitter<MeshEvents> {
     this.#host = {
       createConnection: () => this.#createConnection(),
       createStream: () => new webrtc.MediaStream(),
-      addMedia: (connection) => this.#addMedia(connection),
+      prepare: (connection) => this.#prepare(connection),
       isPolite: (member) => session.me.joinOrder > member.joinOrder,
       get isReachable() {
         return session.state === 'connected';
@@ -123,6 +133,7 @@ export class Mesh extends Emitter<MeshEvents> {
       onChange: (peer) => this.#handleChange(peer),
       onConnectionResult: (peer, elapsedMs) => this.#report(peer, elapsedMs),
       onMessage: (peer, data) => this.emit('message', { peer, data }),
+      onChannelMessage: (peer, name, data) => this.#channels.get(name)?.receive(peer, data),
       onTrackAdded: (peer, track) => this.emit('trackAdded', { peer, ...track }),
       onTrackRemoved: (peer, track) => this.emit('trackRemoved', { peer, ...track }),
       onTrackMuted: (peer, track) => this.emit('trackMuted', { peer, ...track }),
@@ -146,6 +157,10 @@ export class Mesh extends Emitter<MeshEvents> {
         becameVisible() {},
         unloading() {},
       }),
+    ];
+    this.#timers = [
+      setInterval(() => this.#forEachPeer((peer) => void this.#measure(peer)), QUALITY_MS),
+      setInterval(() => this.#forEachPeer((peer) => peer.listen()), SPEAKING_MS),
     ];
   }
 
@@ -199,9 +214,22 @@ export class Mesh extends Emitter<MeshEvents> {
     return this.session.update({ ...change, attributes: { ...change.attributes, ...own } });
   }
 
-  /** Sends to every peer over its data channel. Returns the peers that it could not be sent to. */
+  /**
+   * Sends at once to every peer over its data channel. Returns the peers that it could not be sent to; see
+   * `Peer.trySend`.
+   */
   broadcast(data: string | ArrayBuffer): Peer[] {
-    return [...this.#peers.values()].filter((peer) => !peer.send(data));
+    return [...this.#peers.values()].filter((peer) => !peer.trySend(data));
+  }
+
+  /** A named data channel to every peer. `options` count in the first call for a name. */
+  channel(name: string, options: MeshChannelOptions = {}): MeshChannel {
+    const existing = this.#channels.get(name);
+    if (existing) return existing;
+    const channel = new MeshChannel(name, options, () => this.#peers.values());
+    this.#channels.set(name, channel);
+    for (const { current } of this.#peers.values()) if (current) channel.open(current);
+    return channel;
   }
 
   /** Leaves the room and closes every peer connection. */
@@ -212,6 +240,7 @@ export class Mesh extends Emitter<MeshEvents> {
 
   /** Closes every peer connection and leaves the session open. */
   close(): void {
+    for (const timer of this.#timers) clearInterval(timer);
     for (const unsubscribe of this.#unsubscribe) unsubscribe();
     for (const peer of [...this.#peers.values(), ...this.#detached.keys()]) this.#remove(peer, 'LEFT');
   }
@@ -243,7 +272,8 @@ export class Mesh extends Emitter<MeshEvents> {
     }
   }
 
-  #addMedia(connection: Connection): void {
+  #prepare(connection: Connection): void {
+    for (const channel of this.#channels.values()) channel.open(connection);
     this.#adoptReplacedTracks();
     connection.senders.sync(this.#publications).catch((error) => this.emit('warning', { peer: undefined, error }));
   }
@@ -359,6 +389,10 @@ export class Mesh extends Emitter<MeshEvents> {
 
   #forEachPeer(action: (peer: Peer) => void): void {
     for (const peer of this.#peers.values()) action(peer);
+  }
+
+  async #measure(peer: Peer): Promise<void> {
+    if (await peer.measure()) this.emit('quality', { peer, quality: peer.quality });
   }
 
   #setIceServers(iceServers: RTCIceServer[]): void {

@@ -2,14 +2,25 @@ import { sleep } from '../backoff.js';
 import type { CandidateEvent, DescriptionEvent } from '../events.js';
 import type { Member } from '../model.js';
 import type { Outcome } from '../outbox.js';
+import { Changes } from './changes.js';
+import { CHANNEL_PROTOCOL } from './channel.js';
 import { Connection, type ConnectionHost } from './connection.js';
-import { trySend } from './messages.js';
+import { fits, hasRoom, trySend } from './messages.js';
 import { Negotiator, type NegotiatorHost } from './negotiator.js';
 import { diagnose, PeerError } from './peerError.js';
+import { isSpeaking, LOST, type Quality, QualityMeter } from './quality.js';
 import { receivedBytes } from './receivedBytes.js';
 import { Recovery, type RecoveryHost } from './recovery.js';
 import type { RemoteTrack } from './remoteTracks.js';
 import { type Path, selectedCandidatePair } from './selectedCandidatePair.js';
+import {
+  type MessageData,
+  type ReceivedData,
+  receiveTransfer,
+  type SendOptions,
+  sendTransfer,
+  TRANSFER_PROTOCOL,
+} from './transfer.js';
 
 /** How long the later joiner waits for an offer before it makes one itself, in milliseconds. */
 const OFFER_TIMEOUT_MS = 10_000;
@@ -25,8 +36,8 @@ export interface PeerHost {
   /** Creates an RTCPeerConnection with the current configuration. */
   createConnection(): RTCPeerConnection;
   createStream(): MediaStream;
-  /** Adds the local media to a new connection. */
-  addMedia(connection: Connection): void;
+  /** Adds the local media and the channels of the mesh to a new connection. */
+  prepare(connection: Connection): void;
   /** Whether this client is the polite peer, because it joined after `member`. */
   isPolite(member: Member): boolean;
   /** Whether signals leave this client now. */
@@ -38,7 +49,9 @@ export interface PeerHost {
   onChange(peer: Peer): void;
   /** The connection is connected or failed, `elapsedMs` after the attempt started. */
   onConnectionResult(peer: Peer, elapsedMs: number): void;
-  onMessage(peer: Peer, data: string | ArrayBuffer): void;
+  onMessage(peer: Peer, data: ReceivedData): void;
+  /** A message for the `MeshChannel` with this name. */
+  onChannelMessage(peer: Peer, name: string, data: string | ArrayBuffer): void;
   onTrackAdded(peer: Peer, track: RemoteTrack): void;
   onTrackRemoved(peer: Peer, track: RemoteTrack): void;
   onTrackMuted(peer: Peer, track: RemoteTrack): void;
@@ -56,7 +69,11 @@ export class Peer {
   #state: PeerState = 'connecting';
   #path: Path | undefined;
   #error: PeerError | undefined;
-  #emptyStream: MediaStream;
+  readonly #emptyStream: MediaStream;
+  readonly #changes = new Changes();
+  #meter = new QualityMeter();
+  #quality: Quality = LOST;
+  #speaking = false;
 
   /** @internal Created by `Mesh`. */
   constructor(member: Member, host: PeerHost) {
@@ -109,13 +126,47 @@ export class Peer {
     return this.#path;
   }
 
+  /** How well media and data flow. Measured every two seconds. */
+  get quality(): Quality {
+    return this.#state === 'connected' ? this.#quality : LOST;
+  }
+
+  /** Whether the peer's audio is loud now. */
+  get speaking(): boolean {
+    return this.#speaking;
+  }
+
   /**
-   * Sends over the data channel. Returns false if it is not open, buffers more than 1 MiB, or the message is larger than
-   * the peer accepts.
+   * Sends at once over the data channel. Returns false if it is not open, buffers more than 1 MiB, or the message is
+   * larger than the peer accepts.
    */
-  send(data: string | ArrayBuffer): boolean {
+  trySend(data: string | ArrayBuffer): boolean {
     const connection = this.#connection;
     return !!connection && trySend(connection.channel, connection.rtc, data);
+  }
+
+  /**
+   * Sends a message of any size up to 512 MiB. Waits until the peer is connected and the channel has room.
+   *
+   * A message that exceeds what the peer accepts in one piece, or a Blob, is sent over a channel of its own and resolves
+   * when the peer has it. Smaller ones may overtake it.
+   *
+   * @throws PeerError with `CLOSED` if the member leaves, or `INTERRUPTED` if the connection ends during a large message
+   * or the peer does not accept it. The signal's reason if it is aborted.
+   */
+  async send(data: MessageData, options: SendOptions = {}): Promise<void> {
+    await this.#changes.until(() => {
+      if (this.#state === 'closed') throw new PeerError('CLOSED', 'the member left');
+      return !!this.#connection && hasRoom(this.#connection.channel);
+    }, options.signal);
+    const connection = this.#connection;
+    if (!connection) return this.send(data, options);
+    if (!(data instanceof Blob) && fits(connection.rtc, data)) {
+      connection.channel.send(data as string);
+      return;
+    }
+    const channel = connection.rtc.createDataChannel('transfer', { protocol: TRANSFER_PROTOCOL });
+    await sendTransfer(channel, data, this.#changes, options);
   }
 
   /** @internal */
@@ -164,6 +215,24 @@ export class Peer {
     if (this.#state !== 'closed') this.#recovery.networkChanged();
   }
 
+  /** @internal Measures the quality. Returns whether there is a new one. */
+  async measure(): Promise<boolean> {
+    const rtc = this.connection;
+    if (!rtc || this.#state !== 'connected') return false;
+    const report = await rtc.getStats();
+    if (rtc !== this.connection) return false;
+    this.#quality = this.#meter.read(report as unknown as Map<string, unknown>);
+    return true;
+  }
+
+  /** @internal Checks whether the peer speaks. */
+  listen(): void {
+    const speaking = this.#state === 'connected' && !!this.connection && isSpeaking(this.connection);
+    if (speaking === this.#speaking) return;
+    this.#speaking = speaking;
+    this.#host.onChange(this);
+  }
+
   /** @internal Sets new ICE servers. */
   setIceServers(iceServers: RTCIceServer[]): void {
     const rtc = this.connection;
@@ -190,7 +259,7 @@ export class Peer {
     let connection: Connection | undefined;
     try {
       connection = new Connection(this.#host.createConnection(), this.#host.createStream(), this.#connectionHost());
-      this.#host.addMedia(connection);
+      this.#host.prepare(connection);
       if (previous) connection.adoptTransceivers(previous);
       this.#connection = connection;
     } catch (error) {
@@ -203,6 +272,7 @@ export class Peer {
       this.#host.onWarning(this, error);
     }
     previous?.close();
+    this.#meter = new QualityMeter();
     if (this.#connection) this.#setState(this.#recovery.hasFailed ? 'failed' : 'connecting');
     else this.#recovery.failed();
     if (previous) this.#recovery.replaced();
@@ -218,7 +288,9 @@ export class Peer {
       onLocalCandidate: (candidate) => this.#negotiator.sendCandidate(candidate),
       onConnectionState: () => void this.#handleConnectionState(),
       onChannelChange: () => this.#handleChannelChange(),
+      onRoom: () => this.#changes.notify(),
       onMessage: (data) => this.#host.onMessage(this, data),
+      onDataChannel: (channel) => this.#handleDataChannel(channel),
       onTrackAdded: (track) => this.#trackChanged(() => this.#host.onTrackAdded(this, track)),
       onTrackRemoved: (track) => this.#trackChanged(() => this.#host.onTrackRemoved(this, track)),
       onTrackMuted: (track) => this.#trackChanged(() => this.#host.onTrackMuted(this, track)),
@@ -287,6 +359,17 @@ export class Peer {
     } else {
       this.#host.onChange(this);
     }
+    this.#changes.notify();
+  }
+
+  #handleDataChannel(channel: RTCDataChannel): void {
+    const host = this.#host;
+    if (channel.protocol === TRANSFER_PROTOCOL) {
+      receiveTransfer(channel, (data) => this.#state !== 'closed' && host.onMessage(this, data));
+    } else if (channel.protocol === CHANNEL_PROTOCOL) {
+      channel.binaryType = 'arraybuffer';
+      channel.onmessage = ({ data }) => this.#state !== 'closed' && host.onChannelMessage(this, channel.label, data);
+    }
   }
 
   async #handleConnectionState(): Promise<void> {
@@ -333,5 +416,6 @@ export class Peer {
     if (this.#state === 'closed') return;
     this.#state = state;
     this.#host.onChange(this);
+    this.#changes.notify();
   }
 }

@@ -1,7 +1,7 @@
 import type { Connection } from './connection.js';
 
 /**
- * Why there is no connection:
+ * Why a peer is not connected, or a message could not be sent:
  *
  * - `NO_ANSWER`: the peer did not answer the offer.
  * - `NO_RELAY`: the room allows relay candidates only, and no TURN server gave one.
@@ -9,6 +9,8 @@ import type { Connection } from './connection.js';
  * - `NO_PATH`: no pair of candidates works, for example because of a firewall.
  * - `NO_HANDSHAKE`: the network path works, but DTLS does not finish.
  * - `NO_CONNECTION`: the browser could not create an RTCPeerConnection.
+ * - `CLOSED`: the member left.
+ * - `INTERRUPTED`: the connection ended, or the peer does not accept the message.
  */
 export type PeerErrorReason =
   | 'NO_ANSWER'
@@ -17,9 +19,11 @@ export type PeerErrorReason =
   | 'NO_REMOTE_CANDIDATES'
   | 'NO_PATH'
   | 'NO_HANDSHAKE'
-  | 'NO_CONNECTION';
+  | 'NO_CONNECTION'
+  | 'CLOSED'
+  | 'INTERRUPTED';
 
-/** Why a peer is not connected. The mesh keeps trying. */
+/** The error of a peer. While a peer is not connected, the mesh keeps trying. */
 export class PeerError extends Error {
   override readonly name = 'PeerError';
   /** Stable, for programs. */

@@ -162,7 +162,7 @@ export class Fixture {
         return connection as unknown as RTCPeerConnection;
       },
       createStream: () => ({ addTrack() {}, removeTrack() {} }) as unknown as MediaStream,
-      addMedia: () => {},
+      prepare: () => {},
       isPolite: () => this.polite,
       get isReachable() {
         return fixture.reachable;
@@ -173,6 +173,7 @@ export class Fixture {
       onChange: () => {},
       onConnectionResult: (peer, elapsedMs) => this.results.push({ elapsedMs, error: peer.error?.reason }),
       onMessage: () => {},
+      onChannelMessage: () => {},
       onTrackAdded: () => {},
       onTrackRemoved: () => {},
       onTrackMuted: () => {},
