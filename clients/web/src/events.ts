@@ -39,7 +39,7 @@ export interface SessionEvents {
    *
    * - This member has a new member_id.
    * - `members` is replaced without `memberJoined` or `memberLeft` events.
-   * - Messages without an outcome are reported as `unknown`.
+   * - Messages without an outcome are reported as `unknown`, except updates, which are sent again.
    * - Peer connections must be renegotiated, which `Mesh` does.
    */
   rejoined: { readonly previousMemberId: string; readonly previousMembers: ReadonlyMap<string, Member> };

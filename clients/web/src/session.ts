@@ -12,6 +12,7 @@ import type { JoinOptions, Report, SessionState } from './options.js';
 import type { Outcome, OutgoingMessage } from './outbox.js';
 import { sendLeaveKeepalive, watchPage } from './page.js';
 import { probe } from './probe.js';
+import { Profile, type ProfileChange, type ProfileValues } from './profile.js';
 import { nextStep } from './reconnectPolicy.js';
 import { Sender } from './sender.js';
 import { readStream } from './stream.js';
@@ -51,13 +52,8 @@ export class Session extends Emitter<SessionEvents> {
   // The URL of the latest `moveTo`, which cancels earlier ones.
   #targetUrl: string;
   readonly #credentials: Credentials;
-  readonly #join: {
-    room: string;
-    identity: string;
-    displayName: string;
-    attributes: Record<string, string>;
-    passcode: string;
-  };
+  readonly #join: { readonly room: string; readonly identity: string; readonly passcode: string };
+  readonly #profile: Profile;
   readonly #inbox = new Inbox((name, event) => this.emit(name, event));
   readonly #stopWatchingPage: () => void;
   #state: SessionState = 'joining';
@@ -93,7 +89,14 @@ export class Session extends Emitter<SessionEvents> {
     this.#url = this.#targetUrl = stripTrailingSlashes(url);
     this.#client = this.#createClient(this.#url);
     this.#credentials = new Credentials(options.token, () => this.#sender?.sendToken());
-    this.#join = { room, identity, displayName, passcode, attributes: { ...options.attributes } };
+    this.#join = { room, identity, passcode };
+    this.#profile = new Profile(
+      { displayName, attributes: options.attributes ?? {} },
+      (message) => this.#send(message),
+      (change) => {
+        if (this.#me) this.#me = { ...this.#me, ...change };
+      },
+    );
     this.#resolveJoin = resolve;
     this.#stopWatchingPage = watchPage({
       networkChanged: () => this.#reconnect(),
@@ -168,18 +171,17 @@ export class Session extends Emitter<SessionEvents> {
     return this.#send({ to, body: { case: 'data', value: { topic, text, payload } } });
   }
 
-  /** Changes the name or attributes of this member. Omitted fields stay unchanged. */
-  update(change: { displayName?: string; attributes?: Record<string, string> }): Promise<Outcome> {
-    const { displayName, attributes } = change;
-    if (displayName !== undefined) this.#join.displayName = displayName;
-    if (attributes !== undefined) this.#join.attributes = { ...attributes };
-    if (this.#me) this.#me = { ...this.#me, displayName: this.#join.displayName, attributes: this.#join.attributes };
-    const value = {
-      ...(displayName === undefined ? {} : { displayName }),
-      attributes: attributes ?? {},
-      clearAttributes: attributes !== undefined && Object.keys(attributes).length === 0,
-    };
-    return this.#send({ body: { case: 'update', value } });
+  /**
+   * Changes the name or attributes of this member. Omitted fields stay unchanged, and `attributes` replace all
+   * attributes. `me` changes when the server has accepted the update. A function receives the values that result if the
+   * server accepts all earlier updates.
+   *
+   * If the client has to rejoin before the outcome is known, the update is sent again in the new session.
+   */
+  update(change: ProfileChange | ((expected: ProfileValues) => ProfileChange)): Promise<Outcome> {
+    if (this.#state === 'ended' || this.#leaving) return this.#send({});
+    const { expected } = this.#profile;
+    return this.#profile.update(typeof change === 'function' ? change(expected) : change, this.#sender !== undefined);
   }
 
   /** Reports the state of a peer connection to the operators of the server. */
@@ -294,7 +296,7 @@ export class Session extends Emitter<SessionEvents> {
     const { signal } = this.#streamAbort;
     const open = this.#token
       ? { case: 'resume' as const, value: { sessionToken: this.#token, afterSeq: this.#inbox.lastSeq } }
-      : { case: 'join' as const, value: this.#join };
+      : { case: 'join' as const, value: { ...this.#join, ...this.#profile.accepted } };
     const openMs = this.#token
       ? Math.min(RESUME_TIMEOUT_MS * Math.max(this.#attempt, 1), OPEN_TIMEOUT_MS)
       : OPEN_TIMEOUT_MS;
@@ -344,6 +346,7 @@ export class Session extends Emitter<SessionEvents> {
       () => this.#inbox.lastSeq,
     );
     this.#connected();
+    this.#profile.resend();
     if (previous) this.#inbox.notify('rejoined', { previousMemberId: previous.memberId, previousMembers });
     else this.#resolveJoin(this);
   }
@@ -390,6 +393,7 @@ export class Session extends Emitter<SessionEvents> {
     this.#streamAbort.abort();
     this.#backoffAbort.abort();
     this.#discardSession();
+    this.#profile.end();
     this.#inbox.notify('ended', { reason, error });
   }
 }

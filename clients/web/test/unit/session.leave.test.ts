@@ -1,0 +1,42 @@
+import assert from 'node:assert/strict';
+import { pass } from './clock.js';
+import { joined, record, test } from './fixture.js';
+
+test('leave is sent after the pending messages', async (server) => {
+  const session = await joined(server);
+  const events = record(session);
+  const last = session.sendData({ text: 'bye' });
+  const leaving = session.leave('tired');
+  await pass(0);
+  await leaving;
+  assert.deepEqual(await last, { status: 'accepted' });
+  const sent = server.sends.flatMap((send) => send.messages.map(({ body }) => body.case));
+  assert.deepEqual(sent, ['data', 'leave']);
+  assert.ok(server.stream.aborted);
+  assert.deepEqual(events, ['ended LEFT']);
+  await pass(60_000);
+  assert.equal(server.streams.length, 1);
+});
+
+test('leave times out after 2 s', async (server) => {
+  const session = await joined(server);
+  server.respond = () => new Promise(() => {});
+  const leaving = session.leave();
+  await pass(1_900);
+  assert.equal(session.state, 'connected');
+  await pass(200);
+  await leaving;
+  assert.equal(session.state, 'ended');
+});
+
+test('leave is sent while suspended and times out', async (server) => {
+  const session = await joined(server);
+  server.stream.fail();
+  await pass(100);
+  server.respond = () => new Promise(() => {});
+  const leaving = session.leave();
+  await pass(2_100);
+  await leaving;
+  assert.equal(server.sends.at(-1)?.messages[0]?.body.case, 'leave');
+  assert.equal(session.state, 'ended');
+});
