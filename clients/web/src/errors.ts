@@ -30,6 +30,8 @@ interface SignalErrorInit {
  * - `NETWORK`: no connection, or it was lost.
  * - `TIMEOUT`: no response in time.
  * - `PROXY`: the response did not come from a Signalbox server.
+ * - `STREAM_BLOCKED`: the server answers calls, but no message of its stream arrives.
+ * - `UNSUPPORTED`: this environment cannot run the client.
  * - `NO_TOKEN`: the `token` function failed.
  * - `ABORTED`: canceled by an AbortSignal or a later call.
  * - `ENDED`: the session has ended.
@@ -67,6 +69,8 @@ export class SignalError extends Error {
   static from(error: unknown): SignalError {
     if (error instanceof SignalError) return error;
     const from = ConnectError.from(error);
+    // Thrown by the client's own wrapper of `fetch`.
+    if (from.cause instanceof SignalError) return from.cause;
     const message = from.rawMessage;
     if (from.code === Code.Canceled) return SignalError.aborted();
     if (from.isWireError || from.details.length > 0) {
@@ -86,6 +90,18 @@ export class SignalError extends Error {
   /** No response in time. */
   static timeout(message: string): SignalError {
     return new SignalError({ code: Code.DeadlineExceeded, reason: 'TIMEOUT', message });
+  }
+
+  /** Calls work and streams do not. Retrying cannot help until the proxy is configured. */
+  static streamBlocked(cause: unknown): SignalError {
+    const message =
+      'the server answers, but its stream does not arrive: turn off response buffering in the proxy in between';
+    return new SignalError({ code: Code.FailedPrecondition, reason: 'STREAM_BLOCKED', message, cause });
+  }
+
+  /** This environment cannot run the client. */
+  static unsupported(message: string): SignalError {
+    return new SignalError({ code: Code.Unimplemented, reason: 'UNSUPPORTED', message });
   }
 
   /** The application's `token` function failed. Retryable, since its backend may be temporarily unavailable. */
