@@ -9,7 +9,7 @@ import { type Limits, toLimits } from './model.js';
 import type { SessionState } from './options.js';
 import type { Outcome, OutgoingMessage } from './outbox.js';
 import { probe } from './probe.js';
-import { nextStep } from './reconnectPolicy.js';
+import { nextStep, type Phase } from './reconnectPolicy.js';
 import { Sender } from './sender.js';
 import { Stream } from './stream.js';
 
@@ -201,23 +201,29 @@ export class Connection {
         this.#options.onSuspended(error);
         if (this.#isEnded()) return;
       }
-      const tokenReplaced =
+      const hasNewToken =
         TOKEN_REJECTED.has(this.#goAway?.reason ?? error?.reason ?? '') && this.#credentials.rejected();
-      // The rejection of the old token says nothing about the new one.
-      const step = nextStep(tokenReplaced ? undefined : error, this.#goAway, this.#token !== '');
-      const waitMs = 'waitMs' in step ? (step.waitMs ?? backoff(this.#attempt)) : 0;
+      const step = nextStep({ phase: this.#phase(), error, goAway: this.#goAway, hasNewToken });
+      const waitMs = step.to === 'stop' ? 0 : (step.waitMs ?? backoff(this.#attempt));
       this.#attempt += 1;
-      if (this.#state === 'joining') {
-        const failure = error ?? SignalError.network('the stream ended before `welcome`');
-        this.#joinError = failure;
-        if (!tokenReplaced && (!failure.retryable || now + waitMs > deadline)) void this.#end(failure.reason, failure);
-      } else if (step.to === 'end') {
+      if (this.#state === 'joining')
+        this.#joinError = error ?? SignalError.network('the stream ended before `welcome`');
+      if (step.to === 'stop') {
         void this.#end(step.reason, error);
+      } else if (this.#state === 'joining') {
+        if (now + waitMs > deadline) void this.#end(this.#joinError?.reason ?? '', this.#joinError);
       } else if (step.to === 'rejoin' || now - lostAt > this.#limits.resumeWindowMs + WINDOW_GRACE_MS) {
         this.#discardSession();
       }
       if (!this.#isEnded()) await sleep(waitMs, this.#backoffAbort.signal);
     }
+  }
+
+  /** What the latest stream failed at. */
+  #phase(): Phase {
+    if (this.#sendError) return 'send';
+    if (this.#stream?.isOpened) return 'stream';
+    return this.#token === '' ? 'join' : 'resume';
   }
 
   // Control flow analysis does not see that awaiting and emitting may end the session.
@@ -227,6 +233,7 @@ export class Connection {
 
   async #runStream(): Promise<SignalError | undefined> {
     this.#backoffAbort = new AbortController();
+    this.#stream = undefined;
     this.#goAway = undefined;
     this.#sendError = undefined;
     try {

@@ -12,10 +12,23 @@ export interface FieldViolation {
   readonly description: string;
 }
 
+/**
+ * HTTP statuses that come from a wrong configuration, such as `--public-name` or `--cors-origin`, and do not go away by
+ * themselves. See "Reason and action" in docs/protocol.md.
+ */
+const CONFIGURATION_STATUSES: ReadonlySet<number | undefined> = new Set([403, 415, 421]);
+/** Reasons of errors that no retry resolves. */
+const FINAL_REASONS: ReadonlySet<string> = new Set(['ABORTED', 'ENDED', 'STREAM_BLOCKED', 'UNSUPPORTED']);
+/** Reasons of the server that a retry may resolve, whatever the code. */
+const RETRYABLE_REASONS: ReadonlySet<string> = new Set(['RATE_LIMITED', 'SERVER_FULL']);
+const RETRYABLE_CODES: ReadonlySet<Code> = new Set([Code.Unavailable, Code.DeadlineExceeded]);
+
 interface SignalErrorInit {
   code: Code;
   reason: string;
   message: string;
+  isFromServer?: boolean;
+  httpStatus?: number | undefined;
   retryAfterMs?: number | undefined;
   fieldViolations?: readonly FieldViolation[];
   metadata?: Readonly<Record<string, string>>;
@@ -44,6 +57,15 @@ export class SignalError extends Error {
   readonly reason: string;
   /** Whether retrying the same operation may succeed. */
   readonly retryable: boolean;
+  /** @internal Whether a Signalbox server sent the reason. */
+  readonly isFromServer: boolean;
+  /** @internal Whether the environment, and not the server, rules out another attempt. */
+  get isFinal(): boolean {
+    // The browser may cancel a call that the client did not abort.
+    return !this.isFromServer && !this.retryable && this.reason !== 'ABORTED';
+  }
+  /** HTTP status of a response that is not gRPC-Web, with the reason `PROXY`. */
+  readonly httpStatus: number | undefined;
   /** Delay before a retry as requested by the server, in milliseconds. */
   readonly retryAfterMs: number | undefined;
   /** Fields that the server rejected. */
@@ -55,11 +77,11 @@ export class SignalError extends Error {
     super(init.message, { cause: init.cause });
     this.code = init.code;
     this.reason = init.reason;
-    this.retryable =
-      init.code === Code.Unavailable ||
-      init.code === Code.DeadlineExceeded ||
-      init.reason === 'RATE_LIMITED' ||
-      init.reason === 'SERVER_FULL';
+    this.isFromServer = init.isFromServer ?? false;
+    this.httpStatus = init.httpStatus;
+    this.retryable = this.isFromServer
+      ? RETRYABLE_CODES.has(init.code) || RETRYABLE_REASONS.has(init.reason)
+      : !FINAL_REASONS.has(init.reason) && !CONFIGURATION_STATUSES.has(init.httpStatus);
     this.retryAfterMs = init.retryAfterMs;
     this.fieldViolations = init.fieldViolations ?? [];
     this.metadata = init.metadata ?? {};
@@ -72,14 +94,22 @@ export class SignalError extends Error {
     // Thrown by the client's own wrapper of `fetch`.
     if (from.cause instanceof SignalError) return from.cause;
     const message = from.rawMessage;
-    if (from.code === Code.Canceled) return SignalError.aborted();
+    if (from.code === Code.Canceled && !from.isWireError) return SignalError.aborted();
     if (from.isWireError || from.details.length > 0) {
-      return new SignalError({ code: from.code, message, cause: error, ...readDetails(from) });
+      const details = readDetails(from);
+      return new SignalError({
+        code: from.code,
+        message,
+        cause: error,
+        isFromServer: details.reason !== '',
+        ...details,
+      });
     }
     if (from.code === Code.DeadlineExceeded) return SignalError.timeout(message);
     // Neither a failed fetch (TypeError) nor an interrupted stream ("missing trailer") has a status.
-    if (from.code === Code.Unknown && !/^HTTP /.test(message)) return SignalError.network(message, error);
-    return new SignalError({ code: from.code, reason: 'PROXY', message, cause: error });
+    const httpStatus = Number(/^HTTP (\d+)$/.exec(message)?.[1]) || undefined;
+    if (from.code === Code.Unknown && !httpStatus) return SignalError.network(message, error);
+    return new SignalError({ code: from.code, reason: 'PROXY', message, httpStatus, cause: error });
   }
 
   /** No connection, or it was lost. */

@@ -109,7 +109,7 @@ export class Sender {
         if (signal.aborted) return;
         const error = SignalError.from(cause);
         if (isMessageError(error) && batch.length > 0) {
-          this.#outbox.reject(batch, error.reason || 'INVALID_MESSAGE');
+          this.#outbox.reject(batch, error.reason);
         } else if (isSessionError(error)) {
           throw error;
         } else {
@@ -140,11 +140,14 @@ export class Sender {
   }
 }
 
+/** The server rejects one message of the batch. */
 function isMessageError(error: SignalError): boolean {
-  return error.reason !== 'PROXY' && (error.code === Code.InvalidArgument || error.code === Code.OutOfRange);
+  return error.isFromServer && (error.code === Code.InvalidArgument || error.code === Code.OutOfRange);
 }
 
+/** The stream must be replaced, or the session has ended. `nextStep` decides which. */
 function isSessionError(error: SignalError): boolean {
+  if (!error.isFromServer) return error.isFinal;
   const codes = [Code.NotFound, Code.Aborted, Code.FailedPrecondition, Code.Unauthenticated, Code.PermissionDenied];
-  return error.reason !== 'PROXY' && error.reason !== '' && codes.includes(error.code);
+  return codes.includes(error.code);
 }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { mock } from 'node:test';
-import { Code } from '@connectrpc/connect';
+import { Code, ConnectError } from '@connectrpc/connect';
 import { Action } from '../../src/gen/signalbox/v1/signal_pb.js';
 import type { Outcome } from '../../src/outbox.js';
 import { pass } from './clock.js';
@@ -172,4 +172,31 @@ test('go_away leads to a delayed resume, a rejoin or the end', async (server) =>
   assert.deepEqual(events, [...resumes, 'suspended', 'rejoined me', 'suspended', 'ended REMOVED']);
   const outcome: Outcome = await session.sendData({ text: 'x' });
   assert.ok(outcome.status === 'undelivered' && outcome.failures[0].reason === 'ENDED');
+});
+
+test('Send that fails with SEQ_GAP leads to a resume, and everything pending is sent again', async (server) => {
+  const session = await joined(server);
+  const events = record(session);
+  server.respond = () => {
+    throw serverError(Code.FailedPrecondition, 'SEQ_GAP', { expected_seq: '1' });
+  };
+  const outcome = session.sendData({ text: 'x' });
+  await pass(100);
+  const { open } = server.stream.request;
+  assert.ok(open.case === 'resume');
+  server.respond = accepted;
+  server.stream.send(resumed([]));
+  assert.deepEqual(await outcome, { status: 'accepted' });
+  assert.deepEqual(events, ['suspended SEQ_GAP', 'resumed']);
+});
+
+test('HTTP 421 ends the session', async (server) => {
+  const unary = () => Promise.reject(new ConnectError('HTTP 421', Code.Unknown));
+  const session = await joined(server, [], { transport: { ...server.transport, unary } });
+  const events = record(session);
+  void session.sendData({ text: 'x' });
+  await pass(100);
+  assert.deepEqual(events, ['suspended PROXY', 'ended PROXY']);
+  await pass(60_000);
+  assert.equal(server.streams.length, 1);
 });
