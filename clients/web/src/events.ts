@@ -45,7 +45,7 @@ export interface SessionEvents {
   rejoined: { readonly previousMemberId: string; readonly previousMembers: ReadonlyMap<string, Member> };
   /**
    * The session has ended and does not reconnect. The reason is `LEFT` (by `leave`), `REPLACED`, `REMOVED`,
-   * `ROOM_CLOSED`, `FENCED` (resumed elsewhere), or the reason of a rejected rejoin.
+   * `ROOM_CLOSED`, or the reason of a rejected rejoin.
    */
   ended: { readonly reason: string; readonly error: SignalError | undefined };
 

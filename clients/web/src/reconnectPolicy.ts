@@ -41,6 +41,8 @@ export function nextStep({ phase, error, goAway, hasNewToken }: StreamEnd): Step
   const waitMs = goAway?.retryAfter ? durationMs(goAway.retryAfter) : error?.retryAfterMs;
   const resume = { to: 'resume', waitMs } as const;
   const rejoin = { to: 'rejoin', waitMs: waitMs ?? 0 } as const;
+  // The session token never leaves this client, so the newer stream was an abandoned resume that arrived late.
+  if ((goAway?.reason ?? error?.reason) === 'FENCED') return resume;
   if (goAway?.action === Action.STOP) return { to: 'stop', reason: goAway.reason };
   if (goAway?.action === Action.REJOIN) return rejoin;
   if (goAway?.action === Action.RESUME || !error) return resume;

@@ -62,7 +62,9 @@ function step(phase: Phase, error: SignalError, hasNewToken = false): string {
 }
 
 /** The actions of a row without and with a new token. */
-function actionsOf({ action }: Row): [string, string] {
+function actionsOf({ reasons, action }: Row): [string, string] {
+  // Permitted to a client that never shares its session token.
+  if (reasons.includes('FENCED')) return ['resume', 'resume'];
   const act = action.startsWith('rejoin') ? 'rejoin' : /^(resume|join again)/.test(action) ? 'resume' : 'stop';
   if (action.startsWith('get another token')) return ['stop', 'resume'];
   return action.includes('with a new token') ? ['stop', act] : [act, act];
@@ -103,6 +105,12 @@ test('action of go_away overrides reason and error', () => {
   assert.deepEqual(after(Action.STOP), { to: 'stop', reason: 'NEW_REASON' });
   assert.deepEqual(after(Action.REJOIN), { to: 'rejoin', waitMs: 2_000 });
   assert.deepEqual(after(Action.RESUME), { to: 'resume', waitMs: 2_000 });
+});
+
+test('FENCED is the late arrival of an abandoned resume', () => {
+  const goAway = create(GoAwaySchema, { reason: 'FENCED', action: Action.STOP });
+  const end = { phase: 'stream', error: undefined, goAway, hasNewToken: false } as const;
+  assert.equal(nextStep(end).to, 'resume');
 });
 
 test('stream that ended without an error is resumed', () => {
