@@ -7,7 +7,7 @@ export interface DescriptionEvent {
   readonly from: string;
   readonly sdp: string;
   /** Groups the offer, answer and candidates of one negotiation; 0 = not used by the sender. */
-  readonly negotiation: bigint;
+  readonly negotiation: number;
 }
 
 /** An ICE candidate from another member. */
@@ -15,7 +15,7 @@ export interface CandidateEvent {
   readonly from: string;
   /** An empty `candidate` is the end-of-candidates indication. */
   readonly candidate: RTCIceCandidateInit;
-  readonly negotiation: bigint;
+  readonly negotiation: number;
 }
 
 /** Application data from another member. */

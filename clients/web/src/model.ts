@@ -20,7 +20,7 @@ export interface Member {
   /** Set by the member. */
   readonly attributes: Readonly<Record<string, string>>;
   /** Increases with each join to the room. */
-  readonly joinOrder: bigint;
+  readonly joinOrder: number;
   /** `suspended`: disconnected from the server, and may resume. Its media may be unaffected. */
   readonly state: 'connected' | 'suspended';
   /** When the session was opened. */
@@ -76,10 +76,23 @@ export function toMember(member: pb.Member): Member {
     identity: member.identity,
     displayName: member.displayName,
     attributes: { ...member.attributes },
-    joinOrder: member.joinOrder,
+    joinOrder: Number(member.joinOrder),
     state: member.state === PbMemberState.SUSPENDED ? 'suspended' : 'connected',
     joinedAt: toDate(member.joinedAt),
   };
+}
+
+/** Converts a received negotiation number. One above 2^53 - 1, which the contract rules out, counts as not used. */
+export function toNegotiation(negotiation: bigint): number {
+  return negotiation <= Number.MAX_SAFE_INTEGER ? Number(negotiation) : 0;
+}
+
+/** Converts a negotiation number to send. */
+export function fromNegotiation(negotiation: number): bigint {
+  if (!Number.isSafeInteger(negotiation) || negotiation < 0) {
+    throw new RangeError(`invalid negotiation ${negotiation}: use an integer from 0 to 2^53 - 1`);
+  }
+  return BigInt(negotiation);
 }
 
 /** Converts a leave reason; one of a newer contract becomes UNSPECIFIED. */

@@ -1,7 +1,5 @@
-import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { Transport } from '@connectrpc/connect';
 import type { TokenSource } from './credentials.js';
-import type { ConnectionReportSchema } from './gen/signalbox/v1/signal_pb.js';
 
 /** Options of `join`. */
 export interface JoinOptions {
@@ -33,5 +31,19 @@ export interface JoinOptions {
 /** `suspended`: disconnected and reconnecting. `ended`: final. */
 export type SessionState = 'joining' | 'connected' | 'suspended' | 'ended';
 
-/** State of a peer connection, for the operators of the server; see ConnectionReport in signal.proto. */
-export type Report = Omit<MessageInitShape<typeof ConnectionReportSchema>, '$typeName' | '$unknown'>;
+/** State of a peer connection, for the operators of the server. Texts have at most 64 bytes. */
+export interface Report {
+  /** member_id of the other member. */
+  readonly peer: string;
+  readonly iceState?: RTCIceConnectionState;
+  readonly connectionState?: RTCPeerConnectionState;
+  /** RTCIceCandidateType of the selected pair, or empty. */
+  readonly localCandidateType?: string;
+  readonly remoteCandidateType?: string;
+  /** Transport of the selected pair: `udp`, `tcp` or `tls`, or empty. */
+  readonly protocol?: string;
+  /** Milliseconds from the first signal to this state. */
+  readonly elapsedMs?: number;
+  /** Description of the failure, at most 256 bytes. */
+  readonly error?: string;
+}

@@ -25,9 +25,9 @@ export interface PeerHost {
   createConnection(): RTCPeerConnection;
   /** Whether this client is the polite peer, because it joined after `member`. */
   isPolite(member: Member): boolean;
-  sendOffer(to: string, sdp: string, negotiation: bigint): Promise<Outcome>;
-  sendAnswer(to: string, sdp: string, negotiation: bigint): Promise<Outcome>;
-  sendCandidate(to: string, candidate: RTCIceCandidateInit, negotiation: bigint): Promise<Outcome>;
+  sendOffer(to: string, sdp: string, negotiation: number): Promise<Outcome>;
+  sendAnswer(to: string, sdp: string, negotiation: number): Promise<Outcome>;
+  sendCandidate(to: string, candidate: RTCIceCandidateInit, negotiation: number): Promise<Outcome>;
   /** The state, path, stream or member changed. */
   onChange(peer: Peer): void;
   /** The connection is connected or failed, `elapsedMs` after the attempt started. */
@@ -57,7 +57,7 @@ export class Peer {
   #earlyCandidates: CandidateEvent[] = [];
   // Remote signals are handled one at a time; see handleOffer.
   #queue: Promise<void> = Promise.resolve();
-  #endOfCandidatesSentFor = 0n;
+  #endOfCandidatesSentFor = 0;
   // Undefined until negotiated; see #pinDtlsRole.
   #dtlsRole: 'active' | 'passive' | undefined;
   #recovering = false;
@@ -269,7 +269,7 @@ export class Peer {
   }
 
   /** Sends a signal, and retries transient failures until a newer negotiation makes it obsolete. */
-  async #sendWithRetry(number: bigint, send: () => Promise<Outcome>): Promise<void> {
+  async #sendWithRetry(number: number, send: () => Promise<Outcome>): Promise<void> {
     for (let attempt = 0; attempt < MAX_SEND_ATTEMPTS; attempt += 1) {
       const outcome = await send();
       if (outcome.status !== 'undelivered') return;

@@ -114,18 +114,26 @@ export class Session extends Emitter<SessionEvents> {
   }
 
   /** Sends an offer. `negotiation` groups it with its answer and candidates. */
-  sendOffer(to: string, sdp: string, negotiation = 0n): Promise<Outcome> {
-    return this.#send({ to, negotiation, body: { case: 'offer', value: { sdp } } });
+  sendOffer(to: string, sdp: string, negotiation = 0): Promise<Outcome> {
+    return this.#send({ to, negotiation: model.fromNegotiation(negotiation), body: { case: 'offer', value: { sdp } } });
   }
 
   /** Sends an answer with the negotiation of its offer. */
-  sendAnswer(to: string, sdp: string, negotiation = 0n): Promise<Outcome> {
-    return this.#send({ to, negotiation, body: { case: 'answer', value: { sdp } } });
+  sendAnswer(to: string, sdp: string, negotiation = 0): Promise<Outcome> {
+    return this.#send({
+      to,
+      negotiation: model.fromNegotiation(negotiation),
+      body: { case: 'answer', value: { sdp } },
+    });
   }
 
   /** Sends a candidate with the negotiation of its description. */
-  sendCandidate(to: string, candidate: RTCIceCandidateInit, negotiation = 0n): Promise<Outcome> {
-    return this.#send({ to, negotiation, body: { case: 'candidate', value: model.fromCandidate(candidate) } });
+  sendCandidate(to: string, candidate: RTCIceCandidateInit, negotiation = 0): Promise<Outcome> {
+    return this.#send({
+      to,
+      negotiation: model.fromNegotiation(negotiation),
+      body: { case: 'candidate', value: model.fromCandidate(candidate) },
+    });
   }
 
   /** Sends application data through the server to one member or, without `to`, to all others. */
@@ -149,7 +157,8 @@ export class Session extends Emitter<SessionEvents> {
 
   /** Reports the state of a peer connection to the operators of the server. */
   report(report: Report): Promise<Outcome> {
-    return this.#send({ body: { case: 'report', value: report } });
+    const elapsedMs = Math.max(0, Math.round(report.elapsedMs ?? 0));
+    return this.#send({ body: { case: 'report', value: { ...report, elapsedMs } } });
   }
 
   /**

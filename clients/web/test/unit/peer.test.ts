@@ -93,12 +93,12 @@ class Fixture {
 
   constructor(polite: boolean) {
     this.polite = polite;
-    const send = async (to: string, kind: string, negotiation: bigint) => {
+    const send = async (to: string, kind: string, negotiation: number) => {
       const sent = `${kind} ${negotiation} to ${to}`;
       this.sent.push(sent);
       return this.outcome(sent);
     };
-    const describe = (to: string, kind: string, sdp: string, negotiation: bigint) => {
+    const describe = (to: string, kind: string, sdp: string, negotiation: number) => {
       this.dtlsRoles.push(`${kind} ${/^a=setup:(.*)\r$/m.exec(sdp)?.[1]}`);
       return send(to, kind, negotiation);
     };
@@ -126,21 +126,21 @@ class Fixture {
     return connection;
   }
 
-  offer(negotiation: bigint, sdp = fingerprints.peer): void {
+  offer(negotiation: number, sdp = fingerprints.peer): void {
     this.peer.handleOffer({ from: 'bob', sdp, negotiation });
   }
 
-  answer(negotiation: bigint, sdp = fingerprints.peer): void {
+  answer(negotiation: number, sdp = fingerprints.peer): void {
     this.peer.handleAnswer({ from: 'bob', sdp, negotiation });
   }
 
-  candidate(candidate: string, negotiation: bigint): void {
+  candidate(candidate: string, negotiation: number): void {
     this.peer.handleCandidate({ from: 'bob', candidate: { candidate }, negotiation });
   }
 }
 
 function member(memberId: string): Member {
-  const rest = { identity: '', displayName: '', attributes: {}, joinOrder: 1n, joinedAt: undefined };
+  const rest = { identity: '', displayName: '', attributes: {}, joinOrder: 1, joinedAt: undefined };
   return { memberId, state: 'connected', ...rest };
 }
 
@@ -163,10 +163,10 @@ test('member that joined earlier offers, then applies the answer and candidates'
   fixture.connection.onnegotiationneeded();
   await pass();
   assert.deepEqual(fixture.sent, ['offer 1 to bob']);
-  fixture.candidate('early', 1n);
-  fixture.answer(1n);
-  fixture.candidate('late', 1n);
-  fixture.candidate('', 1n);
+  fixture.candidate('early', 1);
+  fixture.answer(1);
+  fixture.candidate('late', 1);
+  fixture.candidate('', 1);
   await pass();
   assert.deepEqual(fixture.connection.log, [
     'local offer',
@@ -186,7 +186,7 @@ test('later joiner waits for an offer and makes one after 10 s', async () => {
   assert.deepEqual(fixture.sent, ['offer 2 to bob']);
 
   const other = new Fixture(true);
-  other.offer(1n);
+  other.offer(1);
   await pass(11_000);
   assert.deepEqual(other.sent, ['answer 1 to bob']);
   other.connection.onnegotiationneeded();
@@ -196,24 +196,24 @@ test('later joiner waits for an offer and makes one after 10 s', async () => {
 
 test('candidates of a later negotiation wait for it, and those of an earlier one are dropped', async () => {
   const fixture = new Fixture(true);
-  fixture.candidate('a', 1n);
-  fixture.candidate('b', 1n);
-  fixture.candidate('next', 3n);
+  fixture.candidate('a', 1);
+  fixture.candidate('b', 1);
+  fixture.candidate('next', 3);
   await pass();
   assert.deepEqual(fixture.connection.log, []);
-  fixture.offer(1n);
+  fixture.offer(1);
   await pass();
   assert.deepEqual(fixture.connection.log, ['remote offer', 'local answer', 'candidate a', 'candidate b']);
-  fixture.offer(3n);
-  fixture.candidate('stale', 1n);
+  fixture.offer(3);
+  fixture.candidate('stale', 1);
   await pass();
   assert.deepEqual(fixture.connection.log.slice(4), ['remote offer', 'local answer', 'candidate next']);
 });
 
 test('early candidates are bounded, and the oldest are dropped', async () => {
   const fixture = new Fixture(true);
-  for (let i = 0; i < 300; i += 1) fixture.candidate(`${i}`, 1n);
-  fixture.offer(1n);
+  for (let i = 0; i < 300; i += 1) fixture.candidate(`${i}`, 1);
+  fixture.offer(1);
   await pass(0);
   for (let i = 0; i < 300; i += 1) await nextTask();
   const applied = fixture.connection.log.filter((line) => line.startsWith('candidate'));
@@ -223,10 +223,10 @@ test('early candidates are bounded, and the oldest are dropped', async () => {
 test('impolite peer ignores a colliding offer and its candidates', async () => {
   const fixture = new Fixture(false);
   fixture.connection.onnegotiationneeded();
-  fixture.offer(2n);
-  fixture.candidate('ignored', 2n);
+  fixture.offer(2);
+  fixture.candidate('ignored', 2);
   await pass();
-  fixture.answer(1n);
+  fixture.answer(1);
   await pass();
   assert.deepEqual(fixture.connection.log, ['local offer', 'remote answer']);
   assert.deepEqual(fixture.sent, ['offer 1 to bob']);
@@ -234,12 +234,12 @@ test('impolite peer ignores a colliding offer and its candidates', async () => {
 
 test('polite peer rolls back on a colliding offer and ignores the late answer', async () => {
   const fixture = new Fixture(true);
-  fixture.offer(1n);
+  fixture.offer(1);
   await pass();
   fixture.connection.onnegotiationneeded();
-  fixture.offer(3n);
+  fixture.offer(3);
   await pass();
-  fixture.answer(2n);
+  fixture.answer(2);
   await pass();
   assert.deepEqual(fixture.connection.log.slice(2), ['local offer', 'remote offer', 'local answer']);
   assert.deepEqual(fixture.sent, ['answer 1 to bob', 'offer 2 to bob', 'answer 3 to bob']);
@@ -251,20 +251,20 @@ test('DTLS roles stay as negotiated by the first answer', async () => {
   const first = new Fixture(false);
   first.connection.onnegotiationneeded();
   await pass();
-  first.answer(1n, `${fingerprints.peer}\r\na=setup:active`);
-  first.offer(2n);
+  first.answer(1, `${fingerprints.peer}\r\na=setup:active`);
+  first.offer(2);
   await pass();
   first.connection.onnegotiationneeded();
   await pass();
   assert.deepEqual(first.dtlsRoles, ['offer actpass', 'answer passive', 'offer passive']);
 
   const second = new Fixture(true);
-  second.offer(1n);
+  second.offer(1);
   await pass();
   second.connection.onnegotiationneeded();
   await pass();
   assert.deepEqual(second.dtlsRoles, ['answer active', 'offer active']);
-  second.offer(3n, fingerprints.another);
+  second.offer(3, fingerprints.another);
   await pass();
   assert.equal(second.connections.length, 2);
   assert.equal(second.dtlsRoles.at(-1), 'answer active');
@@ -273,20 +273,20 @@ test('DTLS roles stay as negotiated by the first answer', async () => {
   const replaced = new Fixture(false);
   replaced.connection.onnegotiationneeded();
   await pass();
-  replaced.answer(1n, `${fingerprints.peer}\r\na=setup:active`);
-  replaced.offer(2n, fingerprints.another);
+  replaced.answer(1, `${fingerprints.peer}\r\na=setup:active`);
+  replaced.offer(2, fingerprints.another);
   await pass();
   assert.deepEqual(replaced.dtlsRoles, ['offer actpass', 'answer active']);
 });
 
 test('offer from a new remote connection replaces the local one', async () => {
   const fixture = new Fixture(true);
-  fixture.offer(1n);
+  fixture.offer(1);
   await pass();
-  fixture.offer(3n);
+  fixture.offer(3);
   await pass();
   assert.equal(fixture.connections.length, 1);
-  fixture.offer(1n, fingerprints.another);
+  fixture.offer(1, fingerprints.another);
   await pass();
   assert.equal(fixture.connections.length, 2);
   assert.equal(fixture.connections[0]?.log.at(-1), 'close');
@@ -297,11 +297,11 @@ test('answer from a new remote connection leads to a new connection and offer', 
   const fixture = new Fixture(false);
   fixture.connection.onnegotiationneeded();
   await pass();
-  fixture.answer(1n);
+  fixture.answer(1);
   await pass();
   fixture.connection.onnegotiationneeded();
   await pass();
-  fixture.answer(3n, fingerprints.another);
+  fixture.answer(3, fingerprints.another);
   await pass();
   assert.equal(fixture.connections.length, 2);
   fixture.connection.onnegotiationneeded();
@@ -321,14 +321,14 @@ test('undelivered signal is resent after the requested delay unless obsolete', a
   assert.deepEqual(fixture.sent, ['offer 1 to bob']);
   await pass(200);
   assert.deepEqual(fixture.sent, ['offer 1 to bob', 'offer 1 to bob']);
-  fixture.answer(1n);
+  fixture.answer(1);
   await pass();
   failures = 1;
   fixture.connection.onnegotiationneeded();
   await pass();
-  fixture.offer(4n);
-  fixture.answer(3n);
-  fixture.offer(6n);
+  fixture.offer(4);
+  fixture.answer(3);
+  fixture.offer(6);
   await pass(5_000);
   assert.equal(
     fixture.sent.filter((sent) => sent.startsWith('offer 3')).length,
@@ -390,11 +390,11 @@ test('end of candidates is sent once per negotiation', async () => {
 
 test('closed peer does nothing', async () => {
   const fixture = new Fixture(false);
-  fixture.offer(1n);
+  fixture.offer(1);
   fixture.peer.close();
   await pass();
   fixture.connection.onnegotiationneeded();
-  fixture.candidate('x', 1n);
+  fixture.candidate('x', 1);
   await pass(20_000);
   assert.deepEqual(fixture.sent, []);
   assert.deepEqual(fixture.connection.log, ['close']);

@@ -4,7 +4,7 @@ import type { Member } from '../../src/model.js';
 import { Roster } from '../../src/roster.js';
 
 function member(memberId: string, change: Partial<Member> = {}): Member {
-  const base = { identity: '', displayName: memberId, attributes: {}, joinOrder: 1n, state: 'connected' as const };
+  const base = { identity: '', displayName: memberId, attributes: {}, joinOrder: 1, state: 'connected' as const };
   return { memberId, joinedAt: undefined, ...base, ...change };
 }
 

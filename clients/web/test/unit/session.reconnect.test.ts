@@ -94,7 +94,7 @@ test('SESSION_GONE leads to a rejoin, and pending messages become unknown', asyn
   const events = record(session);
   server.stream.send(data(12, 'x'));
   server.respond = () => new Promise(() => {});
-  const outcome = session.sendOffer('bob', 'sdp', 1n);
+  const outcome = session.sendOffer('bob', 'sdp', 1);
   await pass(0);
   server.onOpen = (stream) => {
     if (stream.request.open.case === 'resume') stream.fail(serverError(Code.NotFound, 'SESSION_GONE'));

@@ -10,13 +10,13 @@ test('messages sent during a Send are batched into the next one', async (server)
   const session = await joined(server);
   const responses: (() => void)[] = [];
   server.respond = (request) => new Promise<SendResponse>((done) => responses.push(() => done(accepted(request))));
-  void session.sendOffer('bob', 'sdp', 1n);
-  for (let i = 0; i < 3; i += 1) void session.sendCandidate('bob', { candidate: `c${i}` }, 1n);
+  void session.sendOffer('bob', 'sdp', 1);
+  for (let i = 0; i < 3; i += 1) void session.sendCandidate('bob', { candidate: `c${i}` }, 1);
   await pass(0);
   assert.equal(server.sends.length, 1, 'messages of one task share a Send');
   assert.deepEqual(server.numberedSeqs, [1, 2, 3, 4]);
   for (let i = 3; i < 6; i += 1) {
-    void session.sendCandidate('bob', { candidate: `c${i}` }, 1n);
+    void session.sendCandidate('bob', { candidate: `c${i}` }, 1);
     await pass(0);
   }
   assert.equal(server.sends.length, 1, 'the first Send is in flight');
