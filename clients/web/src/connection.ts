@@ -5,6 +5,7 @@ import { Credentials, type TokenSource } from './credentials.js';
 import { SignalError } from './errors.js';
 import type * as pb from './gen/signalbox/v1/signal_pb.js';
 import { LEAVE_TIMEOUT_MS, sendLeave } from './leave.js';
+import type { Logger } from './logger.js';
 import { type Limits, toLimits } from './model.js';
 import type { SessionState } from './options.js';
 import type { Outcome, OutgoingMessage } from './outbox.js';
@@ -35,6 +36,7 @@ export interface ConnectionOptions {
   readonly url: string;
   readonly createClient: (url: string) => SignalClient;
   readonly token: TokenSource | undefined;
+  readonly logger: Logger;
   /** Called before the first stream. Throws a SignalError if no stream can work here. */
   readonly checkSupport: () => Promise<void>;
   /** The content of the next join. */
@@ -204,14 +206,17 @@ export class Connection {
       const hasNewToken =
         TOKEN_REJECTED.has(this.#goAway?.reason ?? error?.reason ?? '') && this.#credentials.rejected();
       const step = nextStep({ phase: this.#phase(), error, goAway: this.#goAway, hasNewToken });
-      const waitMs = step.to === 'stop' ? 0 : (step.waitMs ?? backoff(this.#attempt));
-      this.#attempt += 1;
-      if (this.#state === 'joining')
-        this.#joinError = error ?? SignalError.network('the stream ended before `welcome`');
       if (step.to === 'stop') {
         void this.#end(step.reason, error);
-      } else if (this.#state === 'joining') {
-        if (now + waitMs > deadline) void this.#end(this.#joinError?.reason ?? '', this.#joinError);
+        return;
+      }
+      const waitMs = step.waitMs ?? backoff(this.#attempt);
+      this.#attempt += 1;
+      this.#options.logger.warn(`stream lost, ${step.to} in ${waitMs} ms`, error);
+      if (this.#state === 'joining') {
+        const failure = error ?? SignalError.network('the stream ended before `welcome`');
+        this.#joinError = failure;
+        if (now + waitMs > deadline) void this.#end(failure.reason, failure);
       } else if (step.to === 'rejoin' || now - lostAt > this.#limits.resumeWindowMs + WINDOW_GRACE_MS) {
         this.#discardSession();
       }
@@ -244,6 +249,7 @@ export class Connection {
     }
     if (this.#isEnded()) return undefined;
     const isJoin = this.#token === '';
+    this.#options.logger.debug(`opening a stream to ${isJoin ? 'join' : 'resume'}`, { attempt: this.#attempt });
     this.#stream = new Stream({
       client: this.#client,
       open: isJoin
@@ -275,6 +281,7 @@ export class Connection {
       this.#handleWelcome(message.seq, body.value);
     } else if (body.case === 'resumed') {
       this.#connected();
+      this.#options.logger.info('resumed', { replayed: Number(body.value.replayed) });
       this.#options.onResumed(body.value);
     } else if (body.case === 'goAway') {
       this.#goAway = body.value;
@@ -296,6 +303,7 @@ export class Connection {
       seq,
     );
     this.#connected();
+    this.#options.logger.info('joined', { memberId: welcome.you?.memberId });
     this.#options.onWelcome(seq, welcome);
     this.#opening?.resolve();
   }
@@ -327,7 +335,8 @@ export class Connection {
     const left = this.#stream?.closeAndLeave();
     this.#backoffAbort.abort();
     this.#discardSession();
-    this.#opening?.reject(error ?? SignalError.aborted());
+    this.#opening?.reject(error ?? SignalError.network(`the server ended the stream before \`welcome\`: ${reason}`));
+    this.#options.logger.info(`session ended: ${reason}`, error);
     this.#options.onEnded(reason, error);
     await left;
   }

@@ -18,7 +18,7 @@ export interface FieldViolation {
  */
 const CONFIGURATION_STATUSES: ReadonlySet<number | undefined> = new Set([403, 415, 421]);
 /** Reasons of errors that no retry resolves. */
-const FINAL_REASONS: ReadonlySet<string> = new Set(['ABORTED', 'ENDED', 'STREAM_BLOCKED', 'UNSUPPORTED']);
+const FINAL_REASONS: ReadonlySet<string> = new Set(['ABORTED', 'ENDED', 'QUEUE_FULL', 'STREAM_BLOCKED', 'UNSUPPORTED']);
 /** Reasons of the server that a retry may resolve, whatever the code. */
 const RETRYABLE_REASONS: ReadonlySet<string> = new Set(['RATE_LIMITED', 'SERVER_FULL']);
 const RETRYABLE_CODES: ReadonlySet<Code> = new Set([Code.Unavailable, Code.DeadlineExceeded]);
@@ -48,6 +48,7 @@ interface SignalErrorInit {
  * - `NO_TOKEN`: the `token` function failed.
  * - `ABORTED`: canceled by an AbortSignal or a later call.
  * - `ENDED`: the session has ended.
+ * - `QUEUE_FULL`: a loop over `events` is too slow.
  */
 export class SignalError extends Error {
   override readonly name = 'SignalError';
@@ -143,6 +144,12 @@ export class SignalError extends Error {
   /** Canceled by an AbortSignal or a later call. */
   static aborted(): SignalError {
     return new SignalError({ code: Code.Canceled, reason: 'ABORTED', message: 'canceled by the caller' });
+  }
+
+  /** A loop over events does not keep up. */
+  static queueFull(limit: number): SignalError {
+    const message = `more than ${limit} events wait for the loop: make its body faster or raise limit`;
+    return new SignalError({ code: Code.ResourceExhausted, reason: 'QUEUE_FULL', message });
   }
 
   /** The session has ended. */

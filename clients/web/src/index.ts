@@ -7,9 +7,11 @@
 
 export { Code } from '@connectrpc/connect';
 export type { TokenSource } from './credentials.js';
-export type { Unsubscribe } from './emitter.js';
+export type { EventsOptions, OnceOptions } from './emitter.js';
 export { type FieldViolation, SignalError } from './errors.js';
 export type { CandidateEvent, DataEvent, DescriptionEvent, SessionEvents } from './events.js';
+export type { Unsubscribe } from './handlers.js';
+export type { Logger } from './logger.js';
 export { Mesh, type MeshEvents, type MeshOptions } from './mesh.js';
 export type { IceServerList, LeaveReason, Member, RoomInfo } from './model.js';
 export type { JoinOptions, Report, SessionState } from './options.js';

@@ -1,4 +1,5 @@
-import { Emitter, type Unsubscribe } from './emitter.js';
+import { Emitter } from './emitter.js';
+import type { Unsubscribe } from './handlers.js';
 import type { LeaveReason, Member } from './model.js';
 import type { JoinOptions } from './options.js';
 import { Peer, type PeerHost } from './peer.js';
@@ -113,6 +114,7 @@ export class Mesh extends Emitter<MeshEvents> {
   close(): void {
     for (const unsubscribe of this.#unsubscribe) unsubscribe();
     for (const peer of [...this.#peers.values(), ...this.#detached.keys()]) this.#remove(peer, 'LEFT');
+    this.endEvents();
   }
 
   #createConnection(): RTCPeerConnection {

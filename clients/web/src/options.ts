@@ -1,5 +1,6 @@
 import type { Transport } from '@connectrpc/connect';
 import type { TokenSource } from './credentials.js';
+import type { Logger } from './logger.js';
 
 /** Options of `join`. */
 export interface JoinOptions {
@@ -24,6 +25,8 @@ export interface JoinOptions {
   signal?: AbortSignal;
   /** How long to retry while the server is unreachable or asks to wait. Default: 15,000 ms. */
   joinTimeoutMs?: number;
+  /** Receives the log of the session and the errors of event handlers. Default: no log. */
+  logger?: Logger;
   /** Replaces the transport, for tests. A function is called with the URL of the server. */
   transport?: Transport | ((url: string) => Transport);
 }

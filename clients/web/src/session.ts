@@ -1,10 +1,12 @@
 import { createClient } from '@connectrpc/connect';
 import { Connection } from './connection.js';
-import { Emitter, type Unsubscribe } from './emitter.js';
+import { Emitter } from './emitter.js';
 import { SignalError } from './errors.js';
 import type { SessionEvents } from './events.js';
 import * as pb from './gen/signalbox/v1/signal_pb.js';
+import type { Unsubscribe } from './handlers.js';
 import { Inbox } from './inbox.js';
+import { handlerErrorReporter, safeLogger } from './logger.js';
 import * as model from './model.js';
 import type { JoinOptions, Report, SessionState } from './options.js';
 import type { Outcome, OutgoingMessage } from './outbox.js';
@@ -28,7 +30,10 @@ export function join(room: string, options: JoinOptions = {}): Promise<Session> 
 
 /** This client's membership in a room, across reconnects. Created by `join`. */
 export class Session extends Emitter<SessionEvents> {
-  readonly #inbox = new Inbox((name, event) => this.emit(name, event));
+  readonly #inbox = new Inbox((name, event) => {
+    this.emit(name, event);
+    if (name === 'ended') this.endEvents();
+  });
   readonly #connection: Connection;
   readonly #profile: Profile;
   readonly #stopWatchingPage: () => void;
@@ -44,12 +49,13 @@ export class Session extends Emitter<SessionEvents> {
   }
 
   private constructor(room: string, options: JoinOptions) {
-    super();
+    super(handlerErrorReporter(options.logger));
     const { url = globalThis.location?.origin ?? '', identity = '', displayName = '', passcode = '' } = options;
     const { attributes = {}, token, transport } = options;
     this.#connection = new Connection({
       url,
       token,
+      logger: safeLogger(options.logger),
       createClient: (url) => {
         const custom = typeof transport === 'function' ? transport(url) : transport;
         return createClient(pb.Signal, custom ?? createTransport(url, undefined));
