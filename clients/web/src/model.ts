@@ -69,17 +69,17 @@ export function durationMs(duration: Duration): number {
   return Number(duration.seconds) * 1_000 + duration.nanos / 1e6;
 }
 
-/** Converts a member. */
+/** Converts a member. Frozen, because snapshots share it. */
 export function toMember(member: pb.Member): Member {
-  return {
+  return Object.freeze({
     memberId: member.memberId,
     identity: member.identity,
     displayName: member.displayName,
-    attributes: { ...member.attributes },
+    attributes: Object.freeze({ ...member.attributes }),
     joinOrder: Number(member.joinOrder),
     state: member.state === PbMemberState.SUSPENDED ? 'suspended' : 'connected',
     joinedAt: toDate(member.joinedAt),
-  };
+  });
 }
 
 /** Converts a received negotiation number. One above 2^53 - 1, which the contract rules out, counts as not used. */

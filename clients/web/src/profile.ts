@@ -51,7 +51,7 @@ export class Profile {
   update({ displayName, attributes }: ProfileChange, hasSession: boolean): Promise<Outcome> {
     const change = {
       ...(displayName === undefined ? {} : { displayName }),
-      ...(attributes === undefined ? {} : { attributes: { ...attributes } }),
+      ...(attributes === undefined ? {} : { attributes: Object.freeze({ ...attributes }) }),
     };
     return new Promise((settle) => {
       const update = { change, settle };

@@ -4,7 +4,7 @@ import { Emitter } from './emitter.js';
 import { SignalError } from './errors.js';
 import type { SessionEvents } from './events.js';
 import * as pb from './gen/signalbox/v1/signal_pb.js';
-import type { Unsubscribe } from './handlers.js';
+import { Handlers, type Unsubscribe } from './handlers.js';
 import { Inbox } from './inbox.js';
 import { handlerErrorReporter, safeLogger } from './logger.js';
 import * as model from './model.js';
@@ -17,7 +17,8 @@ import { checkStreaming, createTransport } from './transport.js';
 /**
  * Joins a room. Resolves with a session that reconnects without help from the application.
  *
- * Events are held until the first call of `on`. Register all handlers in one task to receive every event.
+ * Events are held until the first call of `on`, `once`, `events` or `subscribe`. Register all handlers in one task to
+ * receive every event.
  *
  * An abort or a timeout rejects at once. A join that is under way then finishes in the background and leaves.
  *
@@ -33,7 +34,10 @@ export class Session extends Emitter<SessionEvents> {
   readonly #inbox = new Inbox((name, event) => {
     this.emit(name, event);
     if (name === 'ended') this.endEvents();
+    // Others change no property.
+    if (name.startsWith('member')) this.#changes.call();
   });
+  readonly #changes: Handlers<void>;
   readonly #connection: Connection;
   readonly #profile: Profile;
   readonly #stopWatchingPage: () => void;
@@ -49,7 +53,9 @@ export class Session extends Emitter<SessionEvents> {
   }
 
   private constructor(room: string, options: JoinOptions) {
-    super(handlerErrorReporter(options.logger));
+    const reportError = handlerErrorReporter(options.logger);
+    super(reportError);
+    this.#changes = new Handlers(reportError);
     const { url = globalThis.location?.origin ?? '', identity = '', displayName = '', passcode = '' } = options;
     const { attributes = {}, token, transport } = options;
     this.#connection = new Connection({
@@ -68,14 +74,18 @@ export class Session extends Emitter<SessionEvents> {
       onWelcome: (seq, welcome) => this.#handleWelcome(seq, welcome),
       onResumed: (resumed) => this.#handleResumed(resumed),
       onMessage: (message) => this.#handleMessage(message),
-      onSuspended: (error) => this.#inbox.notify('suspended', { error }),
+      onSuspended: (error) => {
+        this.#changes.call();
+        this.#inbox.notify('suspended', { error });
+      },
       onEnded: (reason, error) => this.#handleEnded(reason, error),
     });
     this.#profile = new Profile(
       { displayName, attributes },
       (message) => this.#send(message),
       (change) => {
-        if (this.#me) this.#me = { ...this.#me, ...change };
+        if (this.#me) this.#me = Object.freeze({ ...this.#me, ...change });
+        this.#changes.call();
       },
     );
     this.#stopWatchingPage = watchPage({
@@ -104,7 +114,10 @@ export class Session extends Emitter<SessionEvents> {
     return this.#me;
   }
 
-  /** The other members, by member_id, in join order. Live: it changes together with the events. */
+  /**
+   * The other members, by member_id, in join order. An immutable snapshot: a change of the roster, which comes with an
+   * event, replaces it.
+   */
   get members(): ReadonlyMap<string, model.Member> {
     return this.#inbox.members;
   }
@@ -181,14 +194,28 @@ export class Session extends Emitter<SessionEvents> {
    * @throws SignalError with `NETWORK`, `TIMEOUT` or `PROXY` if no Signalbox server answers, another reason if the
    * server rejects the probe, `ABORTED` if a later call named another URL, or `ENDED`.
    */
-  moveTo(url: string): Promise<void> {
-    return this.#connection.moveTo(url);
+  async moveTo(url: string): Promise<void> {
+    await this.#connection.moveTo(url);
+    this.#changes.call();
   }
 
   /** Leaves the room. Resolves when the server has confirmed it, or after 2 s. */
   leave(reason = ''): Promise<void> {
     return this.#connection.leave(reason);
   }
+
+  /**
+   * Calls `listener` after each change of a property, such as `state`, `me` or `members`. Properties keep their identity
+   * until they change, as `useSyncExternalStore` of React requires:
+   *
+   * ```ts
+   * const members = useSyncExternalStore(session.subscribe, () => session.members);
+   * ```
+   */
+  readonly subscribe = (listener: () => void): Unsubscribe => {
+    queueMicrotask(() => this.#inbox.release());
+    return this.#changes.add(listener);
+  };
 
   override on<Name extends keyof SessionEvents>(
     name: Name,
@@ -210,11 +237,13 @@ export class Session extends Emitter<SessionEvents> {
     this.#ice = model.toIceServers(welcome.iceServers, welcome.iceExpiresAt);
     const previousMembers = this.#inbox.welcome(seq, welcome.members);
     this.#profile.resend();
+    this.#changes.call();
     if (previous) this.#inbox.notify('rejoined', { previousMemberId: previous.memberId, previousMembers });
   }
 
   #handleResumed(resumed: pb.Resumed): void {
     this.#ice = model.toIceServers(resumed.iceServers, resumed.iceExpiresAt);
+    this.#changes.call();
     this.#inbox.notify('resumed', { replayed: Number(resumed.replayed) });
     this.#inbox.notify('iceServers', this.#ice);
     this.#inbox.resumed(resumed);
@@ -222,13 +251,17 @@ export class Session extends Emitter<SessionEvents> {
 
   #handleMessage(message: pb.ServerMessage): void {
     const { body } = message;
-    if (body.case === 'iceServers') this.#ice = model.toIceServers(body.value.iceServers, body.value.expiresAt);
+    if (body.case === 'iceServers') {
+      this.#ice = model.toIceServers(body.value.iceServers, body.value.expiresAt);
+      this.#changes.call();
+    }
     this.#inbox.receive(message);
   }
 
   #handleEnded(reason: string, error: SignalError | undefined): void {
     this.#stopWatchingPage();
     this.#profile.end();
+    this.#changes.call();
     this.#inbox.notify('ended', { reason, error });
   }
 }

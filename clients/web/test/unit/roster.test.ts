@@ -45,3 +45,25 @@ test('reset clears members and marks', () => {
   assert.deepEqual(roster.sweep(), []);
   assert.deepEqual([...roster.members.keys()], ['a', 'b']);
 });
+
+test('snapshot is immutable and changes its identity only with the roster', () => {
+  const roster = new Roster();
+  roster.reset([member('a')]);
+  const first = roster.members;
+  assert.equal(roster.put(member('a')), 'unchanged');
+  assert.equal(roster.remove('b'), undefined);
+  roster.markStale([member('a')]);
+  roster.sweep();
+  assert.equal(roster.members, first);
+  const change = (action: () => void) => {
+    const before = roster.members;
+    const keys = [...before];
+    action();
+    assert.notEqual(roster.members, before);
+    assert.deepEqual([...before], keys);
+  };
+  change(() => roster.put(member('b')));
+  change(() => roster.put(member('b', { state: 'suspended' })));
+  change(() => roster.remove('b'));
+  change(() => roster.reset([]));
+});

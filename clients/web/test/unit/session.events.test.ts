@@ -66,3 +66,45 @@ test('loops and once work on a session', async (server) => {
   assert.deepEqual(texts, ['a', 'b']);
   assert.equal(await neverJoined, 'ENDED');
 });
+
+test('subscribe reports each change of a property, and only those', async (server) => {
+  const session = await joined(server, ['bob']);
+  const { members } = session;
+  let changes = 0;
+  const unsubscribe = session.subscribe(() => {
+    changes += 1;
+  });
+  /** What the listener is called for. */
+  const during = async (action: () => unknown) => {
+    changes = 0;
+    await action();
+    await pass(100);
+    return changes > 0;
+  };
+  assert.equal(await during(() => server.stream.send(data(11, 'a'))), false);
+  assert.equal(session.members, members);
+  const zoe = { memberId: 'zoe', displayName: 'zoe' };
+  const zoeJoined = { seq: 12n, body: { case: 'memberJoined' as const, value: { member: zoe } } };
+  assert.equal(await during(() => server.stream.send(zoeJoined)), true);
+  assert.deepEqual([[...members.keys()], [...session.members.keys()]], [['bob'], ['bob', 'zoe']]);
+  const { me } = session;
+  assert.equal(await during(() => session.update({ displayName: 'New name' })), true);
+  assert.notEqual(session.me, me);
+  assert.equal(await during(() => server.stream.fail()), true);
+  assert.equal(await during(() => server.stream.send(resumed(['bob', 'zoe']))), true);
+  assert.deepEqual([...session.members.keys()], ['bob', 'zoe']);
+  assert.equal(await during(() => session.leave()), true);
+  assert.equal(session.state, 'ended');
+  unsubscribe();
+});
+
+test('subscribe releases the events that were held', async (server) => {
+  const session = await joined(server);
+  const zoe = { memberId: 'zoe', displayName: 'zoe' };
+  server.stream.send({ seq: 12n, body: { case: 'memberJoined', value: { member: zoe } } });
+  await pass(0);
+  assert.equal(session.members.size, 0);
+  session.subscribe(() => {});
+  await pass(0);
+  assert.equal(session.members.size, 1);
+});
