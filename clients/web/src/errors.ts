@@ -3,6 +3,7 @@ import { BinaryReader, WireType } from '@bufbuild/protobuf/wire';
 import { DurationSchema } from '@bufbuild/protobuf/wkt';
 import { Code, ConnectError } from '@connectrpc/connect';
 import { durationMs } from './model.js';
+import type { ErrorReason } from './reasons.js';
 
 /** An invalid field of a request. */
 export interface FieldViolation {
@@ -35,27 +36,13 @@ interface SignalErrorInit {
   cause?: unknown;
 }
 
-/**
- * The error of every failed operation. Branch on `code` and `reason`, never on `message`.
- *
- * Server reasons (`ROOM_FULL`, `SESSION_GONE`, ...) are listed in signal.proto. Client reasons:
- *
- * - `NETWORK`: no connection, or it was lost.
- * - `TIMEOUT`: no response in time.
- * - `PROXY`: the response did not come from a Signalbox server.
- * - `STREAM_BLOCKED`: the server answers calls, but no message of its stream arrives.
- * - `UNSUPPORTED`: this environment cannot run the client.
- * - `NO_TOKEN`: the `token` function failed.
- * - `ABORTED`: canceled by an AbortSignal or a later call.
- * - `ENDED`: the session has ended.
- * - `QUEUE_FULL`: a loop over `events` is too slow.
- */
+/** The error of every failed operation. Branch on `code` and `reason`, never on `message`. */
 export class SignalError extends Error {
   override readonly name = 'SignalError';
   /** gRPC status code. */
   readonly code: Code;
   /** Stable machine-readable reason; empty if the server sent none. */
-  readonly reason: string;
+  readonly reason: ErrorReason;
   /** Whether retrying the same operation may succeed. */
   readonly retryable: boolean;
   /** @internal Whether a Signalbox server sent the reason. */

@@ -1,5 +1,6 @@
 import type { SignalError } from './errors.js';
 import type { IceServerList, LeaveReason, Member } from './model.js';
+import type { EndReason } from './reasons.js';
 
 /** A session description from another member. */
 export interface DescriptionEvent {
@@ -47,7 +48,7 @@ export interface SessionEvents {
    * The session has ended and does not reconnect. The reason is `LEFT` (by `leave`), `REPLACED`, `REMOVED`,
    * `ROOM_CLOSED`, or the reason of a rejected rejoin.
    */
-  ended: { readonly reason: string; readonly error: SignalError | undefined };
+  ended: { readonly reason: EndReason; readonly error: SignalError | undefined };
 
   /** A member joined: this client makes the offer. */
   memberJoined: Member;

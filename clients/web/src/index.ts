@@ -18,5 +18,6 @@ export type { JoinOptions, Report, SessionState } from './options.js';
 export type { Failure, Outcome } from './outbox.js';
 export type { Peer, PeerState } from './peer.js';
 export type { ProfileChange, ProfileValues } from './profile.js';
+export type { ClientReason, EndReason, ErrorReason, FailureReason, ServerReason } from './reasons.js';
 export type { Path } from './selectedCandidatePair.js';
 export { join, type Session } from './session.js';

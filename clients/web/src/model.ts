@@ -27,15 +27,23 @@ export interface Member {
   readonly joinedAt: Date | undefined;
 }
 
-/** Why a member's session ended; see LeaveReason in signal.proto. */
+/** Why a member's session ended. */
 export type LeaveReason =
+  /** Unknown: the client missed the event, or the server is newer than the client. */
   | 'UNSPECIFIED'
+  /** The member left. */
   | 'LEFT'
+  /** The member did not resume in time, or did not renew its token. */
   | 'TIMED_OUT'
+  /** The application server or an operator removed the member. */
   | 'REMOVED'
+  /** The same identity joined again. */
   | 'REPLACED'
+  /** The room was deleted or expired. */
   | 'ROOM_CLOSED'
+  /** The member did not read its messages. */
   | 'SLOW_CONSUMER'
+  /** Reserved; no server sends it. */
   | 'SERVER_LOST';
 
 /** The room as it was when the session was opened. */
