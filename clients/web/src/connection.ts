@@ -7,7 +7,7 @@ import type * as pb from './gen/signalbox/v1/signal_pb.js';
 import { LEAVE_TIMEOUT_MS, sendLeave } from './leave.js';
 import type { Logger } from './logger.js';
 import { type Limits, toLimits } from './model.js';
-import type { SessionState } from './options.js';
+import type { ReconnectOptions, SessionState } from './options.js';
 import type { Outcome, OutgoingMessage } from './outbox.js';
 import { probe } from './probe.js';
 import { nextStep, type Phase } from './reconnectPolicy.js';
@@ -37,6 +37,7 @@ export interface ConnectionOptions {
   readonly createClient: (url: string) => SignalClient;
   readonly token: TokenSource | undefined;
   readonly logger: Logger;
+  readonly reconnect: ReconnectOptions;
   /** Called before the first stream. Throws a SignalError if no stream can work here. */
   readonly checkSupport: () => Promise<void>;
   /** The content of the next join. */
@@ -210,13 +211,16 @@ export class Connection {
         void this.#end(step.reason, error);
         return;
       }
-      const waitMs = step.waitMs ?? backoff(this.#attempt);
+      const { minDelayMs = 0, maxDelayMs = Number.POSITIVE_INFINITY, giveUpAfterMs } = this.#options.reconnect;
+      const waitMs = step.waitMs ?? backoff(this.#attempt, { minMs: minDelayMs, maxMs: maxDelayMs });
       this.#attempt += 1;
       this.#options.logger.warn(`stream lost, ${step.to} in ${waitMs} ms`, error);
       if (this.#state === 'joining') {
         const failure = error ?? SignalError.network('the stream ended before `welcome`');
         this.#joinError = failure;
         if (now + waitMs > deadline) void this.#end(failure.reason, failure);
+      } else if (giveUpAfterMs !== undefined && now + waitMs - lostAt > giveUpAfterMs) {
+        void this.#end(error?.reason || 'NETWORK', error);
       } else if (step.to === 'rejoin' || now - lostAt > this.#limits.resumeWindowMs + WINDOW_GRACE_MS) {
         this.#discardSession();
       }

@@ -14,7 +14,7 @@ export type { Unsubscribe } from './handlers.js';
 export type { Logger } from './logger.js';
 export { Mesh, type MeshEvents, type MeshOptions } from './mesh.js';
 export type { IceServerList, LeaveReason, Member, RoomInfo } from './model.js';
-export type { JoinOptions, Report, SessionState } from './options.js';
+export type { JoinOptions, ReconnectOptions, Report, SessionState } from './options.js';
 export type { Failure, Outcome } from './outbox.js';
 export type { Peer, PeerState } from './peer.js';
 export type { ProfileChange, ProfileValues } from './profile.js';

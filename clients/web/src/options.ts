@@ -2,6 +2,19 @@ import type { Transport } from '@connectrpc/connect';
 import type { TokenSource } from './credentials.js';
 import type { Logger } from './logger.js';
 
+/** How a session reconnects. The delays grow from 0 to 7 s, unless the server requests others. */
+export interface ReconnectOptions {
+  /** Minimum delay between attempts. Default: 0 ms, for the first attempt after a loss. */
+  readonly minDelayMs?: number;
+  /** Maximum delay between attempts. Default: 7,000 ms, which is also the longest. */
+  readonly maxDelayMs?: number;
+  /**
+   * Ends a session that was lost for this long, with the reason of the last error. Default: no limit. It is checked after
+   * each attempt, and an attempt takes up to 10 s.
+   */
+  readonly giveUpAfterMs?: number;
+}
+
 /** Options of `join`. */
 export interface JoinOptions {
   /** Origin of the server, such as `https://example.org`. Default: the origin of the page. */
@@ -25,6 +38,10 @@ export interface JoinOptions {
   signal?: AbortSignal;
   /** How long to retry while the server is unreachable or asks to wait. Default: 15,000 ms. */
   joinTimeoutMs?: number;
+  /** How the session reconnects. */
+  reconnect?: ReconnectOptions;
+  /** Replaces the global `fetch`. Its responses must have a `body` that can be read while it arrives. */
+  fetch?: typeof globalThis.fetch;
   /** Receives the log of the session and the errors of event handlers. Default: no log. */
   logger?: Logger;
   /** Replaces the transport, for tests. A function is called with the URL of the server. */

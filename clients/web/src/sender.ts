@@ -109,7 +109,7 @@ export class Sender {
         if (signal.aborted) return;
         const error = SignalError.from(cause);
         if (isMessageError(error) && batch.length > 0) {
-          this.#outbox.reject(batch, error.reason);
+          this.#outbox.reject(batch, error.reason || 'INVALID_MESSAGE');
         } else if (isSessionError(error)) {
           throw error;
         } else {
@@ -142,7 +142,7 @@ export class Sender {
 
 /** The server rejects one message of the batch. */
 function isMessageError(error: SignalError): boolean {
-  return error.isFromServer && (error.code === Code.InvalidArgument || error.code === Code.OutOfRange);
+  return error.reason !== 'PROXY' && (error.code === Code.InvalidArgument || error.code === Code.OutOfRange);
 }
 
 /** The stream must be replaced, or the session has ended. `nextStep` decides which. */

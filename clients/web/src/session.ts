@@ -57,17 +57,18 @@ export class Session extends Emitter<SessionEvents> {
     super(reportError);
     this.#changes = new Handlers(reportError);
     const { url = globalThis.location?.origin ?? '', identity = '', displayName = '', passcode = '' } = options;
-    const { attributes = {}, token, transport } = options;
+    const { attributes = {}, token, transport, fetch, reconnect = {} } = options;
     this.#connection = new Connection({
       url,
       token,
+      reconnect,
       logger: safeLogger(options.logger),
       createClient: (url) => {
         const custom = typeof transport === 'function' ? transport(url) : transport;
-        return createClient(pb.Signal, custom ?? createTransport(url, undefined));
+        return createClient(pb.Signal, custom ?? createTransport(url, fetch));
       },
       checkSupport: async () => {
-        if (!transport) await checkStreaming(undefined);
+        if (!transport) await checkStreaming(fetch);
       },
       joinRequest: () => ({ room, identity, passcode, ...this.#profile.accepted }),
       lastSeq: () => this.#inbox.lastSeq,
@@ -93,7 +94,7 @@ export class Session extends Emitter<SessionEvents> {
       becameVisible: () => this.#connection.reconnectIfSilent(),
       unloading: () => {
         const { url, token, headers } = this.#connection;
-        if (token !== '') sendLeaveKeepalive(url, token, headers);
+        if (token !== '') sendLeaveKeepalive(url, token, headers, fetch);
       },
     });
   }

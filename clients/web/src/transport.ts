@@ -28,4 +28,5 @@ export async function checkStreaming(fetch: typeof globalThis.fetch | undefined)
   if (typeof document !== 'undefined') return;
   const response = await (fetch ?? globalThis.fetch)('data:,x').catch(() => undefined);
   if (response?.ok && !response.body) throw SignalError.unsupported(NO_BODY);
+  await response?.body?.cancel();
 }

@@ -200,3 +200,16 @@ test('HTTP 421 ends the session', async (server) => {
   await pass(60_000);
   assert.equal(server.streams.length, 1);
 });
+
+test('session gives up after giveUpAfterMs', async (server) => {
+  const session = await joined(server, [], { reconnect: { maxDelayMs: 1_000, giveUpAfterMs: 20_000 } });
+  const events = record(session);
+  server.onOpen = (stream) => stream.fail(new ConnectError('no connection', Code.Unavailable));
+  server.stream.fail();
+  await pass(18_000);
+  assert.equal(session.state, 'suspended');
+  assert.ok(server.streams.length > 16, `${server.streams.length} streams`);
+  await pass(3_000);
+  assert.equal(session.state, 'ended');
+  assert.deepEqual(events, ['suspended', 'ended NETWORK']);
+});

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test as nodeTest } from 'node:test';
 import { SignalError } from '../../src/errors.js';
+import type { JoinOptions } from '../../src/options.js';
 import { join } from '../../src/session.js';
 
 /** A test with a `fetch` whose responses have no body. Provides the requested URLs. */
@@ -25,8 +26,8 @@ function test(name: string, isPage: boolean, body: (urls: string[]) => Promise<v
   });
 }
 
-async function assertUnsupported(): Promise<void> {
-  const error = await join('room', { url: 'http://test' }).catch((error: unknown) => error);
+async function assertUnsupported(options: JoinOptions = {}): Promise<void> {
+  const error = await join('room', { url: 'http://test', ...options }).catch((error: unknown) => error);
   assert.ok(error instanceof SignalError);
   assert.deepEqual([error.reason, error.retryable], ['UNSUPPORTED', false]);
   assert.match(error.message, /this fetch cannot stream/);
@@ -51,4 +52,11 @@ test('Response without `body` is found before any request', true, async (urls) =
     Object.defineProperty(Response.prototype, 'body', descriptor);
   }
   assert.deepEqual(urls, []);
+});
+
+test('fetch of the options replaces the global one', true, async (urls) => {
+  const { fetch } = globalThis;
+  globalThis.fetch = () => assert.fail('the global fetch');
+  await assertUnsupported({ fetch });
+  assert.equal(urls.length, 1);
 });
