@@ -169,8 +169,15 @@ export class Connection {
     if (this.isClosing) return;
     this.#leaving = true;
     if (this.#state === 'connected' && this.#sender) {
-      const sent = this.#sender.send({ body: { case: 'leave', value: { reason } } });
-      await Promise.race([sent, sleep(LEAVE_TIMEOUT_MS)]);
+      let isSent = false;
+      const sent = this.#sender.send({ body: { case: 'leave', value: { reason } } }).then(() => {
+        isSent = true;
+      });
+      // No stream follows in which the message could be sent again.
+      const lost = this.#stream?.ended.then(() =>
+        isSent ? undefined : sendLeave(this.#client, this.#token, this.headers, reason),
+      );
+      await Promise.race([sent, lost, sleep(LEAVE_TIMEOUT_MS)]);
     } else if (this.#token !== '') {
       await sendLeave(this.#client, this.#token, this.headers, reason);
     }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { Action } from '../../src/gen/signalbox/v1/signal_pb.js';
 import { pass } from './clock.js';
 import { goAway, joined, record, test } from './fixture.js';
-import { welcome } from './server.js';
+import { accepted, welcome } from './server.js';
 
 test('leave is sent after the pending messages', async (server) => {
   const session = await joined(server);
@@ -68,4 +68,18 @@ test('leave during a rejoin times out after 2 s', async (server) => {
   server.stream.send(welcome('me-again'));
   await pass(0);
   assert.equal(server.sends.at(-1)?.sessionToken, 'token-of-me-again', 'the late session is left too');
+});
+
+test('leave whose stream is lost is sent again', async (server) => {
+  const session = await joined(server);
+  server.respond = () => new Promise(() => {});
+  const leaving = session.leave();
+  await pass(0);
+  assert.equal(server.sends.length, 1);
+  server.respond = accepted;
+  server.stream.fail();
+  await leaving;
+  assert.equal(server.sends.length, 2);
+  assert.equal(server.sends[1]?.messages[0]?.body.case, 'leave');
+  assert.equal(server.streams.length, 1);
 });
