@@ -113,8 +113,7 @@ export class Call {
         const enabled = !isOn(tracks);
         for (const track of tracks) track.enabled = enabled;
         const { session } = this.#mesh;
-        const attributes = { ...session.me.attributes, [kind]: enabled ? 'on' : 'off' };
-        void session.update({ attributes });
+        void session.update(({ attributes }) => ({ attributes: { ...attributes, [kind]: enabled ? 'on' : 'off' } }));
         show();
         this.#showOwn();
       },

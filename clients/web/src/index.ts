@@ -7,9 +7,11 @@
 
 export { Code } from '@connectrpc/connect';
 export type { TokenSource } from './credentials.js';
-export type { Unsubscribe } from './emitter.js';
+export type { EventsOptions, OnceOptions } from './emitter.js';
 export { type FieldViolation, SignalError } from './errors.js';
 export type { CandidateEvent, DataEvent, DescriptionEvent, SessionEvents } from './events.js';
+export type { Unsubscribe } from './handlers.js';
+export type { Logger } from './logger.js';
 export type { MeshChannel, MeshChannelEvents, MeshChannelOptions } from './mesh/channel.js';
 export type { WebRtc } from './mesh/connection.js';
 export { Mesh, type MeshEvents, type MeshOptions } from './mesh/mesh.js';
@@ -21,6 +23,8 @@ export type { RemoteTrack } from './mesh/remoteTracks.js';
 export type { Path } from './mesh/selectedCandidatePair.js';
 export type { MessageData, ReceivedData, SendOptions } from './mesh/transfer.js';
 export type { IceServerList, LeaveReason, Member, RoomInfo } from './model.js';
-export type { JoinOptions, Report, SessionState } from './options.js';
+export type { JoinOptions, ReconnectOptions, Report, SessionState } from './options.js';
 export type { Failure, Outcome } from './outbox.js';
+export type { ProfileChange, ProfileValues } from './profile.js';
+export type { ClientReason, EndReason, ErrorReason, FailureReason, ServerReason } from './reasons.js';
 export { join, type Session } from './session.js';

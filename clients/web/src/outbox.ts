@@ -1,16 +1,13 @@
 import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
 import { type ClientMessage, ClientMessageSchema, type SendResponse } from './gen/signalbox/v1/signal_pb.js';
 import { durationMs, type Limits } from './model.js';
+import type { FailureReason } from './reasons.js';
 
 /** A member that a message was not delivered to. */
 export interface Failure {
   /** member_id; empty if the message was delivered to no member. */
   readonly to: string;
-  /**
-   * `NO_SUCH_MEMBER`, `TARGET_REQUIRED`, `MAILBOX_FULL`, `RATE_LIMITED`, `TOO_LARGE` or `FORBIDDEN`; a reason of
-   * SignalError if the server rejected the message; `OUTBOX_FULL` if too many messages are waiting to be sent.
-   */
-  readonly reason: string;
+  readonly reason: FailureReason;
   /** Delay before sending again as requested by the server, in milliseconds. */
   readonly retryAfterMs: number | undefined;
 }

@@ -1,5 +1,6 @@
-import { Emitter, type Unsubscribe } from '../emitter.js';
+import { Emitter } from '../emitter.js';
 import { SignalError } from '../errors.js';
+import type { Unsubscribe } from '../handlers.js';
 import type { LeaveReason, Member } from '../model.js';
 import type { JoinOptions } from '../options.js';
 import type { Outcome } from '../outbox.js';
@@ -243,6 +244,7 @@ export class Mesh extends Emitter<MeshEvents> {
     for (const timer of this.#timers) clearInterval(timer);
     for (const unsubscribe of this.#unsubscribe) unsubscribe();
     for (const peer of [...this.#peers.values(), ...this.#detached.keys()]) this.#remove(peer, 'LEFT');
+    this.endEvents();
   }
 
   #createConnection(): RTCPeerConnection {
@@ -403,8 +405,8 @@ export class Mesh extends Emitter<MeshEvents> {
   #report(peer: Peer, elapsedMs: number): void {
     void this.session.report({
       peer: peer.member.memberId,
-      iceState: peer.connection?.iceConnectionState ?? '',
-      connectionState: peer.connection?.connectionState ?? '',
+      iceState: peer.connection?.iceConnectionState ?? 'new',
+      connectionState: peer.connection?.connectionState ?? 'new',
       localCandidateType: peer.path?.local ?? '',
       remoteCandidateType: peer.path?.remote ?? '',
       protocol: peer.path?.protocol ?? '',

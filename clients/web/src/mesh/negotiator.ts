@@ -28,9 +28,9 @@ export interface NegotiatorHost {
   readonly isReachable: boolean;
   /** Closes the connection and opens another one, which then offers. */
   replaceConnection(): void;
-  sendOffer(sdp: string, negotiation: bigint): Promise<Outcome>;
-  sendAnswer(sdp: string, negotiation: bigint): Promise<Outcome>;
-  sendCandidate(candidate: RTCIceCandidateInit, negotiation: bigint): Promise<Outcome>;
+  sendOffer(sdp: string, negotiation: number): Promise<Outcome>;
+  sendAnswer(sdp: string, negotiation: number): Promise<Outcome>;
+  sendCandidate(candidate: RTCIceCandidateInit, negotiation: number): Promise<Outcome>;
   /** A remote offer was applied. */
   onRemoteOffer(): void;
   onWarning(error: unknown): void;
@@ -53,7 +53,7 @@ export class Negotiator {
   #earlyCandidates: CandidateEvent[] = [];
   // Remote signals are handled one at a time; see handleOffer.
   #queue: Promise<void> = Promise.resolve();
-  #endOfCandidatesSentFor: bigint | undefined;
+  #endOfCandidatesSentFor: number | undefined;
 
   constructor(host: NegotiatorHost) {
     this.#host = host;
@@ -218,7 +218,7 @@ export class Negotiator {
     }
   }
 
-  #awaitAnswer(number: bigint): void {
+  #awaitAnswer(number: number): void {
     clearTimeout(this.#answerTimer);
     this.#answerTimer = setTimeout(() => {
       this.#enqueue(async () => {
@@ -273,7 +273,7 @@ export class Negotiator {
   }
 
   /** Sends a signal, and repeats it after transient failures until a newer negotiation makes it obsolete. */
-  async #send(number: bigint, send: () => Promise<Outcome>): Promise<Outcome | undefined> {
+  async #send(number: number, send: () => Promise<Outcome>): Promise<Outcome | undefined> {
     for (let attempt = 0; ; attempt += 1) {
       const outcome = await send();
       if (outcome.status !== 'undelivered' || this.#closed.signal.aborted) return outcome;

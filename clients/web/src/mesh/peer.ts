@@ -42,9 +42,9 @@ export interface PeerHost {
   isPolite(member: Member): boolean;
   /** Whether signals leave this client now. */
   readonly isReachable: boolean;
-  sendOffer(to: string, sdp: string, negotiation: bigint): Promise<Outcome>;
-  sendAnswer(to: string, sdp: string, negotiation: bigint): Promise<Outcome>;
-  sendCandidate(to: string, candidate: RTCIceCandidateInit, negotiation: bigint): Promise<Outcome>;
+  sendOffer(to: string, sdp: string, negotiation: number): Promise<Outcome>;
+  sendAnswer(to: string, sdp: string, negotiation: number): Promise<Outcome>;
+  sendCandidate(to: string, candidate: RTCIceCandidateInit, negotiation: number): Promise<Outcome>;
   /** The state, path, stream, error or member changed. */
   onChange(peer: Peer): void;
   /** The connection is connected or failed, `elapsedMs` after the attempt started. */

@@ -137,7 +137,7 @@ test('new connection with the same certificate replaces the old one', { skip }, 
       t.connection = connection;
       t.channel = connection.createDataChannel('signalbox', { negotiated: true, id: 0 });
       negotiation += 2;
-      const number = typeof t.session.me.joinOrder === 'bigint' ? BigInt(negotiation) : negotiation;
+      const number = negotiation;
       connection.onicecandidate = ({ candidate }) => {
         t.session.sendCandidate(memberId, candidate?.toJSON() ?? { candidate: '' }, number);
       };

@@ -144,12 +144,12 @@ export class Fixture {
     this.polite = polite;
     this.createErrors = createErrors;
     const fixture = this;
-    const send = async (to: string, kind: string, negotiation: bigint) => {
+    const send = async (to: string, kind: string, negotiation: number) => {
       const sent = `${kind} ${negotiation} to ${to}`;
       this.sent.push(sent);
       return this.outcome(sent);
     };
-    const describe = (to: string, kind: string, sdp: string, negotiation: bigint) => {
+    const describe = (to: string, kind: string, sdp: string, negotiation: number) => {
       this.dtlsRoles.push(`${kind} ${/^a=setup:(.*)\r$/m.exec(sdp)?.[1]}`);
       return send(to, kind, negotiation);
     };
@@ -193,21 +193,21 @@ export class Fixture {
     return this.connections.flatMap(({ log }) => log).filter((line) => line === 'restart').length;
   }
 
-  offer(negotiation: bigint, sdp = fingerprints.peer): void {
+  offer(negotiation: number, sdp = fingerprints.peer): void {
     this.peer.handleOffer({ from: 'bob', sdp, negotiation });
   }
 
-  answer(negotiation: bigint, sdp = fingerprints.peer): void {
+  answer(negotiation: number, sdp = fingerprints.peer): void {
     this.peer.handleAnswer({ from: 'bob', sdp, negotiation });
   }
 
-  candidate(candidate: string, negotiation: bigint): void {
+  candidate(candidate: string, negotiation: number): void {
     this.peer.handleCandidate({ from: 'bob', candidate: { candidate, sdpMLineIndex: 0 }, negotiation });
   }
 }
 
 export function member(memberId: string, state: Member['state'] = 'connected'): Member {
-  const rest = { identity: '', displayName: '', attributes: {}, joinOrder: 1n, joinedAt: undefined };
+  const rest = { identity: '', displayName: '', attributes: {}, joinOrder: 1, joinedAt: undefined };
   return { memberId, state, ...rest };
 }
 

@@ -6,10 +6,10 @@ test('member that joined earlier offers, then applies the answer and candidates'
   fixture.connection.onnegotiationneeded();
   await pass();
   assert.deepEqual(fixture.sent, ['offer 1 to bob']);
-  fixture.candidate('early', 1n);
-  fixture.answer(1n);
-  fixture.candidate('late', 1n);
-  fixture.candidate('', 1n);
+  fixture.candidate('early', 1);
+  fixture.answer(1);
+  fixture.candidate('late', 1);
+  fixture.candidate('', 1);
   await pass();
   assert.deepEqual(fixture.connection.log, [
     'local offer',
@@ -29,7 +29,7 @@ test('later joiner waits for an offer and makes one after 10 s', async () => {
   assert.deepEqual(fixture.sent, ['offer 2 to bob']);
 
   const other = new Fixture(true);
-  other.offer(1n);
+  other.offer(1);
   await pass(11_000);
   assert.deepEqual(other.sent, ['answer 1 to bob']);
   other.connection.onnegotiationneeded();
@@ -39,24 +39,24 @@ test('later joiner waits for an offer and makes one after 10 s', async () => {
 
 test('candidates of a later negotiation wait for it, and those of an earlier one are dropped', async () => {
   const fixture = new Fixture(true);
-  fixture.candidate('a', 1n);
-  fixture.candidate('b', 1n);
-  fixture.candidate('next', 3n);
+  fixture.candidate('a', 1);
+  fixture.candidate('b', 1);
+  fixture.candidate('next', 3);
   await pass();
   assert.deepEqual(fixture.connection.log, []);
-  fixture.offer(1n);
+  fixture.offer(1);
   await pass();
   assert.deepEqual(fixture.connection.log, ['remote offer', 'local answer', 'candidate a', 'candidate b']);
-  fixture.offer(3n);
-  fixture.candidate('stale', 1n);
+  fixture.offer(3);
+  fixture.candidate('stale', 1);
   await pass();
   assert.deepEqual(fixture.connection.log.slice(4), ['remote offer', 'local answer', 'candidate next']);
 });
 
 test('early candidates are bounded, and the oldest are dropped', async () => {
   const fixture = new Fixture(true);
-  for (let i = 0; i < 300; i += 1) fixture.candidate(`${i}`, 1n);
-  fixture.offer(1n);
+  for (let i = 0; i < 300; i += 1) fixture.candidate(`${i}`, 1);
+  fixture.offer(1);
   await pass(0);
   for (let i = 0; i < 300; i += 1) await nextTask();
   const applied = fixture.connection.log.filter((line) => line.startsWith('candidate'));
@@ -66,10 +66,10 @@ test('early candidates are bounded, and the oldest are dropped', async () => {
 test('impolite peer ignores a colliding offer and its candidates', async () => {
   const fixture = new Fixture(false);
   fixture.connection.onnegotiationneeded();
-  fixture.offer(2n);
-  fixture.candidate('ignored', 2n);
+  fixture.offer(2);
+  fixture.candidate('ignored', 2);
   await pass();
-  fixture.answer(1n);
+  fixture.answer(1);
   await pass();
   assert.deepEqual(fixture.connection.log, ['local offer', 'remote answer']);
   assert.deepEqual(fixture.sent, ['offer 1 to bob']);
@@ -77,12 +77,12 @@ test('impolite peer ignores a colliding offer and its candidates', async () => {
 
 test('polite peer rolls back on a colliding offer and ignores the late answer', async () => {
   const fixture = new Fixture(true);
-  fixture.offer(1n);
+  fixture.offer(1);
   await pass();
   fixture.connection.onnegotiationneeded();
-  fixture.offer(3n);
+  fixture.offer(3);
   await pass();
-  fixture.answer(2n);
+  fixture.answer(2);
   await pass();
   assert.deepEqual(fixture.connection.log.slice(2), ['local offer', 'remote offer', 'local answer']);
   assert.deepEqual(fixture.sent, ['answer 1 to bob', 'offer 2 to bob', 'answer 3 to bob']);
@@ -94,20 +94,20 @@ test('offers leave the DTLS role open, and answers keep the negotiated one', asy
   const first = new Fixture(false);
   first.connection.onnegotiationneeded();
   await pass();
-  first.answer(1n, `${fingerprints.peer}\r\na=setup:active`);
-  first.offer(2n);
+  first.answer(1, `${fingerprints.peer}\r\na=setup:active`);
+  first.offer(2);
   await pass();
   first.connection.onnegotiationneeded();
   await pass();
   assert.deepEqual(first.dtlsRoles, ['offer actpass', 'answer passive', 'offer actpass']);
 
   const second = new Fixture(true);
-  second.offer(1n);
+  second.offer(1);
   await pass();
   second.connection.onnegotiationneeded();
   await pass();
   assert.deepEqual(second.dtlsRoles, ['answer active', 'offer actpass']);
-  second.offer(3n, fingerprints.another);
+  second.offer(3, fingerprints.another);
   await pass();
   assert.equal(second.connections.length, 2);
   assert.equal(second.dtlsRoles.at(-1), 'answer active');
@@ -116,26 +116,26 @@ test('offers leave the DTLS role open, and answers keep the negotiated one', asy
   const replaced = new Fixture(false);
   replaced.connection.onnegotiationneeded();
   await pass();
-  replaced.answer(1n, `${fingerprints.peer}\r\na=setup:active`);
-  replaced.offer(2n, fingerprints.another);
+  replaced.answer(1, `${fingerprints.peer}\r\na=setup:active`);
+  replaced.offer(2, fingerprints.another);
   await pass();
   assert.deepEqual(replaced.dtlsRoles, ['offer actpass', 'answer active']);
 
   // An offer that names a role, against RFC 8842, leaves the other one.
   const named = new Fixture(true);
-  named.offer(1n, `${fingerprints.peer}\r\na=setup:active`);
+  named.offer(1, `${fingerprints.peer}\r\na=setup:active`);
   await pass();
   assert.deepEqual(named.dtlsRoles, ['answer passive']);
 });
 
 test('offer from a new remote connection replaces the local one', async () => {
   const fixture = new Fixture(true);
-  fixture.offer(1n);
+  fixture.offer(1);
   await pass();
-  fixture.offer(3n);
+  fixture.offer(3);
   await pass();
   assert.equal(fixture.connections.length, 1);
-  fixture.offer(1n, fingerprints.another);
+  fixture.offer(1, fingerprints.another);
   await pass();
   assert.equal(fixture.connections.length, 2);
   assert.equal(fixture.connections[0]?.log.at(-1), 'close');
@@ -146,11 +146,11 @@ test('answer from a new remote connection leads to a new connection and offer', 
   const fixture = new Fixture(false);
   fixture.connection.onnegotiationneeded();
   await pass();
-  fixture.answer(1n);
+  fixture.answer(1);
   await pass();
   fixture.connection.onnegotiationneeded();
   await pass();
-  fixture.answer(3n, fingerprints.another);
+  fixture.answer(3, fingerprints.another);
   await pass(100);
   assert.equal(fixture.connections.length, 2);
   fixture.connection.onnegotiationneeded();
@@ -170,14 +170,14 @@ test('undelivered signal is resent after the requested delay unless obsolete', a
   assert.deepEqual(fixture.sent, ['offer 1 to bob']);
   await pass(200);
   assert.deepEqual(fixture.sent, ['offer 1 to bob', 'offer 1 to bob']);
-  fixture.answer(1n);
+  fixture.answer(1);
   await pass();
   failures = 1;
   fixture.connection.onnegotiationneeded();
   await pass();
-  fixture.offer(4n);
-  fixture.answer(3n);
-  fixture.offer(6n);
+  fixture.offer(4);
+  fixture.answer(3);
+  fixture.offer(6);
   await pass(5_000);
   assert.equal(
     fixture.sent.filter((sent) => sent.startsWith('offer 3')).length,
@@ -196,7 +196,7 @@ test('rebind keeps a working connection and recovers a broken one', async () => 
   assert.equal(working.peer.member.memberId, 'bob-again');
 
   const polite = new Fixture(true);
-  polite.offer(1n);
+  polite.offer(1);
   polite.connection.become('connected');
   polite.peer.rebind(member('bob-again'));
   await pass(5_000);
@@ -225,11 +225,11 @@ test('end of candidates is sent once per negotiation', async () => {
 
 test('closed peer does nothing', async () => {
   const fixture = new Fixture(false);
-  fixture.offer(1n);
+  fixture.offer(1);
   fixture.peer.close();
   await pass();
   fixture.connection.onnegotiationneeded();
-  fixture.candidate('x', 1n);
+  fixture.candidate('x', 1);
   await pass(20_000);
   assert.deepEqual(fixture.sent, []);
   assert.deepEqual(fixture.connection.log, ['close']);
@@ -238,7 +238,7 @@ test('closed peer does nothing', async () => {
 
 test('end of candidates is sent for a negotiation without a number', async () => {
   const fixture = new Fixture(true);
-  fixture.offer(0n);
+  fixture.offer(0);
   await pass();
   fixture.connection.onicecandidate({ candidate: null });
   assert.deepEqual(fixture.sent, ['answer 0 to bob', 'candidate 0 to bob']);
@@ -249,12 +249,12 @@ test('answer that cannot be applied is rolled back, and the offer repeated', asy
   fixture.connection.failures.push('remote answer');
   fixture.connection.onnegotiationneeded();
   await pass();
-  fixture.answer(1n);
+  fixture.answer(1);
   await pass(900);
   assert.deepEqual(fixture.connection.log, ['local offer', 'rollback']);
   await pass(200);
   assert.equal(fixture.sent.at(-1), 'offer 3 to bob');
-  fixture.answer(3n);
+  fixture.answer(3);
   await pass();
   assert.deepEqual(fixture.connection.log, ['local offer', 'rollback', 'local offer', 'remote answer']);
   fixture.connection.become('connected');
@@ -278,7 +278,7 @@ test('offer without an answer is repeated, then the connection is replaced', asy
   const working = new Fixture(false);
   working.connection.onnegotiationneeded();
   await pass();
-  working.answer(1n);
+  working.answer(1);
   working.connection.become('connected');
   working.connection.onnegotiationneeded();
   await pass(20_000);
@@ -296,7 +296,7 @@ test('offer waits for its answer while the member is suspended', async () => {
   await pass(40_000);
   assert.deepEqual(fixture.sent, ['offer 1 to bob']);
   fixture.peer.update(member('bob'));
-  fixture.answer(1n);
+  fixture.answer(1);
   await pass();
   assert.ok(fixture.connection.log.includes('remote answer'));
 });
@@ -316,14 +316,14 @@ test('offer that the server refuses is rolled back, and reported', async () => {
 
 test('offer that cannot be applied leaves the peer able to negotiate', async () => {
   const fixture = new Fixture(true);
-  fixture.offer(1n);
+  fixture.offer(1);
   await pass();
   fixture.connection.failures.push('local answer');
-  fixture.offer(3n);
+  fixture.offer(3);
   await pass();
   assert.equal(fixture.connection.signalingState, 'stable');
   assert.equal(fixture.warnings.length, 1);
-  fixture.offer(5n);
+  fixture.offer(5);
   await pass();
   assert.equal(fixture.sent.at(-1), 'answer 5 to bob');
 
@@ -331,7 +331,7 @@ test('offer that cannot be applied leaves the peer able to negotiate', async () 
   fixture.connection.onnegotiationneeded();
   await pass();
   fixture.connection.failures.push('remote offer');
-  fixture.offer(7n);
+  fixture.offer(7);
   await pass();
   fixture.connection.signalingState = 'stable';
   await pass(1_200);
@@ -340,8 +340,8 @@ test('offer that cannot be applied leaves the peer able to negotiate', async () 
 
 test('unusable candidate is reported with its text', async () => {
   const fixture = new Fixture(true);
-  fixture.offer(1n, `${fingerprints.peer}\r\nm=audio 9 x 0\r\na=mid:0\r\nm=video 9 x 0\r\na=mid:1\r\n`);
-  fixture.peer.handleCandidate({ from: 'bob', candidate: { candidate: 'candidate:1' }, negotiation: 1n });
+  fixture.offer(1, `${fingerprints.peer}\r\nm=audio 9 x 0\r\na=mid:0\r\nm=video 9 x 0\r\na=mid:1\r\n`);
+  fixture.peer.handleCandidate({ from: 'bob', candidate: { candidate: 'candidate:1' }, negotiation: 1 });
   await pass();
   assert.match(String(fixture.warnings[0]), /"candidate:1".*mid/);
 });

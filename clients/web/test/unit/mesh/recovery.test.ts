@@ -5,11 +5,11 @@ import { Fixture, fingerprints, member, pass, test } from './fixture.js';
 async function negotiated(polite: boolean): Promise<Fixture> {
   const fixture = new Fixture(polite);
   if (polite) {
-    fixture.offer(1n);
+    fixture.offer(1);
   } else {
     fixture.connection.onnegotiationneeded();
     await pass();
-    fixture.answer(1n);
+    fixture.answer(1);
   }
   await pass();
   return fixture;
@@ -19,7 +19,7 @@ async function negotiated(polite: boolean): Promise<Fixture> {
 function answerOffers(fixture: Fixture): void {
   fixture.outcome = (sent) => {
     const number = /^offer (\d+)/.exec(sent)?.[1];
-    if (number) queueMicrotask(() => fixture.answer(BigInt(number)));
+    if (number) queueMicrotask(() => fixture.answer(Number(number)));
     return { status: 'accepted' };
   };
 }
@@ -197,7 +197,7 @@ test('remote end that closed its connection without another offer gets a new one
   renewed.connection.channel.onopen();
   renewed.connection.channel.readyState = 'closed';
   renewed.connection.channel.onclose();
-  renewed.offer(2n, fingerprints.another);
+  renewed.offer(2, fingerprints.another);
   await pass(10_000);
   assert.equal(renewed.connections.length, 2);
 });
