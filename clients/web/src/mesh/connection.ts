@@ -27,6 +27,9 @@ export interface WebRtc {
   readonly MediaStream: new (tracks?: MediaStreamTrack[]) => MediaStream;
 }
 
+/** The connection was closed, so the result of an operation is not needed. */
+export class ConnectionClosed extends Error {}
+
 /** One RTCPeerConnection to a peer, with what depends on it: data channel, media and the identity of the remote end. */
 export class Connection {
   readonly rtc: RTCPeerConnection;
@@ -38,38 +41,43 @@ export class Connection {
   iceError: string | undefined;
   #wasOpen = false;
   #isClosed = false;
+  #rejectClosed: (reason: ConnectionClosed) => void = () => {};
+  readonly #closed = new Promise<never>((_, reject) => {
+    this.#rejectClosed = reject;
+  });
   // Undefined until negotiated.
   #dtlsRole: 'active' | 'passive' | undefined;
   readonly #remoteTransceivers = new WeakSet<RTCRtpTransceiver>();
 
   constructor(rtc: RTCPeerConnection, stream: MediaStream, host: ConnectionHost) {
     this.rtc = rtc;
+    this.#closed.catch(() => {});
     this.senders = new MediaSenders(rtc);
     this.tracks = new RemoteTracks(stream, host);
     // Both peers create the channel with the same id, so neither has to wait for `datachannel`.
     this.channel = rtc.createDataChannel('signalbox', { negotiated: true, id: 0 });
     this.channel.binaryType = 'arraybuffer';
     this.channel.bufferedAmountLowThreshold = LOW_BUFFERED_BYTES;
-    const whileOpen =
+    const unlessClosed =
       <Args extends unknown[]>(handler: (...args: Args) => void) =>
       (...args: Args) => {
         if (!this.#isClosed) handler(...args);
       };
-    this.channel.onopen = whileOpen(() => {
+    this.channel.onopen = unlessClosed(() => {
       this.#wasOpen = true;
       host.onChannelChange();
     });
-    this.channel.onclose = whileOpen(() => host.onChannelChange());
-    this.channel.onbufferedamountlow = whileOpen(() => host.onRoom());
-    this.channel.onmessage = whileOpen(({ data }) => host.onMessage(data));
-    rtc.onnegotiationneeded = whileOpen(() => host.onNegotiationNeeded());
-    rtc.onicecandidate = whileOpen(({ candidate }) => host.onLocalCandidate(candidate));
+    this.channel.onclose = unlessClosed(() => host.onChannelChange());
+    this.channel.onbufferedamountlow = unlessClosed(() => host.onRoom());
+    this.channel.onmessage = unlessClosed(({ data }) => host.onMessage(data));
+    rtc.onnegotiationneeded = unlessClosed(() => host.onNegotiationNeeded());
+    rtc.onicecandidate = unlessClosed(({ candidate }) => host.onLocalCandidate(candidate));
     rtc.onicecandidateerror = ({ errorCode, errorText, url }) => {
       this.iceError = `${url} ${errorCode} ${errorText}`.trim();
     };
-    rtc.onconnectionstatechange = whileOpen(() => host.onConnectionState());
-    rtc.ondatachannel = whileOpen(({ channel }) => host.onDataChannel(channel));
-    rtc.ontrack = whileOpen((event) => this.tracks.add(event, host.member));
+    rtc.onconnectionstatechange = unlessClosed(() => host.onConnectionState());
+    rtc.ondatachannel = unlessClosed(({ channel }) => host.onDataChannel(channel));
+    rtc.ontrack = unlessClosed((event) => this.tracks.add(event, host.member));
   }
 
   /** Whether the remote end has closed its connection, which DTLS and SCTP tell. */
@@ -81,7 +89,7 @@ export class Connection {
   /** Applies an offer. */
   async acceptOffer(offer: string): Promise<void> {
     const before = new Set(this.rtc.getTransceivers());
-    await this.rtc.setRemoteDescription({ type: 'offer', sdp: offer });
+    await this.whileOpen(this.rtc.setRemoteDescription({ type: 'offer', sdp: offer }));
     for (const transceiver of this.rtc.getTransceivers()) {
       if (!before.has(transceiver)) this.#remoteTransceivers.add(transceiver);
     }
@@ -90,14 +98,14 @@ export class Connection {
 
   /** Answers the offer that was applied, and returns the answer to send. */
   async answer(offer: string): Promise<string> {
-    await this.rtc.setLocalDescription();
+    await this.whileOpen(this.rtc.setLocalDescription());
     this.tracks.removeEnded();
     return this.#keepDtlsRole(this.rtc.localDescription?.sdp ?? '', dtlsSetup(offer));
   }
 
   /** Applies an answer. */
   async acceptAnswer(answer: string): Promise<void> {
-    await this.rtc.setRemoteDescription({ type: 'answer', sdp: answer });
+    await this.whileOpen(this.rtc.setRemoteDescription({ type: 'answer', sdp: answer }));
     this.#dtlsRole ??= dtlsSetup(answer) === 'passive' ? 'active' : 'passive';
     this.remote.accept(answer);
     this.tracks.removeEnded();
@@ -111,8 +119,17 @@ export class Connection {
     addAppTransceivers(this.rtc, readAppTransceivers(previous.rtc, isOurs));
   }
 
+  /**
+   * The result of an operation of the RTCPeerConnection, or a rejection with `ConnectionClosed`. Once closed, browsers
+   * never settle such promises (WebRTC 1.0, section 4.4.1.2).
+   */
+  whileOpen<Result>(operation: Promise<Result>): Promise<Result> {
+    return Promise.race([operation, this.#closed]);
+  }
+
   close(): void {
     this.#isClosed = true;
+    this.#rejectClosed(new ConnectionClosed());
     this.tracks.close();
     this.rtc.close();
   }

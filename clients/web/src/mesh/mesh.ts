@@ -258,8 +258,14 @@ export class Mesh extends Emitter<MeshEvents> {
       return new RTCPeerConnection(configuration);
     } catch (error) {
       // A call without one of the ICE servers is better than none.
-      const usable = configuration.iceServers.filter((server) => this.#isUsable(server));
-      if (usable.length === configuration.iceServers.length) throw error;
+      let omitted = 0;
+      const usable = configuration.iceServers.flatMap((server) => {
+        const urls = [server.urls].flat();
+        const accepted = urls.filter((url) => this.#isUsable({ ...server, urls: url }));
+        omitted += urls.length - accepted.length;
+        return accepted.length > 0 ? [{ ...server, urls: accepted }] : [];
+      });
+      if (omitted === 0) throw error;
       return new RTCPeerConnection({ ...configuration, iceServers: usable });
     }
   }

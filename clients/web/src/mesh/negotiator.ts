@@ -2,7 +2,7 @@ import { sleep } from '../backoff.js';
 import type { CandidateEvent, DescriptionEvent } from '../events.js';
 import type { Outcome } from '../outbox.js';
 import { normalizeCandidate } from './candidate.js';
-import type { Connection } from './connection.js';
+import { type Connection, ConnectionClosed } from './connection.js';
 import { Negotiation } from './negotiation.js';
 
 /** How long an offer that the server accepted waits for its answer, in milliseconds. */
@@ -12,6 +12,8 @@ const RETRY_DELAYS_MS = [1_000, 2_000, 5_000, 10_000, 30_000];
 /** Failed offers after which the connection is replaced: soon while it carries nothing, late while it works. */
 const MAX_FAILURES_UNCONNECTED = 1;
 const MAX_FAILURES_CONNECTED = 3;
+/** Remote offers in a row that could not be applied, after which this side replaces its connection. */
+const MAX_REJECTED_OFFERS = 2;
 /** Maximum number of candidates that wait for their description; the oldest are dropped. */
 const MAX_EARLY_CANDIDATES = 256;
 /** Maximum number of attempts to send a signal that the server cannot deliver now. */
@@ -48,6 +50,7 @@ export class Negotiator {
   #mayOffer: boolean;
   #makingOffer = false;
   #failures = 0;
+  #rejectedOffers = 0;
   #answerTimer: ReturnType<typeof setTimeout> | undefined;
   #retryTimer: ReturnType<typeof setTimeout> | undefined;
   #earlyCandidates: CandidateEvent[] = [];
@@ -68,6 +71,7 @@ export class Negotiator {
   /** The connection is a new one. */
   reset(): void {
     this.#makingOffer = false;
+    this.#rejectedOffers = 0;
     clearTimeout(this.#answerTimer);
     clearTimeout(this.#retryTimer);
     this.#retryTimer = undefined;
@@ -132,10 +136,12 @@ export class Negotiator {
         if (connection !== this.#host.connection) return;
         this.#host.onWarning(error);
         if (connection.rtc.signalingState === 'have-remote-offer') {
-          await connection.rtc.setRemoteDescription({ type: 'rollback' });
+          await connection.whileOpen(connection.rtc.setRemoteDescription({ type: 'rollback' }));
         }
+        this.#rejectedOffers += 1;
+        if (this.#rejectedOffers >= MAX_REJECTED_OFFERS) this.#host.replaceConnection();
         // The browser has rolled back the own offer.
-        if (hasOffered) this.#retryLater();
+        else if (hasOffered) this.#retryLater();
       }
     });
   }
@@ -152,9 +158,11 @@ export class Negotiator {
         return;
       }
       try {
-        await connection.acceptAnswer(sdp);
+        // Twice, for a failure that passes.
+        await connection.acceptAnswer(sdp).catch(() => connection.acceptAnswer(sdp));
       } catch (error) {
-        if (connection === this.#host.connection) await this.#failed(error);
+        // The peer has applied its answer. After a rollback, both ends would name new m-lines differently.
+        if (connection === this.#host.connection) await this.#failed(error, true);
         return;
       }
       this.#negotiation.acceptAnswer();
@@ -198,7 +206,7 @@ export class Negotiator {
     const number = this.#negotiation.start(this.#host.isPolite);
     try {
       this.#makingOffer = true;
-      await rtc.setLocalDescription();
+      await connection.whileOpen(rtc.setLocalDescription());
       if (!isCurrent() || rtc.localDescription?.type !== 'offer') return;
       const { sdp } = rtc.localDescription;
       void this.#send(number, () => this.#host.sendOffer(sdp, number)).then((outcome) => {
@@ -231,22 +239,22 @@ export class Negotiator {
   }
 
   /** The pending offer has no usable answer. */
-  async #failed(error: unknown, isAnotherConnection = false): Promise<void> {
+  async #failed(error: unknown, needsConnection = false): Promise<void> {
     this.#host.onWarning(error);
     // Before the rollback, after which browsers ask for a negotiation at once.
-    this.#retryLater(isAnotherConnection);
+    this.#retryLater(needsConnection);
     await this.#rollback();
   }
 
   /** Repeats the offer after a delay, or on a new connection. */
-  #retryLater(isAnotherConnection = false): void {
+  #retryLater(needsConnection = false): void {
     clearTimeout(this.#answerTimer);
     clearTimeout(this.#retryTimer);
     const isConnected = this.#host.connection?.rtc.connectionState === 'connected';
     const limit = isConnected ? MAX_FAILURES_CONNECTED : MAX_FAILURES_UNCONNECTED;
-    const replace = isAnotherConnection || this.#failures >= limit;
-    // An answer from another connection needs a new one at once, but not time after time.
-    const attempt = isAnotherConnection ? this.#failures - 1 : this.#failures;
+    const replace = needsConnection || this.#failures >= limit;
+    // At once, but not time after time.
+    const attempt = needsConnection ? this.#failures - 1 : this.#failures;
     const delay = attempt < 0 ? 0 : (RETRY_DELAYS_MS[attempt] ?? RETRY_DELAYS_MS.at(-1));
     this.#failures += 1;
     this.#retryTimer = setTimeout(() => {
@@ -259,6 +267,7 @@ export class Negotiator {
   /** Both ends agree. */
   #settled(): void {
     this.#failures = 0;
+    this.#rejectedOffers = 0;
     clearTimeout(this.#answerTimer);
     clearTimeout(this.#retryTimer);
     this.#retryTimer = undefined;
@@ -266,9 +275,9 @@ export class Negotiator {
 
   /** Withdraws the pending offer. Returns whether there was one. */
   async #rollback(): Promise<boolean> {
-    const rtc = this.#host.connection?.rtc;
-    if (rtc?.signalingState !== 'have-local-offer') return false;
-    await rtc.setLocalDescription({ type: 'rollback' });
+    const connection = this.#host.connection;
+    if (connection?.rtc.signalingState !== 'have-local-offer') return false;
+    await connection.whileOpen(connection.rtc.setLocalDescription({ type: 'rollback' }));
     return true;
   }
 
@@ -292,7 +301,7 @@ export class Negotiator {
     this.#queue = this.#queue
       .then(() => (this.#closed.signal.aborted ? undefined : work()))
       .catch((error) => {
-        if (!this.#closed.signal.aborted) this.#host.onWarning(error);
+        if (!this.#closed.signal.aborted && !(error instanceof ConnectionClosed)) this.#host.onWarning(error);
       });
   }
 
@@ -311,8 +320,9 @@ export class Negotiator {
     const description = connection?.remote.description;
     if (!description) return;
     try {
-      await connection.rtc.addIceCandidate(normalizeCandidate(candidate, description));
+      await connection.whileOpen(connection.rtc.addIceCandidate(normalizeCandidate(candidate, description)));
     } catch (cause) {
+      if (cause instanceof ConnectionClosed) return;
       this.#host.onWarning(new Error(`unusable candidate "${candidate.candidate}": ${String(cause)}`, { cause }));
     }
   }

@@ -62,7 +62,8 @@ export class RemoteTracks {
   describe(member: Member): void {
     for (const entry of this.#tracks.values()) {
       const before = entry.shown;
-      entry.shown = { ...before, ...describe(member, entry.id, before.kind) };
+      // A publication that ended has no description, and its last label stays.
+      entry.shown = { ...before, ...describe(member, entry.id, before.kind, before.label) };
       if (entry.shown.muted !== before.muted) this.#host.onTrackMuted(entry.shown);
     }
   }
@@ -74,7 +75,12 @@ export class RemoteTracks {
   }
 }
 
-function describe(member: Member, streamId: string, kind: Kind): Pick<RemoteTrack, 'label' | 'muted'> {
-  const { label = 'media', muted = [] } = readPublications(member).get(streamId) ?? {};
+function describe(
+  member: Member,
+  streamId: string,
+  kind: Kind,
+  defaultLabel = 'media',
+): Pick<RemoteTrack, 'label' | 'muted'> {
+  const { label = defaultLabel, muted = [] } = readPublications(member).get(streamId) ?? {};
   return { label, muted: muted.includes(kind) };
 }

@@ -35,6 +35,7 @@ export class FakeConnection {
   /** Operations that fail once, such as `remote answer`. */
   readonly failures: string[] = [];
   #isBusy = false;
+  #isClosed = false;
 
   createDataChannel() {
     return this.channel;
@@ -50,7 +51,7 @@ export class FakeConnection {
 
   async setLocalDescription(description?: { type: string }): Promise<void> {
     this.#isBusy = true;
-    await nextTask();
+    await this.#operation();
     this.#isBusy = false;
     if (description?.type === 'rollback') {
       this.log.push('rollback');
@@ -68,7 +69,7 @@ export class FakeConnection {
   }
 
   async setRemoteDescription(description: { type: string; sdp: string }): Promise<void> {
-    await nextTask();
+    await this.#operation();
     if (description.type === 'rollback') {
       this.log.push('remote rollback');
       this.signalingState = 'stable';
@@ -82,7 +83,7 @@ export class FakeConnection {
 
   async addIceCandidate({ candidate }: RTCIceCandidateInit): Promise<void> {
     assert.ok(this.remoteDescription, 'a candidate before the remote description');
-    await nextTask();
+    await this.#operation();
     this.log.push(`candidate ${candidate}`);
   }
 
@@ -93,6 +94,7 @@ export class FakeConnection {
 
   close(): void {
     this.log.push('close');
+    this.#isClosed = true;
   }
 
   async getStats(): Promise<Map<string, unknown>> {
@@ -102,6 +104,12 @@ export class FakeConnection {
   become(state: string): void {
     this.connectionState = state;
     this.onconnectionstatechange();
+  }
+
+  /** Takes a task, and never ends once the connection is closed. */
+  async #operation(): Promise<void> {
+    await nextTask();
+    if (this.#isClosed) await new Promise(() => {});
   }
 
   #failOnce(operation: string): void {
