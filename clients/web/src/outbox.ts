@@ -69,7 +69,8 @@ export class Outbox {
   /** Adds a message. The promise never rejects; `settle`, `reject` or `abandon` resolves it. */
   push(outgoing: OutgoingMessage): Promise<Outcome> {
     const message = create(ClientMessageSchema, { ...outgoing, seq: this.#lastSeq + 1n });
-    const bytes = toBinary(ClientMessageSchema, message).length;
+    const bytes = encodedLength(message);
+    if (bytes === undefined) return Promise.resolve(undelivered(message.to, 'INVALID_MESSAGE'));
     if (bytes > this.#limits.maxMessageBytes) return Promise.resolve(undelivered(message.to, 'TOO_LARGE'));
     if (this.#pending.length >= MAX_PENDING || this.#pendingBytes + bytes > MAX_PENDING_BYTES) {
       return Promise.resolve(undelivered(message.to, 'OUTBOX_FULL'));
@@ -135,6 +136,15 @@ export class Outbox {
     const pending = this.#pending.shift();
     this.#pendingBytes -= pending?.bytes ?? 0;
     pending?.settle(outcome);
+  }
+}
+
+/** Undefined if a value is out of its range, such as a negative index. */
+function encodedLength(message: ClientMessage): number | undefined {
+  try {
+    return toBinary(ClientMessageSchema, message).length;
+  } catch {
+    return undefined;
   }
 }
 

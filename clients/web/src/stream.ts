@@ -64,16 +64,16 @@ export class Stream {
   }
 
   async #read(): Promise<void> {
-    let isSilent = false;
     let timer: ReturnType<typeof setTimeout> | undefined;
     const { client, open, headers, openMs, silenceMs } = this.#options;
-    const allowedMs = () => (this.#isOpened ? silenceMs() : openMs);
     const restartTimer = () => {
       clearTimeout(timer);
+      const ms = this.#isOpened ? silenceMs() : openMs;
       timer = setTimeout(() => {
-        isSilent = true;
-        this.#call.abort();
-      }, allowedMs());
+        // At once, because not every `fetch` obeys the abort.
+        this.#settle(SignalError.timeout(`no message from the server within ${ms} ms`));
+        this.close();
+      }, ms);
     };
     restartTimer();
     try {
@@ -84,9 +84,7 @@ export class Stream {
       }
       this.#settle(undefined);
     } catch (error) {
-      this.#settle(
-        isSilent ? SignalError.timeout(`no message from the server within ${allowedMs()} ms`) : SignalError.from(error),
-      );
+      this.#settle(SignalError.from(error));
     } finally {
       clearTimeout(timer);
       this.#attached.abort();

@@ -5,6 +5,7 @@ import type { LeaveReason, Member } from '../model.js';
 import type { JoinOptions } from '../options.js';
 import type { Outcome } from '../outbox.js';
 import { watchPage } from '../page.js';
+import type { ProfileChange, ProfileValues } from '../profile.js';
 import { join, type Session } from '../session.js';
 import { MeshChannel, type MeshChannelOptions } from './channel.js';
 import type { Connection, WebRtc } from './connection.js';
@@ -33,8 +34,14 @@ const MAX_VIDEO_BITRATE = 2_500_000;
 /** How often the quality is measured, and whether peers speak is checked, in milliseconds. */
 const QUALITY_MS = 2_000;
 const SPEAKING_MS = 250;
+/** Delay before the description of the publications is sent again, in milliseconds. */
+const RETRY_DESCRIPTION_MS = 1_000;
+/** In place of a description that the server did not accept. */
+const NOT_TOLD = 'not told';
 /** Longest `error` of a report; see ConnectionReport in signal.proto. */
 const MAX_ERROR_LENGTH = 256;
+
+const OWN_ATTRIBUTES: ReadonlySet<string> = new Set([INSTANCE_ATTRIBUTE, PUBLICATIONS_ATTRIBUTE]);
 
 /** Options of `Mesh.join`. */
 export interface MeshOptions extends JoinOptions {
@@ -88,6 +95,8 @@ export class Mesh extends Emitter<MeshEvents> {
   readonly #webrtc: WebRtc;
   readonly #peers = new Map<string, Peer>();
   readonly #publications = new Set<Publication>();
+  // The attribute that describes the publications.
+  #description: string | undefined;
   readonly #channels = new Map<string, MeshChannel>();
   readonly #timers: ReturnType<typeof setInterval>[];
   // Peers whose member was lost and may rejoin.
@@ -205,14 +214,15 @@ export class Mesh extends Emitter<MeshEvents> {
    * Changes the name or attributes of this member. Like `session.update`, but keeps the attributes that the mesh itself
    * uses.
    */
-  update(change: { displayName?: string; attributes?: Record<string, string> }): Promise<Outcome> {
-    if (!change.attributes) return this.session.update(change);
-    const { [INSTANCE_ATTRIBUTE]: instance, [PUBLICATIONS_ATTRIBUTE]: publications } = this.session.me.attributes;
-    const own = {
-      ...(instance === undefined ? {} : { [INSTANCE_ATTRIBUTE]: instance }),
-      ...(publications === undefined ? {} : { [PUBLICATIONS_ATTRIBUTE]: publications }),
-    };
-    return this.session.update({ ...change, attributes: { ...change.attributes, ...own } });
+  update(change: ProfileChange | ((current: ProfileValues) => ProfileChange)): Promise<Outcome> {
+    return this.session.update((current) => {
+      const { displayName, attributes } = typeof change === 'function' ? change(current) : change;
+      const own = Object.entries(current.attributes).filter(([name]) => OWN_ATTRIBUTES.has(name));
+      return {
+        ...(displayName === undefined ? {} : { displayName }),
+        ...(attributes === undefined ? {} : { attributes: { ...attributes, ...Object.fromEntries(own) } }),
+      };
+    });
   }
 
   /**
@@ -315,11 +325,19 @@ export class Mesh extends Emitter<MeshEvents> {
   }
 
   #describePublications(): void {
-    const { [PUBLICATIONS_ATTRIBUTE]: before, ...attributes } = this.session.me.attributes;
-    const now = writePublications(this.#publications);
-    if (now === before) return;
-    void this.session.update({
-      attributes: now === undefined ? attributes : { ...attributes, [PUBLICATIONS_ATTRIBUTE]: now },
+    const description = writePublications(this.#publications);
+    if (description === this.#description) return;
+    this.#description = description;
+    const update = this.session.update(({ attributes: { [PUBLICATIONS_ATTRIBUTE]: _, ...attributes } }) => ({
+      attributes: description === undefined ? attributes : { ...attributes, [PUBLICATIONS_ATTRIBUTE]: description },
+    }));
+    void update.then((outcome) => {
+      if (outcome.status !== 'undelivered' || this.#description !== description) return;
+      const { reason, retryAfterMs = RETRY_DESCRIPTION_MS } = outcome.failures[0];
+      const error = new Error(`the other members do not know what is published: ${reason}`);
+      this.emit('warning', { peer: undefined, error });
+      this.#description = NOT_TOLD;
+      if (reason === 'RATE_LIMITED') setTimeout(() => this.#describePublications(), retryAfterMs);
     });
   }
 
