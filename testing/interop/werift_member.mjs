@@ -208,7 +208,7 @@ class Peer {
     } else if (collision) {
       await this.#connection.setLocalDescription({ type: 'rollback' });
     }
-    this.#remote = sdp;
+    const restartsIce = this.#acceptRemote(sdp);
     emit('offer', { negotiation: number, newConnection, ...facts(sdp) });
     this.#offered = undefined;
     await this.#connection.setRemoteDescription({ type: 'offer', sdp });
@@ -217,6 +217,7 @@ class Peer {
     this.#send(number, { answer: { sdp: answer.sdp } });
     emit('answerSent', { negotiation: number, ...facts(answer.sdp) });
     await this.#connection.setLocalDescription(answer);
+    if (restartsIce) this.#startChecks();
   }
 
   async handleAnswer(sdp, number) {
@@ -231,8 +232,23 @@ class Peer {
       await this.offer();
       return;
     }
-    this.#remote = sdp;
+    const restartsIce = this.#acceptRemote(sdp);
     await this.#connection.setRemoteDescription({ type: 'answer', sdp });
+    if (restartsIce) this.#startChecks();
+  }
+
+  /** Remembers a description, and returns whether it restarts ICE. */
+  #acceptRemote(sdp) {
+    const restartsIce = this.#remote !== undefined && ufrag(this.#remote) !== ufrag(sdp);
+    this.#remote = sdp;
+    return restartsIce;
+  }
+
+  /** werift does not start the connectivity checks of an ICE restart while DTLS is connected. */
+  #startChecks() {
+    for (const transport of this.#connection.iceTransports) {
+      transport.start().catch((error) => emit('error', { text: String(error) }));
+    }
   }
 
   async handleCandidate({ candidate = '', sdpMid, sdpMLineIndex }, number) {
