@@ -124,7 +124,9 @@ def ufrag(sdp):
 
 
 def session_id(sdp):
-    return re.search(r"^o=\S+ (\S+)", sdp, re.M).group(1)
+    """The session id, unless it is a timestamp that repeats as the version."""
+    number, version = re.search(r"^o=\S+ (\S+) (\S+)", sdp, re.M).groups()
+    return number if number != version else None
 
 
 def is_same_connection(old, new):
@@ -133,7 +135,8 @@ def is_same_connection(old, new):
         return True
     if not fingerprints(old) & fingerprints(new):
         return False
-    return session_id(old) == session_id(new) or "a=setup:actpass" not in new
+    has_same_id = session_id(new) is not None and session_id(old) == session_id(new)
+    return has_same_id or "a=setup:actpass" not in new
 
 
 def facts(sdp):

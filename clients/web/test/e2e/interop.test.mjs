@@ -241,3 +241,43 @@ for (const [browser, open] of browsers) {
     });
   }
 }
+
+// The control: what fails only with a page is a fault of the page.
+for (const [first, second] of [
+  [STACKS[0], STACKS[2]],
+  [STACKS[2], STACKS[0]],
+]) {
+  const skip = missing(first.needs, second.needs);
+  test(`native members: ${first.name}, then ${second.name}`, { skip }, async (t) => {
+    const { url } = await startServer(t);
+    const members = [];
+    for (const stack of [first, second]) {
+      const member = await startMember(stack, url, 'native');
+      t.after(() => member.stop());
+      members.push(member);
+    }
+    const [ann, ben] = members;
+    const open = (marks) => Promise.all(members.map((member, i) => member.next('channelOpen', { mark: marks[i] })));
+    const talk = async (from, to, text) => {
+      from.command(`send ${text}`);
+      await to.next('message', { where: (message) => message.text === text });
+    };
+    await open([0, 0]);
+    await talk(ann, ben, 'hello');
+    for (const [member, other] of [members, [ben, ann]]) {
+      const mark = member.mark;
+      member.command('renegotiate');
+      assert.equal((await member.next('answer', { mark })).newConnection, false);
+      await talk(member, other, `renegotiated by ${member === ann ? 'Ann' : 'Ben'}`);
+      const marks = members.map(({ mark }) => mark);
+      member.command('recreate-same-cert');
+      await open(marks);
+      await talk(other, member, `new connection of ${member === ann ? 'Ann' : 'Ben'}`);
+    }
+    for (const member of members) {
+      const { mark } = member;
+      await member.next('frames', { mark });
+      assert.deepEqual(member.events('error'), []);
+    }
+  });
+}
