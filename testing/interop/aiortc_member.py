@@ -12,6 +12,7 @@ import re
 import sys
 from pathlib import Path
 
+import aiortc
 import grpc
 import grpc_tools
 from aiortc import (
@@ -30,6 +31,8 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path += [str(ROOT / "proto"), str(Path(grpc_tools.__file__).parent / "_proto")]
 pb, services = grpc.protos_and_services("signalbox/v1/signal.proto")
 
+# aiortc 1.8 cannot be notified of the end of candidates.
+KNOWS_END_OF_CANDIDATES = not aiortc.__version__.startswith("1.8.")
 # A frame is about 33 ms of video or 20 ms of audio.
 FRAMES_PER_EVENT = 10
 
@@ -257,7 +260,8 @@ class Peer:
         if not self._pc.remoteDescription or self._pc.signalingState == "closed":
             return
         if not candidate.candidate:
-            await self._pc.addIceCandidate(None)
+            if KNOWS_END_OF_CANDIDATES:
+                await self._pc.addIceCandidate(None)
             return
         parsed = candidate_from_sdp(candidate.candidate.split(":", 1)[1])
         parsed.sdpMid = candidate.sdp_mid

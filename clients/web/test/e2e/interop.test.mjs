@@ -77,16 +77,22 @@ const addTransceiver = (page) =>
 
 const isActpass = ({ setup }) => setup.length > 0 && setup.every((role) => role === 'actpass');
 
-const ORDERS = ['page joins first', 'member joins first'];
+const PAGE_FIRST = 'page joins first';
+const MEMBER_FIRST = 'member joins first';
 
-/** The cases, by name. Each gets a call that works, and the order of the joins. */
+/** The cases, by name. Each gets a call that works, the order of the joins, and the stack. */
 const CASES = {
-  async 'offers have the DTLS role actpass, and candidates end'({ page, member }, order) {
-    if (order === 'member joins first') await addTransceiver(page);
-    const offer = await member.next('offer');
-    assert.ok(isActpass(offer), `a=setup of the offer: ${offer.setup}`);
+  async 'candidates end, and a member that leaves is removed'({ page, member }, order) {
     const { negotiation } = await member.next('candidate', { where: ({ end }) => end });
-    assert.notEqual(negotiation, 0);
+    assert.equal(negotiation, 1);
+    if (order === PAGE_FIRST) {
+      assert.ok(isActpass(await member.next('offer')));
+      member.command('leave');
+      await until('the peer to be removed', () => page.evaluate(() => window.signalboxDemo.mesh.peers.size === 0));
+    } else {
+      await page.evaluate(() => window.signalboxDemo.mesh.leave());
+      await member.next('memberLeft');
+    }
   },
 
   async 'page renegotiates on the same connection'(call) {
@@ -123,8 +129,7 @@ const CASES = {
     if (stack.restartsIce) assert.ok(isFirst, 'the RTCPeerConnection of the page is kept');
   },
 
-  async 'member restarts ICE'(call, _order, stack) {
-    if (!stack.restartsIce) return;
+  async 'member restarts ICE'(call) {
     const { page, member } = call;
     const { mark } = member;
     member.command('restart-ice');
@@ -139,7 +144,7 @@ const CASES = {
     member.command('collide');
     await member.next('offerHeld', { mark });
     await addTransceiver(page);
-    if (order === 'page joins first') {
+    if (order === PAGE_FIRST) {
       // The member is polite. Without a rollback it answers from a new connection, which loses the member's offer.
       await member.next('answerSent', { mark });
       await worksAgain(call, 'converged');
@@ -155,33 +160,21 @@ const CASES = {
     }
   },
 
-  async 'member opens a new connection'(call) {
-    const { mark } = call.member;
-    call.member.command('recreate');
-    await call.member.next('channelOpen', { mark });
-    await worksAgain(call, 'reopened');
-  },
-
-  async 'member opens a new connection with the same certificate'(call) {
-    const { mark } = call.member;
-    call.member.command('recreate-same-cert');
-    await call.member.next('channelOpen', { mark });
-    await worksAgain(call, 'reopened');
-  },
-
-  async 'member leaves'({ page, member }) {
-    member.command('leave');
-    await until('the peer to be removed', () => page.evaluate(() => window.signalboxDemo.mesh.peers.size === 0));
-  },
-
-  async 'page leaves'({ page, member }) {
-    await page.evaluate(() => window.signalboxDemo.mesh.leave());
-    await member.next('memberLeft');
+  async 'member opens new connections, with another and with the same certificate'(call) {
+    for (const command of ['recreate', 'recreate-same-cert']) {
+      const { mark } = call.member;
+      call.member.command(command);
+      await call.member.next('channelOpen', { mark });
+      await worksAgain(call, command);
+    }
   },
 };
 
-/** Cases that differ for a stack that is strict about the DTLS role. */
-const ROLE_CASES = Object.keys(CASES).filter((name) => /DTLS|renegotiates|restarts|collide/.test(name));
+/** The names and orders of the cases for a stack. */
+function casesOf({ restartsIce }) {
+  const names = Object.keys(CASES).filter((name) => restartsIce || name !== 'member restarts ICE');
+  return names.flatMap((name) => [PAGE_FIRST, MEMBER_FIRST].map((order) => ({ name, order, run: CASES[name] })));
+}
 
 let rooms = 0;
 
@@ -194,9 +187,9 @@ async function startCall(t, { page, url, stack, order, flags }) {
     member = await startMember(stack, url, room, flags);
     t.after(() => member.stop());
   };
-  if (order === 'page joins first') await joinPage(page, room);
+  if (order === PAGE_FIRST) await joinPage(page, room);
   await joinMember();
-  if (order !== 'page joins first') await joinPage(page, room);
+  if (order === MEMBER_FIRST) await joinPage(page, room);
   t.after(() => page.evaluate(() => window.signalboxDemo.mesh.leave()));
   await works({ page, member }, 'first');
   await page.evaluate(() => {
@@ -211,29 +204,28 @@ async function assertNoErrors({ page, member }) {
 }
 
 const browsers = [
-  ['Chromium', openPage],
-  ['Firefox', openFirefox],
+  ['Chromium', openPage, []],
+  ['Firefox', openFirefox, [FIREFOX]],
 ];
-for (const [browser, open] of browsers) {
+for (const [browser, open, needs] of browsers) {
   for (const stack of STACKS) {
-    const skip = missing(FIREFOX, stack.needs);
+    // The page decides about the DTLS role, not the browser: one browser is enough.
+    if (stack.strictRole && browser !== 'Chromium') continue;
+    const skip = missing(...needs, stack.needs);
     test(`${browser} and ${stack.name}`, { skip }, async (t) => {
       const { url } = await startServer(t);
       const page = await open(t);
       await page.goto(url);
-      for (const [name, run] of Object.entries(CASES)) {
-        if (stack.strictRole && !ROLE_CASES.includes(name)) continue;
-        for (const order of ORDERS) {
-          await t.test(`${name}, ${order}`, async (t) => {
-            const call = await startCall(t, { page, url, stack, order });
-            await run(call, order, stack);
-            await assertNoErrors(call);
-          });
-        }
+      for (const { name, order, run } of casesOf(stack)) {
+        await t.test(`${name}, ${order}`, async (t) => {
+          const call = await startCall(t, { page, url, stack, order });
+          await run(call, order, stack);
+          await assertNoErrors(call);
+        });
       }
       await t.test('candidates end without negotiation numbers too', async (t) => {
         const flags = ['--no-numbers'];
-        const call = await startCall(t, { page, url, stack, order: 'member joins first', flags });
+        const call = await startCall(t, { page, url, stack, order: MEMBER_FIRST, flags });
         const { negotiation } = await call.member.next('candidate', { where: ({ end }) => end });
         assert.equal(negotiation, 0);
         await assertNoErrors(call);
