@@ -173,6 +173,7 @@ class Peer:
         self._offered = None
         # The last description that was received.
         self._remote = None
+        self._has_answered = False
         pc.addTrack(AudioStreamTrack())
         pc.addTrack(SmallVideo())
         self._channel = channel = pc.createDataChannel("signalbox", negotiated=True, id=0)
@@ -236,6 +237,7 @@ class Peer:
         emit("offer", negotiation=number, newConnection=not same, **facts(sdp))
         await self._pc.setRemoteDescription(RTCSessionDescription(sdp, "offer"))
         await self._pc.setLocalDescription(await self._pc.createAnswer())
+        self._has_answered = True
         answer = self._pc.localDescription.sdp
         self._send(number, answer=pb.SessionDescription(sdp=answer))
         emit("answerSent", negotiation=number, **facts(answer))
@@ -269,6 +271,10 @@ class Peer:
         await self._pc.addIceCandidate(parsed)
 
     async def renegotiate(self):
+        # In an offer after an answer, aiortc assigns other ids to RTP header extensions, which Chromium rejects.
+        if self._has_answered:
+            await self._pc.close()
+            self._open()
         self._pc.addTransceiver("audio", direction="recvonly")
         await self.offer()
 

@@ -11,10 +11,13 @@ const DEADLINE_MS = 15_000;
 const aiortc = (version) => {
   const packages = resolve(ROOT, `.cache/aiortc-${version}`);
   const command = ['python3', resolve(INTEROP, 'aiortc_member.py')];
-  return { name: `aiortc ${version}`, command, env: { PYTHONPATH: packages }, needs: packages, restartsIce: false };
+  return { name: `aiortc ${version}`, command, env: { PYTHONPATH: packages }, needs: packages, isLimited: true };
 };
 
-/** The stacks. `needs` is what scripts/test.sh installs; `restartsIce`: whether the stack can restart ICE. */
+/**
+ * The stacks. `needs` is what scripts/test.sh installs. A limited one cannot restart ICE, roll back, or offer after an
+ * answer: it opens a new connection instead.
+ */
 export const STACKS = [
   aiortc('1.16.0'),
   // The last version that accepts `actpass` only as the DTLS role of an offer.
@@ -24,7 +27,7 @@ export const STACKS = [
     command: [process.execPath, resolve(INTEROP, 'werift_member.mjs')],
     env: {},
     needs: resolve(INTEROP, 'node_modules/werift'),
-    restartsIce: true,
+    isLimited: false,
   },
 ];
 
