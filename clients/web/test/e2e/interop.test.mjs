@@ -205,9 +205,15 @@ async function startCall(t, { page, url, stack, order, flags }) {
   return { page, member };
 }
 
-async function assertNoErrors({ page, member }) {
+async function assertNoErrors({ page, member }, { isLimited }) {
   assert.deepEqual(member.events('error'), []);
-  assert.deepEqual(await page.evaluate(() => window.warnings), []);
+  const warnings = await page.evaluate(() => window.warnings);
+  // A limited stack answers from a new connection, which the page may report.
+  const isExpected = (text) => isLimited && text.includes('the answer came from another connection');
+  assert.deepEqual(
+    warnings.filter((text) => !isExpected(text)),
+    [],
+  );
 }
 
 const browsers = [
@@ -227,7 +233,7 @@ for (const [browser, open, needs] of browsers) {
         await t.test(`${name}, ${order}`, async (t) => {
           const call = await startCall(t, { page, url, stack, order });
           await run(call, order, stack);
-          await assertNoErrors(call);
+          await assertNoErrors(call, stack);
         });
       }
       await t.test('candidates end without negotiation numbers too', async (t) => {
@@ -235,7 +241,7 @@ for (const [browser, open, needs] of browsers) {
         const call = await startCall(t, { page, url, stack, order: MEMBER_FIRST, flags });
         const { negotiation } = await call.member.next('candidate', { where: ({ end }) => end });
         assert.equal(negotiation, 0);
-        await assertNoErrors(call);
+        await assertNoErrors(call, stack);
       });
     });
   }
