@@ -5,6 +5,8 @@ export interface Description {
   readonly sessionVersion: string;
   /** Every a=fingerprint, as `algorithm HEX`. Both parts are case-insensitive on the wire (RFC 8122, section 5). */
   readonly fingerprints: ReadonlySet<string>;
+  /** Every RTCP CNAME: an RTCPeerConnection has one (RFC 8834, section 4.9). Empty without media. */
+  readonly cnames: ReadonlySet<string>;
   /** ICE username fragment and password of the first m-line. */
   readonly iceCredentials: string;
   /** Every m-line, in order. */
@@ -38,6 +40,7 @@ export function parseDescription(sdp: string): Description {
     sessionId,
     sessionVersion,
     fingerprints,
+    cnames: new Set([...sdp.matchAll(/^a=ssrc:\d+ cname:(\S+)/gm)].map(([, cname = '']) => cname)),
     iceCredentials: `${attribute(sdp, 'ice-ufrag') ?? ''} ${attribute(sdp, 'ice-pwd') ?? ''}`.trim(),
     media,
     isBundled: active.length === 1 || active.every(({ mid }) => mid !== undefined && bundle.includes(mid)),

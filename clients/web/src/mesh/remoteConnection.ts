@@ -1,5 +1,8 @@
 import { type Description, parseDescription } from './description.js';
 
+/** Digits of a session id that is longer than any timestamp in seconds, or number of 32 bits. */
+const MIN_OWN_ID_LENGTH = 12;
+
 /**
  * Tells whether a remote description comes from the RTCPeerConnection that the previous ones came from, or from a new
  * one. Certificates alone do not tell: applications may reuse them, and gateways have one for all connections.
@@ -27,7 +30,9 @@ export class RemoteConnection {
     if (haveDifferentCertificates(current, next) || hasEnded) return false;
     // JSEP never removes an m-line (RFC 8829, section 5.2.2).
     if (next.media.length < current.media.length) return false;
-    return next.sessionId === current.sessionId || this.#changesSessionId || !hasOwnSessionId(current);
+    if (hasOwnSessionId(current) && next.sessionId === current.sessionId) return true;
+    if (current.cnames.size > 0 && next.cnames.size > 0) return haveCommon(current.cnames, next.cnames);
+    return this.#changesSessionId || !hasOwnSessionId(current);
   }
 
   /** The connection applied `sdp`. */
@@ -42,19 +47,18 @@ export class RemoteConnection {
 
 /** No common fingerprint, although a hash algorithm is common. */
 function haveDifferentCertificates(a: Description, b: Description): boolean {
-  if ([...a.fingerprints].some((fingerprint) => b.fingerprints.has(fingerprint))) return false;
-  const algorithms = new Set([...a.fingerprints].map(algorithmOf));
-  return [...b.fingerprints].some((fingerprint) => algorithms.has(algorithmOf(fingerprint)));
+  const algorithms = (from: Description) => new Set([...from.fingerprints].map((each) => each.split(' ', 1)[0]));
+  return !haveCommon(a.fingerprints, b.fingerprints) && haveCommon(algorithms(a), algorithms(b));
 }
 
-function algorithmOf(fingerprint: string): string {
-  return fingerprint.split(' ', 1)[0] ?? '';
+function haveCommon<Item>(a: ReadonlySet<Item>, b: ReadonlySet<Item>): boolean {
+  return [...a].some((item) => b.has(item));
 }
 
 /**
- * Whether the session id identifies the connection, as in JSEP (RFC 8829, section 5.2.1). Stacks that follow the
- * older advice of RFC 8866 write a timestamp as id and version.
+ * Whether the session id identifies the connection, as in JSEP, where it is a random number of 64 bits (RFC 8829, section
+ * 5.2.1). Other stacks write a timestamp or a short random number into each description.
  */
 function hasOwnSessionId({ sessionId, sessionVersion }: Description): boolean {
-  return sessionId.length > 1 && sessionId !== sessionVersion;
+  return sessionId.length >= MIN_OWN_ID_LENGTH && sessionId !== sessionVersion;
 }

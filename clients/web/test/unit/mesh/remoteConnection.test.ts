@@ -8,6 +8,7 @@ interface Parts {
   fingerprints?: string[];
   ufrag?: string;
   lines?: number;
+  cname?: string;
 }
 
 function sdp({
@@ -23,6 +24,7 @@ function sdp({
     `a=ice-pwd:password-of-${ufrag}`,
     ...(fingerprints ?? ['sha-256 AA:BB']).map((fingerprint) => `a=fingerprint:${fingerprint}`),
     `a=mid:${mid}`,
+    ...(cname ? [`a=ssrc:${mid + 1} cname:${cname}`] : []),
   ]);
   return ['v=0', `o=- ${id} ${version} IN IP4 127.0.0.1`, 's=-', ...media.flat(), ''].join('\r\n');
 }
@@ -47,7 +49,7 @@ test('ICE restart continues the connection', () => {
   // Stacks that write a timestamp as session id, which RFC 8866 suggests.
   assert.ok(continues([{ id: '3900', version: '3900' }], { id: '3907', version: '3907', ufrag: 'new' }));
   // Stacks that were seen to change it within a connection.
-  assert.ok(continues([{ id: '10' }, { id: '11' }], { id: '12', ufrag: 'new' }));
+  assert.ok(continues([{ id: '1'.repeat(18) }, { id: '2'.repeat(18) }], { id: '3'.repeat(18), ufrag: 'new' }));
 });
 
 test('another certificate is another connection', () => {
@@ -59,6 +61,9 @@ test('another certificate is another connection', () => {
 
 test('same certificate can be another connection', () => {
   assert.ok(!continues([{}], { id: '77', ufrag: 'new' }), 'another session id');
+  const random = (id: string, ufrag: string, cname: string) => ({ id, version: '0', ufrag, cname });
+  assert.ok(!continues([random('44705787', 'old', 'a')], random('64088974', 'new', 'b')), 'another CNAME');
+  assert.ok(continues([random('44705787', 'old', 'a')], random('64088974', 'new', 'a')), 'the same CNAME');
   assert.ok(!continues([{ lines: 3 }], { ufrag: 'new', lines: 2 }), 'fewer m-lines');
   const timestamps = { id: '3907', version: '3907', ufrag: 'new' };
   assert.ok(!continues([{ id: '3900', version: '3900' }], timestamps, true), 'the previous one has ended');
