@@ -162,6 +162,7 @@ const CASES = {
       await member.next('answer', { mark });
       // The page is polite: it answers, and then offers its own change again.
       await member.next('offer', { mark });
+      if (!stack.offersTransceivers) return worksAgain(call, 'converged');
       assert.ok((await hasNegotiated(page, 4)).isFirst, 'the RTCPeerConnection of the page is kept');
       await works(call, 'converged');
     }
