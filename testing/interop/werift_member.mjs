@@ -159,6 +159,9 @@ class Peer {
   }
 
   #echo(connection, track, echo) {
+    // werift reports a track again after a renegotiation.
+    if (echo.source) return;
+    echo.source = track;
     let count = 0;
     let ssrc;
     track.onReceiveRtp.subscribe((packet) => {
