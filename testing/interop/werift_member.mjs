@@ -159,6 +159,9 @@ class Peer {
   }
 
   #echo(connection, track, echo) {
+    // werift reports a track again after a renegotiation.
+    if (echo.source) return;
+    echo.source = track;
     let count = 0;
     let ssrc;
     track.onReceiveRtp.subscribe((packet) => {
@@ -214,9 +217,20 @@ class Peer {
     } else if (collision) {
       await this.#connection.setLocalDescription({ type: 'rollback' });
     }
-    const restartsIce = this.#acceptRemote(sdp);
     emit('offer', { negotiation: number, newConnection, ...facts(sdp) });
     this.#offered = undefined;
+    try {
+      await this.#answer(sdp, number);
+    } catch {
+      // werift loses a transceiver of its own offer. An offer that cannot be used is answered from a new connection.
+      await this.#connection.close();
+      this.#open();
+      await this.#answer(sdp, number);
+    }
+  }
+
+  async #answer(sdp, number) {
+    const restartsIce = this.#acceptRemote(sdp);
     await this.#connection.setRemoteDescription({ type: 'offer', sdp });
     const answer = await this.#connection.createAnswer();
     this.#current = number;

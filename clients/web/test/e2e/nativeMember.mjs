@@ -11,12 +11,20 @@ const DEADLINE_MS = 15_000;
 const aiortc = (version) => {
   const packages = resolve(ROOT, `.cache/aiortc-${version}`);
   const command = ['python3', resolve(INTEROP, 'aiortc_member.py')];
-  return { name: `aiortc ${version}`, command, env: { PYTHONPATH: packages }, needs: packages, isLimited: true };
+  return {
+    name: `aiortc ${version}`,
+    command,
+    env: { PYTHONPATH: packages },
+    needs: packages,
+    isLimited: true,
+    offersTransceivers: true,
+  };
 };
 
 /**
  * The stacks. `needs` is what scripts/test.sh installs. A limited one cannot restart ICE, roll back, or offer after an
  * answer: it opens a new connection instead.
+ * `offersTransceivers`: whether the stack can answer an offer after it has offered another transceiver itself.
  */
 export const STACKS = [
   aiortc('1.16.0'),
@@ -28,6 +36,7 @@ export const STACKS = [
     env: {},
     needs: resolve(INTEROP, 'node_modules/werift'),
     isLimited: false,
+    offersTransceivers: false,
   },
 ];
 
