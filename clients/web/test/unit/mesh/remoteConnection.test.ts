@@ -17,6 +17,7 @@ function sdp({
   fingerprints,
   ufrag = 'abcd',
   lines = 2,
+  cname,
 }: Parts = {}): string {
   const media = Array.from({ length: lines }, (_, mid) => [
     `m=audio 9 UDP/TLS/RTP/SAVPF 111`,
