@@ -1,4 +1,7 @@
 import type { Member, PeerState, SignalError } from '../src/index.js';
+import type { Level } from './quality.js';
+
+const LEVELS: Readonly<Record<Level, string>> = { good: 'Good', fair: 'Fair', poor: 'Poor', lost: 'Lost' };
 
 const REASONS: Readonly<Record<string, string>> = {
   ROOM_FULL: 'This room is full. Try again when a member has left, or use another room.',
@@ -25,6 +28,9 @@ const REASONS: Readonly<Record<string, string>> = {
   FENCED: 'This call continues in another window.',
 };
 
+/** How long connections take at most when nothing is wrong, in milliseconds. */
+const LONG_MS = 15_000;
+
 /** Explains a reason to the user. */
 export function reasonText(reason: string, error?: SignalError): string {
   const known = REASONS[reason];
@@ -44,10 +50,29 @@ export function tileState(member: Member, state: PeerState): TileState {
   return 'connecting';
 }
 
-/** Describes a tile state to the user. */
-export function stateText(tile: TileState, state: PeerState, path: string | undefined): string {
-  if (tile === 'suspended' || state === 'disconnected') return 'reconnecting…';
-  if (tile === 'failed') return 'failed, trying again…';
-  if (tile === 'connecting') return 'connecting…';
-  return path ?? 'connected';
+/** Describes a tile state in a word or two. */
+export function stateText(tile: TileState, state: PeerState, level: Level | undefined): string {
+  if (tile === 'suspended' || state === 'disconnected') return 'Reconnecting…';
+  if (tile === 'failed') return 'Trying again…';
+  if (tile === 'connecting') return 'Connecting…';
+  return level ? LEVELS[level] : 'Connected';
+}
+
+/** Describes a peer connection that needs attention, or returns ''. `waitedMs` is the time since it was opened. */
+export function messageText(state: PeerState, waitedMs: number): string {
+  switch (state) {
+    case 'connecting':
+      return waitedMs > LONG_MS ? 'Still connecting. A firewall may block the connection.' : 'Connecting…';
+    case 'disconnected':
+      return 'The connection is lost. Reconnecting…';
+    case 'failed':
+      return 'The connection failed. Trying again…';
+    default:
+      return '';
+  }
+}
+
+/** Joins a name and what is known about it, for screen readers. */
+export function describe(name: string, facts: readonly (string | false)[]): string {
+  return [name, ...facts.filter((fact) => fact !== false && fact !== '')].join(', ');
 }
