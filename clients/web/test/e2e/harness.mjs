@@ -147,7 +147,8 @@ export function framesDecoded(page) {
     const counts = [];
     for (const peer of window.signalboxDemo.mesh.peers.values()) {
       const stats = [...(await peer.connection.getStats()).values()];
-      counts.push(stats.find((stat) => stat.type === 'inbound-rtp' && stat.kind === 'video')?.framesDecoded ?? 0);
+      const videos = stats.filter((stat) => stat.type === 'inbound-rtp' && stat.kind === 'video');
+      counts.push(videos.reduce((sum, { framesDecoded = 0 }) => sum + framesDecoded, 0));
     }
     return counts;
   });
