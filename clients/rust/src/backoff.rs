@@ -2,19 +2,19 @@
 
 use std::time::Duration;
 
-/// Delay before each attempt, in milliseconds, as in LiveKit's client. The last one repeats.
+/// Delays before successive attempts, in milliseconds, as in LiveKit's client. The last delay repeats.
 const DELAYS_MS: [u64; 6] = [0, 300, 1200, 2700, 4800, 7000];
-/// Each delay grows by up to this fraction, so that the clients of one server do not reconnect together.
+/// Maximum fraction by which a delay grows at random, so that the clients of one server do not reconnect together.
 const JITTER: f64 = 0.25;
 
-/// Counts attempts and gives the delay before each.
+/// Counts reconnection attempts and computes their delays.
 #[derive(Debug, Default)]
 pub(crate) struct Backoff {
     attempts: usize,
 }
 
 impl Backoff {
-    /// The delay before the next attempt. `random` is between 0 and 1.
+    /// Returns the delay before the next attempt. `random` is between 0 and 1.
     pub(crate) fn next(&mut self, random: f64) -> Duration {
         let delay = DELAYS_MS[self.attempts.min(DELAYS_MS.len() - 1)];
         self.attempts += 1;
@@ -22,7 +22,7 @@ impl Backoff {
     }
 }
 
-/// A random number between 0 and 1.
+/// Returns a random number between 0 and 1.
 pub(crate) fn system_random() -> f64 {
     f64::from(getrandom::u32().unwrap_or(u32::MAX / 2)) / f64::from(u32::MAX)
 }

@@ -1,4 +1,4 @@
-//! The connection of one stream, which closes with it.
+//! The connection of one stream, which closes when the stream is dropped.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -9,11 +9,10 @@ use tonic::transport::{Channel, Endpoint};
 /// How long a dropped connection may take to send pending frames.
 const LINGER: Duration = Duration::from_millis(250);
 
-/// A channel and the tasks behind it.
+/// A channel and the tasks that drive its connection. Dropping this aborts the tasks.
 ///
-/// Dropping a channel does not close its connection while a request body waits for flow control: hyper keeps it open even
-/// after the response is dropped. If window updates are lost, the member would stay connected until keep-alive times out.
-/// So dropping this aborts the tasks.
+/// Dropping the channel alone does not close the connection: hyper keeps it open while a request body waits for flow
+/// control. If window updates are lost, the member would stay connected until keep-alive times out.
 pub(crate) struct Connection {
     pub(crate) channel: Channel,
     tasks: Option<Tasks>,
@@ -25,7 +24,7 @@ impl Connection {
         Self { channel: endpoint.clone().executor(tasks.clone()).connect_lazy(), tasks: Some(tasks) }
     }
 
-    /// Wraps a channel of the application, which keeps control of its connection.
+    /// Wraps a channel of the application. The application controls when its connection closes.
     pub(crate) fn foreign(channel: Channel) -> Self {
         Self { channel, tasks: None }
     }
@@ -44,7 +43,7 @@ impl Drop for Connection {
     }
 }
 
-/// Runs the tasks of one connection. `None` once they are aborted.
+/// The tasks of one connection; `None` after they are aborted.
 #[derive(Clone)]
 struct Tasks(Arc<Mutex<Option<JoinSet<()>>>>);
 
@@ -56,7 +55,7 @@ impl Default for Tasks {
 
 impl Tasks {
     fn abort(&self) {
-        // Dropped without the lock, since tasks hold this too.
+        // Drop the tasks outside the lock, because they hold clones of this executor and may lock it.
         let tasks = self.0.lock().take();
         drop(tasks);
     }

@@ -24,11 +24,12 @@ use crate::{
     token::{Credentials, TokenFuture},
 };
 
-/// Capacity of the command queue. Further senders wait.
+/// Capacity of the command queue. While it is full, senders wait.
 const COMMAND_CAPACITY: usize = 64;
 /// Capacity of the event queue. While it is full, the client does not read from the connection.
 const EVENT_CAPACITY: usize = 256;
-/// Acknowledge at the latest after this many entries. Every message to the server carries an acknowledgement.
+/// Number of unacknowledged entries after which the client sends an acknowledgement. Every message to the server also
+/// carries one.
 const ACK_EVERY: u64 = 32;
 /// How long `leave` waits for the server before the connection is dropped.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -64,11 +65,11 @@ pub(crate) async fn open(client: Client, join: Join) -> Result<Session, Error> {
     Ok(Session { sender, events: event_receiver, welcome: current })
 }
 
-/// What to do after a stream has ended.
+/// What the driver does after a stream has ended.
 enum StreamEnd {
-    /// Resume, after this delay if the server gave one.
+    /// Resume the session, after the server's delay if it sent one.
     Resume(Option<Duration>),
-    /// Join again.
+    /// Join the room again as a new session.
     Rejoin,
     /// End the session.
     Stop(Stop),
@@ -76,7 +77,7 @@ enum StreamEnd {
 
 /// Why the driver stops.
 enum Stop {
-    /// The session ended for good, or reconnecting failed.
+    /// The server ended the session, or reconnecting failed permanently.
     Failed(Error),
     /// The application left the room or dropped the session.
     Closed,
@@ -91,17 +92,17 @@ impl From<Error> for Stop {
 struct Driver {
     client: Client,
     credentials: Credentials,
-    /// A call of the token function that has not returned yet.
+    /// A pending call of the application's token function.
     pending_token: Option<TokenFuture>,
     join: Join,
     commands: mpsc::Receiver<Command>,
     events: mpsc::Sender<Event>,
     current: Arc<RwLock<Arc<Welcome>>>,
     outbox: Outbox,
-    /// Messages to resend on this stream before any new one.
+    /// Messages to resend on this stream before any new message.
     resend: VecDeque<ClientMessage>,
     welcome: Welcome,
-    /// Number of sessions before this one.
+    /// Number of rejoins. It identifies the current session.
     epoch: u64,
     /// Sequence number of the last entry handed to the application.
     last_seq: u64,
@@ -133,7 +134,7 @@ impl Driver {
         }
     }
 
-    /// Retries until the session is resumed. If the server no longer has it, joins again.
+    /// Retries until the session is resumed, or joins again if the server no longer has the session.
     async fn resume(&mut self, delay: Option<Duration>) -> Result<Stream, Stop> {
         let mut backoff = Backoff::default();
         if let Some(delay) = delay {
@@ -149,7 +150,8 @@ impl Driver {
                 Ok((stream, ServerMessage { ack, body: Some(ServerBody::Resumed(resumed)), .. })) => {
                     self.acked = 0;
                     self.credentials.mark_accepted();
-                    // Earlier messages were handled: the next ack settles them, after repeated `undelivered` reports.
+                    // The server has handled the messages up to `ack`. A later `ack` settles them, after their repeated
+                    // `undelivered` reports.
                     self.resend = self.outbox.unacknowledged(ack).collect();
                     drop(self.events.send(Event::Resumed(resumed.members)).await);
                     return Ok(stream);
@@ -165,7 +167,7 @@ impl Driver {
         }
     }
 
-    /// Retries until the join succeeds.
+    /// Retries the join until it succeeds or fails permanently.
     async fn rejoin(&mut self, mut backoff: Backoff) -> Result<Stream, Stop> {
         self.outbox.abandon();
         self.resend.clear();
@@ -203,11 +205,11 @@ impl Driver {
         loop {
             let window_is_open = !self.resend.is_empty() || self.outbox.len() < max_unacked;
             let next = async {
-                // Wait for capacity inside the select, so that a blocked connection cannot hide that it is dead.
+                // Wait for capacity inside the select, so that a blocked connection does not hide the server's silence.
                 match stream.outgoing.reserve().await {
                     Ok(permit) if !self.resend.is_empty() => (permit, None),
                     Ok(permit) => (permit, Some(self.commands.recv().await)),
-                    // The stream is lost; the receiving arm reports it.
+                    // The stream has ended, and the receiving branch gets its status.
                     Err(_) => std::future::pending().await,
                 }
             };
@@ -223,7 +225,7 @@ impl Driver {
                 }
             };
             tokio::select! {
-                // Sending comes first: the window bounds it, so receiving is not starved.
+                // Sending has priority. The window of unacknowledged messages bounds it, so receiving is not starved.
                 biased;
                 (permit, command) = next, if window_is_open => match command {
                     None => {
@@ -231,7 +233,8 @@ impl Driver {
                             permit.send(with_ack(message, self.last_seq, &mut self.acked));
                         }
                     }
-                    // Sent before the application received `Rejoined`, so it belongs to the previous session.
+                    // The application sent this signal before it received `Rejoined`, so it belongs to the previous
+                    // session.
                     Some(Some(Command::Send { epoch, outcome, .. })) if epoch != self.epoch => {
                         drop(outcome.send(Outcome::Unknown));
                     }
@@ -274,7 +277,7 @@ impl Driver {
         }
     }
 
-    /// Renews the session with a token, in a unary call because a stream sends its metadata only once.
+    /// Renews the session with a new token, in a unary call because a stream sends its metadata only once.
     fn renew_session(&mut self, channel: &Channel, token: String) {
         self.credentials.set_token(token);
         let heartbeat = ClientMessage { body: Some(ClientBody::Heartbeat(Heartbeat {})), ..ClientMessage::default() };
@@ -282,7 +285,7 @@ impl Driver {
         let Ok(request) = self.credentials.request(request) else { return };
         let mut client = SignalClient::new(channel.clone());
         tokio::spawn(async move {
-            // A failure needs no handling: when the session expires, the client gets a new token and joins again.
+            // A failure needs no handling: when the session expires, the client joins again with a new token.
             match timeout(OPEN_TIMEOUT, client.send(request)).await {
                 Ok(Err(error)) => debug!(%error, "session renewal failed"),
                 Ok(Ok(_)) => {}
@@ -291,7 +294,7 @@ impl Driver {
         });
     }
 
-    /// Waits until the server has reported all outcomes and ended the stream, up to `LEAVE_TIMEOUT`.
+    /// Receives the final outcomes until the server ends the stream, for at most `LEAVE_TIMEOUT`.
     async fn leave(&mut self, incoming: &mut Streaming<ServerMessage>) {
         let final_frames = async {
             while let Ok(Some(message)) = incoming.message().await {
@@ -312,7 +315,7 @@ impl Driver {
         }
         self.outbox.settle(ack);
         if seq != 0 && seq <= self.last_seq {
-            return Ok(()); // A replayed entry that the application has.
+            return Ok(()); // The application already has this replayed entry.
         }
         let signal = |body| Event::Signal(Received { from: from.clone(), negotiation, body });
         let event = match body {
@@ -334,7 +337,7 @@ impl Driver {
                         }
                         Err(StreamEnd::Rejoin)
                     }
-                    // The status that follows has the reason.
+                    // The server ends the stream with a gRPC status, which has the reason.
                     Action::Stop | Action::Unspecified => Ok(()),
                 };
             }
@@ -354,7 +357,7 @@ impl Driver {
         if seq != 0 {
             self.last_seq = seq;
             if seq >= self.acked + ACK_EVERY {
-                // If the connection is blocked, a later acknowledgement covers this one.
+                // If the queue is full, a later message carries the acknowledgement.
                 let ack = with_ack(ClientMessage::default(), self.last_seq, &mut self.acked);
                 drop(stream.outgoing.try_send(ack));
             }
@@ -363,24 +366,24 @@ impl Driver {
     }
 }
 
-/// Adds the acknowledgement to a message.
+/// Adds the acknowledgement of all received entries to a message.
 fn with_ack(mut message: ClientMessage, last_seq: u64, acked: &mut u64) -> ClientMessage {
     message.ack = last_seq;
     *acked = last_seq;
     message
 }
 
-/// Whether the server rejected the token.
+/// Returns whether the server rejected the token.
 fn is_token_rejected(error: &Error) -> bool {
     [TOKEN_EXPIRED, TOKEN_INVALID].contains(&error.reason())
 }
 
-/// What to do after a stream has ended with this error.
+/// Returns what to do after an error has ended a stream.
 fn stream_end(error: Error) -> StreamEnd {
     use signalbox_proto::reason::{DRAINING, FENCED, HEARTBEAT_TIMEOUT, SEQ_GAP, SESSION_GONE, SLOW_CONSUMER};
     match error.reason() {
-        // No reason: the connection was lost. FENCED: an abandoned resume of this client arrived late, since only this
-        // client has the session token.
+        // No reason means a lost connection. FENCED means that an abandoned resume of this client arrived late, since
+        // no other client has the session token.
         DRAINING | FENCED | HEARTBEAT_TIMEOUT | SEQ_GAP | "" => StreamEnd::Resume(None),
         SESSION_GONE | SLOW_CONSUMER | TOKEN_EXPIRED => StreamEnd::Rejoin,
         _ => StreamEnd::Stop(Stop::Failed(error)),

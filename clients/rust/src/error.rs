@@ -1,20 +1,20 @@
-//! Why a session failed to open, or ended.
+//! The client's errors.
 
 use signalbox_proto::reason::{RATE_LIMITED, SERVER_FULL};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-/// Why a session failed to open, or ended for good.
+/// Why a session failed to open, or ended permanently.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
-    /// The server URL is invalid. Holds the URL and what is wrong with it.
+    /// The server URL is invalid. Holds the URL and the problem.
     #[error("invalid server URL {0}")]
     Address(String),
-    /// The root certificates contain no valid certificate.
+    /// The PEM text contains no valid root certificate.
     #[error("invalid root certificates: use one or more certificates in PEM")]
     Certificate,
-    /// The server rejected the call, or the connection failed. Branch on code and reason (signal.proto has the table),
-    /// never on the message.
+    /// The server rejected the call, or the connection failed. Branch on `code` and `reason` (see the table in
+    /// signal.proto), never on `message`.
     #[error("{message} ({code:?}/{reason})")]
     Refused {
         /// The gRPC status code.
@@ -33,7 +33,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// The server's reason; empty if it sent none.
+    /// Returns the server's reason, or an empty string if the server sent none.
     pub fn reason(&self) -> &str {
         match self {
             Self::Refused { reason, .. } => reason,
@@ -41,10 +41,10 @@ impl Error {
         }
     }
 
-    /// Whether the same call may succeed later.
+    /// Returns whether a retry of the call may succeed.
     pub fn is_temporary(&self) -> bool {
         match self {
-            // A lost connection surfaces as Unknown, Internal or Cancelled, depending on where it was cut.
+            // A lost connection surfaces as Unknown, Internal or Cancelled, depending on where it broke.
             Self::Refused { code, reason, .. } => match code {
                 Code::Unavailable | Code::DeadlineExceeded => true,
                 Code::Unknown | Code::Internal | Code::Cancelled => reason.is_empty(),

@@ -8,7 +8,7 @@
 //! let mut session = client.join(Join { room: "demo".into(), ..Join::default() }).await?;
 //! while let Some(event) = session.next().await {
 //!     match event {
-//!         // The member who joined earlier offers.
+//!         // The member that joined earlier sends the offer.
 //!         Event::MemberJoined(member) => {
 //!             let offer = Signal::offer(member.member_id, "v=0...");
 //!             println!("{:?}", session.send(offer).await.outcome().await);
@@ -62,13 +62,13 @@ pub struct Client {
     token: TokenSource,
 }
 
-/// Opens a connection.
+/// A function that opens a connection.
 type Dial = Arc<dyn Fn() -> Connection + Send + Sync>;
-/// Returns random numbers between 0 and 1.
+/// A function that returns random numbers between 0 and 1.
 type Jitter = Arc<dyn Fn() -> f64 + Send + Sync>;
 
 impl Client {
-    /// A client for the server at `url`, such as `http://127.0.0.1:50051`.
+    /// Creates a client for the server at `url`, such as `http://127.0.0.1:50051`.
     ///
     /// With the feature `tls` it accepts `https://` URLs and trusts the certificate authorities that browsers trust.
     /// Each session opens its own connection when it joins, and a new one for each resume.
@@ -79,8 +79,8 @@ impl Client {
         Ok(Self::with_endpoint(endpoint))
     }
 
-    /// A client that trusts only these root certificates, in PEM. For a server with a self-signed certificate, pass
-    /// that certificate.
+    /// Creates a client that trusts only the root certificates in `pem`. To trust a self-signed server certificate,
+    /// pass that certificate.
     #[cfg(feature = "tls")]
     pub fn with_roots(url: &str, pem: &str) -> Result<Self, Error> {
         let endpoint = endpoint(url)?;
@@ -95,15 +95,16 @@ impl Client {
         Ok(Self::with_endpoint(endpoint))
     }
 
-    /// A client whose connections use these settings. It sets the executor of the endpoint.
+    /// Creates a client that connects with the settings of `endpoint`. The client replaces the endpoint's executor.
     pub fn with_endpoint(endpoint: Endpoint) -> Self {
         Self::with_connections(move || Connection::open(&endpoint))
     }
 
-    /// A client that opens its connections with `dial`, once per stream.
+    /// Creates a client that opens its connections with `dial`, once per stream.
     ///
-    /// A channel closes its connection only after everything has been sent. If the server cannot be reached, that is when
-    /// keep-alive times out, long after the session is dropped. [`Client::with_endpoint`] closes it at once.
+    /// A channel closes its connection only after it has sent everything. If the server is unreachable, the connection
+    /// stays open until keep-alive times out, long after the session is dropped. [`Client::with_endpoint`] closes it
+    /// promptly.
     pub fn with_dial(dial: impl Fn() -> Channel + Send + Sync + 'static) -> Self {
         Self::with_connections(move || Connection::foreign(dial()))
     }
@@ -112,15 +113,15 @@ impl Client {
         Self { dial: Arc::new(dial), random: Arc::new(backoff::system_random), token: TokenSource::None }
     }
 
-    /// Uses the same token for every session: a JSON Web Token from the application (signal.proto, "Tokens"). A session
-    /// ends when its token expires.
+    /// Uses the same token for every session: a JSON Web Token from the application (see "Tokens" in signal.proto). A
+    /// session ends when its token expires.
     #[must_use]
     pub fn with_token(self, token: impl Into<String>) -> Self {
         let token: String = token.into();
         Self { token: TokenSource::Fixed(token.into()), ..self }
     }
 
-    /// Gets a token from `get` for each session, and a new one before it expires, so that the session continues.
+    /// Calls `get` for the token of each session, and again before the token expires, so that the session continues.
     #[must_use]
     pub fn with_token_from<F, E>(self, get: impl Fn() -> F + Send + Sync + 'static) -> Self
     where
@@ -135,13 +136,13 @@ impl Client {
         Self { token: TokenSource::Function(Arc::new(get)), ..self }
     }
 
-    /// Takes the jitter of reconnect delays, between 0 and 1, from `random`. Use it for reproducible simulations.
+    /// Takes the jitter of reconnect delays from `random` (0 to 1), for reproducible simulations.
     #[must_use]
     pub fn with_random(self, random: impl Fn() -> f64 + Send + Sync + 'static) -> Self {
         Self { random: Arc::new(random), ..self }
     }
 
-    /// Opens a session. Fails if the first attempt fails; an open session reconnects by itself.
+    /// Opens a session. Fails if the first attempt fails; an open session reconnects automatically.
     pub async fn join(&self, join: v1::Join) -> Result<Session, Error> {
         driver::open(self.clone(), join).await
     }
@@ -153,7 +154,7 @@ fn endpoint(url: &str) -> Result<Endpoint, Error> {
     Ok(endpoint
         .connect_timeout(Duration::from_secs(3))
         .tcp_nodelay(true)
-        // Detects a dead connection within 15 s.
+        // Keep-alive detects a dead connection within 15 s.
         .http2_keep_alive_interval(Duration::from_secs(10))
         .keep_alive_timeout(Duration::from_secs(5))
         .keep_alive_while_idle(true))

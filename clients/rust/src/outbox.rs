@@ -1,4 +1,4 @@
-//! Messages that the client sent and the server has not settled yet.
+//! Sent messages that the server has not acknowledged yet.
 
 use std::collections::VecDeque;
 
@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use crate::session::Outcome;
 
-/// Numbered messages in flight, oldest first. The driver keeps at most `Limits.max_unacked` in it.
+/// Numbered messages in flight, oldest first. The driver allows at most `Limits.max_unacked`.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
     in_flight: VecDeque<InFlight>,
@@ -22,7 +22,7 @@ struct InFlight {
 }
 
 impl Outbox {
-    /// Numbers a message and stores it. Returns the copy to send.
+    /// Assigns the next sequence number to a message and stores a copy for resends. Returns the message to send.
     pub(crate) fn add(&mut self, mut message: ClientMessage, outcome: oneshot::Sender<Outcome>) -> ClientMessage {
         self.last_seq += 1;
         message.seq = self.last_seq;
@@ -30,12 +30,12 @@ impl Outbox {
         message
     }
 
-    /// Number of messages in flight.
+    /// Returns the number of messages in flight.
     pub(crate) fn len(&self) -> usize {
         self.in_flight.len()
     }
 
-    /// Records an `undelivered` report. The server repeats reports after a resume.
+    /// Records an `undelivered` report. Ignores duplicates, because the server repeats reports after a resume.
     pub(crate) fn record_undelivered(&mut self, report: Undelivered) {
         let entry = self.in_flight.iter_mut().find(|entry| entry.message.seq == report.client_seq);
         if let Some(entry) = entry.filter(|entry| !entry.undelivered.contains(&report)) {
@@ -43,7 +43,8 @@ impl Outbox {
         }
     }
 
-    /// Settles all messages up to `ack`. The server reports undelivered ones before it acknowledges them.
+    /// Settles all messages up to `ack`. Their reports are complete, because the server sends `undelivered` before it
+    /// acknowledges.
     pub(crate) fn settle(&mut self, ack: u64) {
         while self.in_flight.front().is_some_and(|entry| entry.message.seq <= ack) {
             let Some(entry) = self.in_flight.pop_front() else { return };
@@ -51,12 +52,12 @@ impl Outbox {
                 reports if reports.is_empty() => Outcome::Accepted,
                 reports => Outcome::Undelivered(reports),
             };
-            // The application may have dropped the receipt.
+            // The application may have dropped the `Receipt`.
             drop(entry.outcome.send(outcome));
         }
     }
 
-    /// The messages to resend after a resume: those that the server has not acknowledged.
+    /// Returns the messages to resend after a resume: those above the server's `ack`.
     pub(crate) fn unacknowledged(&self, ack: u64) -> impl Iterator<Item = ClientMessage> + '_ {
         self.in_flight.iter().map(|entry| &entry.message).filter(move |message| message.seq > ack).cloned()
     }

@@ -25,22 +25,23 @@ pub enum Event {
     MemberLeft(MemberLeft),
     /// A member sent a signal.
     Signal(Received),
-    /// New ICE servers.
+    /// The server sent new ICE servers.
     IceServers(IceServers),
     /// The connection is lost, and the client is resuming the session. Keep the media.
     Suspended,
     /// The client resumed the session, and nothing was lost. Holds the current state of the other members.
     Resumed(Vec<Member>),
-    /// The session could not be resumed, so the client joined again. This is its new session: renegotiate.
+    /// The session could not be resumed, so the client joined again. Holds the `Welcome` of the new session:
+    /// renegotiate.
     Rejoined(Box<Welcome>),
-    /// The session ended for good. No event follows.
+    /// The session ended, and the client does not reconnect. This is the last event.
     Ended(Error),
 }
 
 /// A signal from another member.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Received {
-    /// The sender's `member_id`, set by the server.
+    /// The sender's `member_id`, which the server sets.
     pub from: String,
     /// The `negotiation` that the sender set.
     pub negotiation: u64,
@@ -51,50 +52,50 @@ pub struct Received {
 /// The outcome of a sent signal.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
-    /// The server accepted it: it is in the room's log, addressed to a live session.
+    /// The server accepted the signal into the mailbox of every addressee.
     Accepted,
-    /// The server did not deliver it. Each report names the receiver and the reason.
+    /// The server did not deliver the signal to at least one addressee. Each report names the receiver and the reason.
     Undelivered(Vec<Undelivered>),
     /// The session ended before the server reported an outcome.
     Unknown,
 }
 
-/// A message to send.
+/// A signal, update or report to send.
 #[derive(Debug, Clone)]
 pub struct Signal(ClientMessage);
 
 impl Signal {
-    /// An SDP offer to a member.
+    /// Creates an SDP offer to a member.
     pub fn offer(to: impl Into<String>, sdp: impl Into<String>) -> Self {
         Self::new(to.into(), Body::Offer(SessionDescription { sdp: sdp.into() }))
     }
 
-    /// An SDP answer to a member.
+    /// Creates an SDP answer to a member.
     pub fn answer(to: impl Into<String>, sdp: impl Into<String>) -> Self {
         Self::new(to.into(), Body::Answer(SessionDescription { sdp: sdp.into() }))
     }
 
-    /// An ICE candidate to a member.
+    /// Creates a signal with an ICE candidate for a member.
     pub fn candidate(to: impl Into<String>, candidate: IceCandidate) -> Self {
         Self::new(to.into(), Body::Candidate(candidate))
     }
 
-    /// Application data to a member, or to all other members if `to` is empty.
+    /// Creates application data for a member, or for all other members if `to` is empty.
     pub fn data(to: impl Into<String>, data: Data) -> Self {
         Self::new(to.into(), Body::Data(data))
     }
 
-    /// A change of this member's name or attributes.
+    /// Creates an update of this member's name or attributes.
     pub fn update(update: MemberUpdate) -> Self {
         Self::new(String::new(), Body::Update(update))
     }
 
-    /// A report on the state of a peer connection.
+    /// Creates a report on the state of a peer connection.
     pub fn report(report: ConnectionReport) -> Self {
         Self::new(String::new(), Body::Report(report))
     }
 
-    /// Sets the number that ties the offer, answer and candidates of one ICE session together.
+    /// Sets the negotiation number, which links the offer, answer and candidates of one ICE session.
     #[must_use]
     pub fn with_negotiation(mut self, negotiation: u64) -> Self {
         self.0.negotiation = negotiation;
@@ -113,12 +114,12 @@ pub(crate) enum Command {
     Leave(oneshot::Sender<()>),
 }
 
-/// A pending outcome. Dropping it does not cancel the signal.
+/// The pending outcome of a sent signal. Dropping it does not cancel the signal.
 #[derive(Debug)]
 pub struct Receipt(oneshot::Receiver<Outcome>);
 
 impl Receipt {
-    /// Waits for the outcome, across reconnects.
+    /// Waits for the outcome, even across reconnects.
     pub async fn outcome(self) -> Outcome {
         self.0.await.unwrap_or(Outcome::Unknown)
     }
@@ -128,18 +129,20 @@ impl Receipt {
 #[derive(Debug, Clone)]
 pub struct Sender {
     pub(crate) commands: mpsc::Sender<Command>,
-    /// Number of [`Event::Rejoined`] that the application received. It identifies the session that a signal is for.
+    /// Number of [`Event::Rejoined`] events that the application received. Signals carry it to identify their session.
     pub(crate) epoch: Arc<AtomicU64>,
 }
 
 impl Sender {
-    /// Sends a signal. Waits while the maximum number of unacknowledged messages is in flight; order is kept.
+    /// Sends a signal, in order with earlier ones. Waits while the maximum number of unacknowledged messages is in
+    /// flight.
     ///
-    /// If the session ends first, the signal is not sent in the next session, and its outcome is unknown.
+    /// If the session ends first, the client does not resend the signal in the next session, and the outcome is
+    /// [`Outcome::Unknown`].
     pub async fn send(&self, signal: Signal) -> Receipt {
         let (outcome, receipt) = oneshot::channel();
         let epoch = self.epoch.load(Ordering::Acquire);
-        // After the end of the session this drops the command, which makes the outcome unknown.
+        // If the session has ended, `send` fails and drops the command, which makes the outcome unknown.
         drop(self.commands.send(Command::Send { message: Box::new(signal.0), epoch, outcome }).await);
         Receipt(receipt)
     }
@@ -149,7 +152,7 @@ impl Sender {
 ///
 /// Dropping it closes the connection without leaving the room: other members see this member suspended, then timed out.
 /// While a [`Sender`] of the session exists, the connection closes only at the next event. Use [`Session::leave`] to
-/// leave at once.
+/// leave immediately.
 #[derive(Debug)]
 pub struct Session {
     pub(crate) sender: Sender,
@@ -158,21 +161,21 @@ pub struct Session {
 }
 
 impl Session {
-    /// The server's `Welcome`: this member, the other members at that time, ICE servers and limits. After
-    /// [`Event::Rejoined`] it is that of the new session.
+    /// Returns the `Welcome` of the current session: this member, the other members at the time of the join, ICE
+    /// servers and limits. A rejoin replaces it.
     pub fn welcome(&self) -> Arc<Welcome> {
         self.welcome.read().clone()
     }
 
-    /// This member's id.
+    /// Returns this member's id.
     pub fn member_id(&self) -> String {
         self.welcome().you.as_ref().map(|you| you.member_id.clone()).unwrap_or_default()
     }
 
-    /// The next event; `None` after the session has ended.
+    /// Waits for the next event. Returns `None` after the session has ended.
     ///
-    /// Call it continuously. If events are not read, sent signals wait and the server ends the session with
-    /// `SLOW_CONSUMER`.
+    /// Call it continuously: if the application does not read events, sent signals wait and the server ends the session
+    /// with `SLOW_CONSUMER`.
     pub async fn next(&mut self) -> Option<Event> {
         let event = self.events.recv().await;
         if let Some(Event::Rejoined(_)) = event {
@@ -186,18 +189,18 @@ impl Session {
         self.sender.send(signal).await
     }
 
-    /// A sender for other tasks.
+    /// Returns a sender for other tasks.
     pub fn sender(&self) -> Sender {
         self.sender.clone()
     }
 
-    /// Leaves the room. Other members see it at once.
+    /// Leaves the room. Other members receive `member_left` immediately.
     ///
-    /// While the connection is lost this waits for a reconnect, without a deadline.
+    /// While the connection is lost, this waits for a reconnect without a deadline.
     pub async fn leave(mut self) {
         let (done, left) = oneshot::channel();
         if self.sender.commands.send(Command::Leave(done)).await.is_ok() {
-            // The driver may be blocked on a full event queue.
+            // Drain the events, because the driver may be blocked on a full event queue.
             let drain = async { while self.events.recv().await.is_some() {} };
             tokio::select! {
                 _ = left => {}

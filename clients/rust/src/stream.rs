@@ -20,7 +20,7 @@ pub(crate) const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) struct Stream {
     pub(crate) outgoing: mpsc::Sender<ClientMessage>,
     pub(crate) incoming: Streaming<ServerMessage>,
-    /// For unary calls next to the stream. Dropped last, so that it closes after the stream.
+    /// Connection for unary calls. Declared last, so that it is dropped after the stream.
     pub(crate) connection: Connection,
 }
 

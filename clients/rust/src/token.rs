@@ -8,24 +8,24 @@ use tonic::{Request, metadata::MetadataValue};
 
 use crate::Error;
 
-/// A token is renewed this long before it expires, or after four fifths of its remaining time if that is later.
+/// How long before its expiry the client renews a token, capped at one fifth of the remaining validity.
 const RENEWAL_MARGIN: Duration = Duration::from_secs(60);
-/// Shortest time between two calls of the application's token function, and the delay after a failed one.
+/// Shortest interval between calls of the application's token function, and the delay after a failed call.
 const RENEWAL_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Why the application's token function failed.
+/// The error of the application's token function.
 pub(crate) type TokenError = Box<dyn StdError + Send + Sync>;
-/// A call of the application's token function.
+/// A pending call of the application's token function.
 pub(crate) type TokenFuture = Pin<Box<dyn Future<Output = Result<String, TokenError>> + Send>>;
 
-/// Where tokens come from.
+/// Where the client gets its tokens.
 #[derive(Clone)]
 pub(crate) enum TokenSource {
     /// The server requires no token.
     None,
-    /// The same token for every session.
+    /// One token for every session.
     Fixed(Arc<str>),
-    /// The application's token function.
+    /// A function of the application that returns tokens.
     Function(Arc<dyn Fn() -> TokenFuture + Send + Sync>),
 }
 
@@ -44,7 +44,7 @@ impl Credentials {
         Self { source, token: None, is_accepted: false, received_at: Instant::now(), renewal_due: None }
     }
 
-    /// Gets a token, unless there is one already or none is required.
+    /// Gets a token, unless there is one already or the server requires none.
     pub(crate) async fn ensure_token(&mut self) -> Result<(), Error> {
         if self.token.is_some() {
             return Ok(());
@@ -60,12 +60,12 @@ impl Credentials {
         Ok(())
     }
 
-    /// When to get the next token.
+    /// Returns when to renew the token, or `None` if it needs no renewal.
     pub(crate) fn renewal_due(&self) -> Option<Instant> {
         self.renewal_due
     }
 
-    /// Calls the token function for the next token. A retry becomes due in case the call fails.
+    /// Calls the token function for the next token, and schedules a retry in case the call fails.
     pub(crate) fn renew(&mut self) -> Option<TokenFuture> {
         self.renewal_due = Some(Instant::now() + RENEWAL_INTERVAL);
         match &self.source {
@@ -83,13 +83,13 @@ impl Credentials {
         self.received_at = Instant::now();
     }
 
-    /// Records that the server accepted the token.
+    /// Records that the server accepted the current token.
     pub(crate) fn mark_accepted(&mut self) {
         self.is_accepted = true;
     }
 
-    /// Records that the server rejected the token. Returns whether a new token may help: not if the server rejected a
-    /// fresh one that it never accepted.
+    /// Records that the server rejected the token, and returns whether to retry with a new one. A retry cannot help if
+    /// the server rejected a fresh token that it never accepted.
     pub(crate) fn mark_rejected(&mut self) -> bool {
         let may_be_outdated = self.is_accepted || self.received_at.elapsed() >= RENEWAL_INTERVAL;
         let can_retry = matches!(self.source, TokenSource::Function(_)) && may_be_outdated;
@@ -100,7 +100,7 @@ impl Credentials {
         can_retry
     }
 
-    /// A request with the token in its metadata.
+    /// Creates a request with the token in its metadata.
     pub(crate) fn request<T>(&self, message: T) -> Result<Request<T>, Error> {
         let mut request = Request::new(message);
         if let Some(token) = &self.token {
@@ -118,8 +118,8 @@ fn unix_now() -> f64 {
     std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs_f64()
 }
 
-/// Time until a token expires; `None` if it has no usable `exp`. If its claims contradict the local clock, the token
-/// counts as just issued.
+/// Returns the time until a token expires, or `None` without a usable `exp`. If the claims contradict the local clock,
+/// the token counts as just issued.
 fn time_left(token: &str, now: f64) -> Option<Duration> {
     let payload = BASE64URL_NOPAD.decode(token.split('.').nth(1)?.as_bytes()).ok()?;
     let claims: serde_json::Value = serde_json::from_slice(&payload).ok()?;

@@ -1,5 +1,4 @@
-//! Authentication and authorisation: tokens and what they grant, revocations, passcodes, and throttling of failed
-//! attempts.
+//! Authentication and authorization: tokens, their grants, revocations, passcodes, and throttling of failed attempts.
 
 mod claims;
 mod jws;
@@ -29,25 +28,24 @@ use crate::{
     reload::Reloaded,
 };
 
-/// Authenticates callers, and throttles those that guess.
+/// Authenticates callers and throttles failed attempts.
 pub struct Authenticator {
     tokens: Option<Tokens>,
     throttle: Throttle,
     addresses: Addresses,
 }
 
-/// Which addresses identify a caller.
+/// The remote addresses that identify a caller when the server counts failed attempts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Addresses {
-    /// All of them.
+    /// Every address identifies a caller.
     All,
-    /// All but loopback, which is the address of a local proxy or tunnel.
+    /// Every address except loopback identifies a caller. All clients of a local proxy or tunnel share loopback.
     Foreign,
-    /// None, since a proxy or tunnel on another machine hides them.
+    /// No address identifies a caller, because a proxy or tunnel on another machine hides the clients' addresses.
     None,
 }
 
-/// Token authentication.
 struct Tokens {
     keys: Arc<Reloaded<KeySources>>,
     rules: Rules,
@@ -55,12 +53,12 @@ struct Tokens {
 }
 
 impl Authenticator {
-    /// Accepts anonymous callers. Failed attempts are throttled.
+    /// Creates an authenticator that accepts callers without a token. It still throttles failed attempts.
     pub fn anonymous(policy: ThrottlePolicy) -> Self {
         Self { tokens: None, throttle: Throttle::new(policy), addresses: Addresses::Foreign }
     }
 
-    /// Requires tokens. Fails if there is no key or an unusable one.
+    /// Creates an authenticator that requires a token. Fails if there is no key, or an unusable one.
     pub fn with_tokens(sources: KeySources, rules: Rules, policy: ThrottlePolicy) -> Result<Self, String> {
         let tokens = Tokens { keys: Arc::new(Reloaded::load(sources)?), rules, revocations: Revocations::default() };
         Ok(Self { tokens: Some(tokens), ..Self::anonymous(policy) })
@@ -72,7 +70,7 @@ impl Authenticator {
         Self { addresses, ..self }
     }
 
-    /// The caller behind an address, if the address identifies one.
+    /// Returns the caller behind an address, or `None` if the address does not identify one.
     pub fn caller_at(&self, address: IpAddr) -> Option<Caller> {
         let is_identifying = match self.addresses {
             Addresses::All => true,
@@ -82,41 +80,42 @@ impl Authenticator {
         is_identifying.then(|| Caller::Subscriber(address.into()))
     }
 
-    /// Whether callers need a token.
+    /// Returns whether callers need a token.
     pub fn requires_tokens(&self) -> bool {
         self.tokens.is_some()
     }
 
-    /// Checks a token. `None` if the server requires none.
+    /// Verifies a token and returns its grant, or `None` if the server requires no tokens.
     pub fn check(&self, token: &str, now: SystemTime) -> Result<Option<Grant>, Error> {
         let Some(Tokens { keys, rules, .. }) = &self.tokens else { return Ok(None) };
         let claims = jws::verify(token, &keys.current())?;
         claims::check(&claims, token_id(token), rules, now).map(Some)
     }
 
-    /// How long a session outlives its token.
+    /// Returns how long a session may outlive its token.
     pub fn grace(&self) -> Duration {
         self.tokens.as_ref().map_or(Duration::ZERO, |tokens| tokens.rules.grace)
     }
 
-    /// Revokes the tokens of a removed member for a room: those issued until now, and the one that it used.
+    /// Revokes a removed member's tokens for a room. `used_nbf` is the `nbf` of its newest known token, which is in the
+    /// future if the issuer's clock is ahead.
     pub fn revoke(&self, room: &RoomName, subject: &str, used_nbf: u64) {
         if let Some(Tokens { revocations, rules, .. }) = &self.tokens {
             revocations.add(room, subject, used_nbf, SystemTime::now(), rules);
         }
     }
 
-    /// Whether a token was revoked for that room.
+    /// Returns whether the token of a grant is revoked for a room.
     pub fn is_revoked(&self, room: &RoomName, grant: &Grant) -> bool {
         self.tokens.as_ref().is_some_and(|tokens| tokens.revocations.contains(room, grant))
     }
 
-    /// Rejects a caller that must wait because of failed attempts.
+    /// Rejects a caller that is throttled after failed attempts.
     pub fn check_attempt(&self, now: Instant, caller: &Caller) -> Result<(), Error> {
         self.throttle.check(now, caller).map_err(Error::RateLimited)
     }
 
-    /// Counts a failed attempt of a caller, if the error may be the result of a guess.
+    /// Counts a failed attempt if the error may be the result of guessing.
     pub fn add_failure(&self, now: Instant, caller: Option<Caller>, error: &Error) {
         let may_be_guess = matches!(
             error,
@@ -127,7 +126,7 @@ impl Authenticator {
         }
     }
 
-    /// Follows the key files for as long as the server runs.
+    /// Reloads the key files when they change, for as long as the server runs.
     pub async fn watch_keys(self: Arc<Self>) {
         if let Some(tokens) = &self.tokens {
             tokens.keys.clone().watch().await;

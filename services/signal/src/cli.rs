@@ -20,7 +20,7 @@ pub struct Cli {
     pub serve: Config,
 }
 
-/// The commands.
+/// The commands of `signalbox`.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the server (default)

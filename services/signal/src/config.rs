@@ -1,5 +1,5 @@
-//! The server's configuration: each setting is one field with its flag, its `SIGNALBOX_*` variable, its default and its
-//! help. [`Config::check`] runs before a port is bound.
+//! The server's configuration: each field is a setting with its flag, `SIGNALBOX_*` variable, default and help text.
+//! The server runs [`Config::check`] before it binds a port.
 
 #![allow(rustdoc::bare_urls, reason = "the doc comments of the fields are the text of --help")]
 
@@ -63,7 +63,7 @@ pub struct Config {
     #[arg(long, env = "SIGNALBOX_ADMIN_READY_FILE", requires = "admin_listen", value_name = "PATH")]
     pub admin_ready_file: Option<PathBuf>,
 
-    /// Name under which clients reach the server, such as signal.example.org. HOST covers ports 80, 443 and that of
+    /// Name under which clients reach the server, such as signal.example.org. HOST covers ports 80, 443 and the port of
     /// --listen; HOST:PORT one port; HOST:* every port. Repeatable. Not needed for the address that a client connects
     /// to, or for loopback names if the server listens on loopback
     #[arg(long, env = "SIGNALBOX_PUBLIC_NAME", value_delimiter = ',', value_name = "NAME")]
@@ -78,8 +78,8 @@ pub struct Config {
     #[arg(long, env = "SIGNALBOX_TLS_KEY", requires = "tls_cert", value_name = "PATH")]
     pub tls_key: Option<PathBuf>,
 
-    /// Serve TLS on the public listener with a generated self-signed certificate; browsers warn about it. It is kept in
-    /// the folder of --store, or in ./data with MongoDB. The log has its SHA-256 fingerprint
+    /// Serve TLS on the public listener with a generated self-signed certificate; browsers warn about it. The server
+    /// keeps it in the folder of --store, or in ./data with MongoDB, and logs its SHA-256 fingerprint
     #[arg(long, env = "SIGNALBOX_TLS_SELF_SIGNED", default_value = "false", conflicts_with = "tls_cert", num_args = 0..=1,
         default_missing_value = "true", action = clap::ArgAction::Set, value_name = "BOOL")]
     pub tls_self_signed: bool,
@@ -99,22 +99,22 @@ pub struct Config {
     #[arg(long, env = "SIGNALBOX_REFLECTION", action = clap::ArgAction::Set, value_name = "BOOL")]
     pub reflection: Option<bool>,
 
-    /// Report version, store and services in the health of the public listener, not only its status. Default: only if
-    /// other machines cannot reach the server and there is no --admin-listen
+    /// Report version, store and services in the health of the public listener, in addition to its status. Default:
+    /// only if other machines cannot reach the server and there is no --admin-listen
     #[arg(long, env = "SIGNALBOX_DETAILED_HEALTH", action = clap::ArgAction::Set, value_name = "BOOL")]
     pub detailed_health: Option<bool>,
 
-    /// Store of room records: redb:PATH for the embedded store in that folder, or mongodb://HOST/DATABASE (or
+    /// Store of room records: redb:PATH for the embedded store in the folder PATH, or mongodb://HOST/DATABASE (or
     /// mongodb+srv://) for MongoDB
     #[arg(long, env = "SIGNALBOX_STORE", hide_env_values = true, default_value = "redb:./data", value_parser = SecretUrl, value_name = "URL")]
     pub store: StoreUrl,
 
-    /// Folder of the built demo page. If it has no page, the server serves a short text instead
+    /// Folder of the built demo page. If the folder has no page, the server serves a short text instead
     #[arg(long, env = "SIGNALBOX_WEB_DIR", default_value = "clients/web/dist", value_name = "PATH")]
     pub web_dir: PathBuf,
 
-    /// Origin whose pages may call the server, such as https://app.example.org. With :* as its port it covers every
-    /// port of the host. Repeatable. Not needed for pages that the server itself serves
+    /// Origin whose pages may call the server, such as https://app.example.org. Port * covers every port of the host.
+    /// Repeatable. Not needed for pages that the server itself serves
     #[arg(long, env = "SIGNALBOX_CORS_ORIGIN", value_delimiter = ',', value_name = "ORIGIN")]
     pub cors_origin: Vec<Origin>,
 
@@ -130,7 +130,7 @@ pub struct Config {
     #[arg(long, env = "SIGNALBOX_DRAIN_TIMEOUT", default_value = "10s", value_parser = duration, value_name = "TIME")]
     pub drain_timeout: Duration,
 
-    /// Authentication
+    /// Settings of authentication
     #[command(flatten)]
     pub auth: AuthConfig,
 
@@ -156,15 +156,15 @@ pub struct Config {
     #[arg(long, env = "SIGNALBOX_AUTO_CREATE", default_value = "true", action = clap::ArgAction::Set, value_name = "BOOL")]
     pub auto_create: bool,
 
-    /// Members per room, for rooms without a limit of their own
+    /// Default limit of members per room
     #[arg(long, env = "SIGNALBOX_MAX_MEMBERS", default_value = "64", value_name = "N")]
     pub max_members: u32,
 
-    /// Highest limit of members that a room may set
+    /// Upper bound for the limit of members that a room sets itself
     #[arg(long, env = "SIGNALBOX_MAX_ROOM_MEMBERS", default_value = "1000", value_name = "N")]
     pub max_room_members: u32,
 
-    /// How long a room that a join created is kept while it has no members
+    /// How long the server keeps an empty room that a join created
     #[arg(long, env = "SIGNALBOX_EMPTY_TIMEOUT", default_value = "5m", value_parser = duration, value_name = "TIME")]
     pub empty_timeout: Duration,
 
@@ -181,7 +181,7 @@ pub struct Config {
     #[arg(long, env = "SIGNALBOX_JOIN_TIMEOUT", default_value = "5s", value_parser = duration, value_name = "TIME")]
     pub join_timeout: Duration,
 
-    /// How long a connected member may leave entries in its mailbox without reading any
+    /// How long a connected member may read nothing while entries wait in its mailbox
     #[arg(long, env = "SIGNALBOX_STALL_TIMEOUT", default_value = "10s", value_parser = duration, value_name = "TIME")]
     pub stall_timeout: Duration,
 
@@ -222,7 +222,7 @@ pub struct Config {
     #[arg(long, env = "SIGNALBOX_MAX_ATTRIBUTES_BYTES", default_value = "4096", value_name = "BYTES")]
     pub max_attributes_bytes: usize,
 
-    /// Connections
+    /// Limits for connections
     #[command(flatten)]
     pub connections: ConnectionConfig,
 }
@@ -292,12 +292,12 @@ impl Config {
         Ok(())
     }
 
-    /// Whether the public listener serves TLS.
+    /// Returns whether the public listener serves TLS.
     pub fn serves_tls(&self) -> bool {
         self.tls_cert.is_some() || self.tls_self_signed
     }
 
-    /// The folder of generated files, such as the self-signed certificate.
+    /// Returns the folder of generated files, such as the self-signed certificate.
     pub fn data_folder(&self) -> &Path {
         match &self.store {
             StoreUrl::Embedded(folder) => folder,
@@ -305,24 +305,24 @@ impl Config {
         }
     }
 
-    /// Whether the public listener serves by default what is for operators, such as Rooms. That is for development on one
-    /// machine: a loopback address does not identify a caller behind a proxy or tunnel.
+    /// Returns whether the public listener serves Rooms and other operator features by default. Only a development
+    /// server does, because a loopback address does not identify a caller behind a proxy or tunnel.
     pub fn serves_rooms(&self) -> bool {
         self.admin_listen.is_none() && self.is_local()
     }
 
-    /// Whether other machines cannot reach the server. A loopback server with another public name is behind a proxy or
-    /// tunnel.
+    /// Returns whether other machines cannot reach the server. A loopback listener with a non-loopback public name is
+    /// behind a proxy or tunnel, so other machines can reach it.
     pub fn is_local(&self) -> bool {
         self.listen.ip().to_canonical().is_loopback() && self.public_name.iter().all(PublicName::is_loopback)
     }
 
-    /// Whether joins and calls of Rooms on the public listener need tokens.
+    /// Returns whether joins and calls of Rooms on the public listener need tokens.
     pub fn requires_tokens(&self) -> bool {
         self.auth.auth == Auth::Jwt
     }
 
-    /// The limits that rooms enforce.
+    /// Returns the limits that rooms enforce.
     pub fn limits(&self) -> Limits {
         Limits {
             message_bytes: self.max_message_bytes,
@@ -341,7 +341,7 @@ impl Config {
         }
     }
 
-    /// The defaults of rooms.
+    /// Returns the default settings of rooms.
     pub fn room_defaults(&self) -> RoomDefaults {
         RoomDefaults {
             auto_create: self.auto_create,
@@ -351,7 +351,7 @@ impl Config {
         }
     }
 
-    /// The ICE servers for members.
+    /// Returns the ICE servers for members.
     pub fn ice(&self) -> IceConfig {
         IceConfig {
             stun: self.ice_server.clone(),

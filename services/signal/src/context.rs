@@ -1,10 +1,10 @@
-//! What all services of the server share.
+//! State that all services of the server share.
 
 use std::{sync::Arc, time::Duration};
 
 use crate::{auth::Authenticator, ice::IceConfig, limits::Memory, metrics::Rejections, random::Random, rooms::Rooms};
 
-/// What all services of the server share.
+/// State that all services of the server share.
 pub struct Context {
     /// Live rooms.
     pub rooms: Arc<Rooms>,
@@ -18,6 +18,6 @@ pub struct Context {
     pub random: Random,
     /// Counts rejected joins and resumes.
     pub rejections: Rejections,
-    /// How soon a new stream must join or resume.
+    /// How long a new stream may take to join or resume.
     pub join_timeout: Duration,
 }

@@ -1,18 +1,18 @@
-//! The errors of the service. `rpc/status.rs` maps them to gRPC statuses.
+//! The errors of calls and streams. `rpc/status.rs` maps them to gRPC statuses.
 
 use std::time::Duration;
 
 pub use signalbox_core::Error as RoomError;
 use signalbox_proto::reason;
 
-/// When to retry what a draining server rejects. Streams get a random time of their own.
+/// Retry delay for calls that a draining server rejects. Streams get a random delay instead.
 const RETRY_DRAINING: Duration = Duration::from_secs(1);
-/// When to retry a call that the store did not answer.
+/// Retry delay for calls that the store did not answer.
 const RETRY_STORE: Duration = Duration::from_secs(2);
-/// When to retry a join that the memory limit rejects.
+/// Retry delay for joins that the memory limit rejects.
 const RETRY_FULL: Duration = Duration::from_secs(5);
 
-/// Why a call or stream fails. The texts are the documentation.
+/// Why a call or stream fails. The error texts document the variants.
 #[allow(missing_docs)]
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -43,12 +43,12 @@ pub enum Error {
 }
 
 impl Error {
-    /// A [`RoomError::InvalidMessage`].
+    /// Creates a [`RoomError::InvalidMessage`].
     pub fn invalid(field: &'static str, problem: impl Into<String>) -> Self {
         RoomError::invalid(field, problem).into()
     }
 
-    /// The stable reason that clients branch on.
+    /// Returns the stable reason that clients branch on.
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Room(error) => error.reason(),
@@ -66,7 +66,7 @@ impl Error {
         }
     }
 
-    /// When a retry may succeed.
+    /// Returns the delay after which a retry may succeed.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Draining(after) | Self::RateLimited(after) => Some(*after),

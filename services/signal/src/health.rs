@@ -1,4 +1,4 @@
-//! gRPC health (grpc.health.v1) in two views: operators see every service, clients only those that they use.
+//! gRPC health (grpc.health.v1) in two views: operators see every service, clients see only the server and Signal.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use crate::{
 const SIGNAL: &str = <SignalServer<SignalService> as NamedService>::NAME;
 const ROOMS: &str = <RoomsServer<RoomsService> as NamedService>::NAME;
 
-/// The state of the services.
+/// The health of the services, in both views.
 #[derive(Clone)]
 pub struct Health {
     detailed: HealthReporter,
@@ -29,7 +29,7 @@ pub struct Health {
 }
 
 impl Health {
-    /// All services are serving; Rooms only if the store is available.
+    /// Creates the health state. Signal is serving, and Rooms is serving if the store is available.
     pub async fn new(store_is_available: bool) -> Self {
         let health = Self { detailed: HealthReporter::new(), plain: HealthReporter::new() };
         for reporter in [&health.detailed, &health.plain] {
@@ -39,13 +39,15 @@ impl Health {
         health
     }
 
-    /// The health service. Without details it reports only the server and Signal, which are the same.
+    /// Returns the health service. The plain view reports only the server and Signal, which always have the same
+    /// status.
     pub fn service(&self, detailed: bool) -> HealthServer<HealthService> {
         let reporter = if detailed { &self.detailed } else { &self.plain };
         HealthServer::new(HealthService::from_health_reporter(reporter.clone()))
     }
 
-    /// Follows the store for as long as the server runs. Without it Rooms is not serving, and live rooms continue.
+    /// Reports the store's availability for as long as the server runs. Without the store, Rooms is not serving, but
+    /// live rooms continue.
     pub async fn report_store(self, rooms: Arc<Rooms>) {
         let mut was_available = rooms.store_is_available();
         let mut tick = time::interval(rooms::STORE_CHECK);
@@ -59,7 +61,7 @@ impl Health {
         }
     }
 
-    /// No service is serving any more.
+    /// Reports every service as not serving.
     pub async fn stop(&self) {
         for service in ["", SIGNAL] {
             self.plain.set_service_status(service, ServingStatus::NotServing).await;

@@ -1,5 +1,5 @@
-//! The HTTP service of a listener: native gRPC, gRPC-Web, the demo page and health, routed per request. The public and
-//! the admin listener serve different parts of it.
+//! The HTTP service of a listener. It routes native gRPC, gRPC-Web, the demo page and health; the public and the admin
+//! listener serve different parts.
 
 mod host;
 mod pages;
@@ -35,15 +35,16 @@ use crate::{
 
 /// How long a browser may cache a preflight response.
 const PREFLIGHT_MAX_AGE: Duration = Duration::from_secs(7200);
-/// Messages of maximum size that fit into one `Send`. Limits the largest frame.
+/// Maximum-size messages that fit into one `Send`. The product limits the size of a request.
 const FRAME_PER_MESSAGE: usize = 4;
-/// How long the next part of a request body may take to arrive.
+/// Timeout for the next part of a request body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
-/// Largest request to `Rooms`, in bytes.
+/// Maximum size of a request to `Rooms`, in bytes.
 const MAX_ROOMS_REQUEST: usize = 64 * 1024;
 
-/// Service names of the two versions of reflection.
+/// Service name of reflection v1.
 const V1: &str = "grpc.reflection.v1.ServerReflection";
+/// Service name of reflection v1alpha.
 const V1ALPHA: &str = "grpc.reflection.v1alpha.ServerReflection";
 
 /// What a listener serves in addition to health.
@@ -51,18 +52,15 @@ const V1ALPHA: &str = "grpc.reflection.v1alpha.ServerReflection";
 pub struct Serves {
     /// The Signal service and the demo page. Only the public listener serves them.
     signal: bool,
-    /// The Rooms service.
     rooms: bool,
-    /// Metrics.
     metrics: bool,
-    /// Reflection.
     reflection: bool,
     /// Health with services, version and store instead of only "ok".
     detailed_health: bool,
 }
 
 impl Serves {
-    /// The public listener.
+    /// Returns what the public listener serves.
     pub fn public(config: &Config) -> Self {
         let is_open = config.serves_rooms();
         Self {
@@ -74,18 +72,18 @@ impl Serves {
         }
     }
 
-    /// Whether this is the public listener.
+    /// Returns whether this is the public listener.
     pub fn is_public(self) -> bool {
         self.signal
     }
 
-    /// The admin listener.
+    /// Returns what the admin listener serves.
     pub fn admin() -> Self {
         Self { signal: false, rooms: true, metrics: true, reflection: true, detailed_health: true }
     }
 }
 
-/// The service of a listener with these host names.
+/// Builds the service of a listener with these host names.
 pub fn app(config: &Config, context: &Arc<Context>, health: &Health, serves: Serves, hosts: Hosts) -> App {
     // Pages of other origins may only call the public listener.
     let origins = if serves.signal { config.cors_origin.clone() } else { Vec::new() };
@@ -108,14 +106,14 @@ pub fn app(config: &Config, context: &Arc<Context>, health: &Health, serves: Ser
             }
             None => unknown.clone(),
         };
-        // Only the request body of Exchange may pause.
+        // Only the request body of `Exchange` may pause.
         let has_end = request.uri().path() != EXCHANGE;
         let request = if has_end { request.map(|b| Body::new(TimeoutBody::new(BODY_TIMEOUT, b))) } else { request };
         router.oneshot(request)
     }))
 }
 
-/// The gRPC services of a listener.
+/// Builds the gRPC services of a listener.
 fn services(config: &Config, context: &Arc<Context>, health: &Health, serves: Serves) -> Router {
     let health = health.service(serves.detailed_health);
     let mut names = vec![name_of(&health)];
@@ -135,7 +133,7 @@ fn services(config: &Config, context: &Arc<Context>, health: &Health, serves: Se
         services.add_service(rooms);
     }
     if serves.reflection {
-        // Both versions: they are different services, and older grpcurl only knows the alpha.
+        // Serve both versions: they are separate services, and older versions of grpcurl only know v1alpha.
         let valid = "the descriptor sets are those of this build";
         services.add_service(reflection(&names, V1).build_v1().expect(valid));
         services.add_service(reflection(&names, V1ALPHA).build_v1alpha().expect(valid));
@@ -154,12 +152,12 @@ fn name_of<S: NamedService>(_: &S) -> &'static str {
     S::NAME
 }
 
-/// Reflection of the named services, and of itself.
+/// Builds reflection for the named services and for itself.
 fn reflection(names: &[&str], itself: &str) -> tonic_reflection::server::Builder<'static> {
     let described = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        // google.rpc.ErrorInfo and others, so that grpcurl can print error details.
+        // Register google.rpc.ErrorInfo and related types, so that grpcurl can print error details.
         .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET);
     names.iter().fold(described.with_service_name(itself), |described, name| described.with_service_name(*name))
 }

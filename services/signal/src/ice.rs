@@ -1,6 +1,6 @@
-//! ICE servers for members: STUN as configured, TURN with time-limited credentials.
+//! ICE servers for members: STUN servers as configured, TURN servers with time-limited credentials.
 //!
-//! The credentials follow the TURN REST scheme (`use-auth-secret` of coturn): username `expiry:id`, credential
+//! The credentials follow the TURN REST API (`use-auth-secret` in coturn): username `expiry:id`, credential
 //! base64(HMAC-SHA1(secret, username)).
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -12,29 +12,29 @@ use signalbox_proto::v1::IceServer;
 
 use crate::secret::Secret;
 
-/// The ICE servers of this deployment.
+/// The configured ICE servers.
 #[derive(Debug, Clone)]
 pub struct IceConfig {
     /// `stun:` and `stuns:` URIs.
     pub stun: Vec<String>,
     /// `turn:` and `turns:` URIs.
     pub turn: Vec<String>,
-    /// Shared with the TURN server. Required if `turn` is not empty.
+    /// Secret shared with the TURN servers; required if `turn` is not empty.
     pub turn_secret: Option<Secret>,
-    /// How long TURN credentials are valid.
+    /// Validity of TURN credentials.
     pub turn_ttl: Duration,
 }
 
 impl IceConfig {
-    /// How long after its last credentials a member gets new ones: well before they expire, and spread by `random` (0 to
-    /// 1) so that members do not get them at the same time. `None`: nothing expires.
+    /// Returns the delay until a member gets new TURN credentials, or `None` without TURN servers. `random` (0 to 1)
+    /// spreads the delay, so that members do not refresh together.
     pub fn refresh_after(&self, random: f64) -> Option<Duration> {
         self.turn_secret.as_ref().filter(|_| !self.turn.is_empty())?;
         Some(self.turn_ttl.mul_f64(0.7 + 0.1 * random))
     }
 
-    /// The ICE servers for a member, and when its credentials expire. `id` is opaque, so the TURN server can distinguish
-    /// members but not identify them.
+    /// Returns the ICE servers for a member and the expiry of its credentials. `id` is opaque, so the TURN server can
+    /// distinguish members but not identify them.
     pub fn servers_for(&self, id: &str, now: SystemTime) -> (Vec<IceServer>, Option<Timestamp>) {
         let mut servers = Vec::new();
         if !self.stun.is_empty() {
@@ -68,7 +68,8 @@ mod tests {
         let (servers, expires) = config.servers_for("abc", UNIX_EPOCH + Duration::from_secs(1_000_000_000));
         assert_eq!(servers[0].urls, ["stun:stun.example.org"]);
         assert_eq!(servers[1].username, "1000000600:abc");
-        // printf %s 1000000600:abc | openssl dgst -sha1 -hmac north -binary | base64
+        // The expected value is the output of `printf %s 1000000600:abc | openssl dgst -sha1 -hmac north -binary |
+        // base64`.
         assert_eq!(servers[1].credential, "ZAdtXe8yka9PmVTUsp/CA2wwZW8=");
         assert_eq!(expires.map(|at| at.seconds), Some(1_000_000_600));
     }

@@ -20,7 +20,7 @@
 //! | [`ice`] | ICE servers and TURN credentials |
 //! | [`session_token`] | the tokens that resume a session |
 //! | [`error`] | why calls and streams fail |
-//! | `reload` | values that follow their files |
+//! | `reload` | values that are reloaded when their files change |
 //! | [`net`], [`random`], [`secret`], [`clock`] | addresses, random bits, secrets, time |
 //!
 //! The logic of a room is in the crate `signalbox_core`.

@@ -64,7 +64,7 @@ fn main() -> ExitCode {
 async fn serve(config: Config) -> Result<(), String> {
     let (ready_file, admin_ready_file) = (config.ready_file.clone(), config.admin_ready_file.clone());
     info!(version = env!("CARGO_PKG_VERSION"), ?config, "configuration");
-    // Before the port is bound: from then on a signal must drain the server.
+    // Install the signal handlers before the port is bound: from then on, a signal must drain the server.
     let stop = stop_signal()?;
     let tls = config.serves_tls();
     let server = Server::bind(config).await?;
@@ -75,13 +75,13 @@ async fn serve(config: Config) -> Result<(), String> {
         info!(%address, "admin listening");
         write_ready_file("--admin-ready-file", admin_ready_file, address)?;
     }
-    // Last, so that both files exist when this one does.
+    // Write the public ready file last, so that its existence implies that the admin ready file exists.
     write_ready_file("--ready-file", ready_file, address)?;
     server.run(stop).await;
     Ok(())
 }
 
-/// Writes an address to a file. It is renamed into place, so that no reader sees a partial file.
+/// Writes an address to a file. The rename is atomic, so no reader sees a partial file.
 fn write_ready_file(flag: &str, path: Option<PathBuf>, address: SocketAddr) -> Result<(), String> {
     let Some(path) = path else { return Ok(()) };
     let partial = path.with_extension("partial");
@@ -102,7 +102,7 @@ fn stop_signal() -> Result<impl Future<Output = ()>, String> {
     })
 }
 
-/// Prints the result of a command, and nothing else.
+/// Prints the result of a command and nothing else, so that scripts can use the output.
 fn print(result: Result<String, String>) -> ExitCode {
     let printed = result.and_then(|text| {
         writeln!(std::io::stdout(), "{text}").map_err(|error| format!("cannot write to standard output: {error}"))

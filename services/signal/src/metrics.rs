@@ -1,7 +1,7 @@
-//! Metrics for operators, as OpenMetrics text. Room counters are collected on each scrape, so a signal only increments
-//! plain numbers of its room.
+//! Metrics for operators, as OpenMetrics text. Each scrape collects the room counters, so a signal increments only
+//! plain integers of its room.
 //!
-//! No label contains a room, member or address: they are private and have unbounded cardinality.
+//! No label contains a room, member or address, because these are private and of unbounded cardinality.
 
 use std::{
     fmt::{self, Debug, Formatter},
@@ -35,7 +35,7 @@ use crate::{
     rooms::{RoomStats, Rooms},
 };
 
-/// Required by the OpenMetrics specification.
+/// The content type that the OpenMetrics specification requires.
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// A label's name and value.
@@ -49,12 +49,12 @@ pub struct Rejections {
 }
 
 impl Rejections {
-    /// Counts a rejected join.
+    /// Counts a rejected join under its error reason.
     pub fn add_join(&self, error: &Error) {
         self.joins.get_or_create(&[("reason", error.reason())]).inc();
     }
 
-    /// Counts a rejected resume.
+    /// Counts a rejected resume under its error reason.
     pub fn add_resume(&self, error: &Error) {
         self.resumes.get_or_create(&[("reason", error.reason())]).inc();
     }
@@ -73,7 +73,7 @@ pub fn router(rooms: Arc<Rooms>, memory: Arc<Memory>, rejections: &Rejections) -
 async fn scrape(State(registry): State<Arc<Registry>>) -> Response {
     let mut text = String::new();
     if text::encode(&mut text, &registry).is_err() {
-        // Writing to a string cannot fail.
+        // Unreachable, since writing to a `String` cannot fail.
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     }
     ([(header::CONTENT_TYPE, CONTENT_TYPE), (header::CACHE_CONTROL, "no-store")], text).into_response()
@@ -144,7 +144,7 @@ impl Collector for RoomCollector {
     }
 }
 
-/// A leave reason without its common prefix, and the number of sessions that it ended.
+/// Maps a leave reason to its label value and the number of sessions that it ended.
 fn ended(counts: &Counts) -> impl Fn(LeaveReason) -> (&'static str, u64) + '_ {
     |reason| (reason.as_str_name().trim_start_matches("LEAVE_REASON_"), counts.ended[reason as usize])
 }

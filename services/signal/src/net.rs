@@ -8,16 +8,16 @@ use std::net::{IpAddr, SocketAddr};
 pub(crate) use self::host_port::{Host, HostPort};
 pub use self::{host_port::PublicName, subscriber::Subscriber};
 
-/// The remote address of a connection, as an extension of its requests.
+/// The remote address of a connection. The transport adds it to the extensions of each request.
 #[derive(Debug, Clone, Copy)]
 pub struct RemoteAddr(pub IpAddr);
 
-/// The local address of a connection, as an extension of its requests.
+/// The local address of a connection. The transport adds it to the extensions of each request.
 #[derive(Debug, Clone, Copy)]
 pub struct LocalAddr(pub SocketAddr);
 
-/// Whether only this machine or its private network can reach an address: loopback, RFC 1918, unique local (RFC 4193) or
-/// link-local.
+/// Returns whether only this machine or its private network can reach an address: loopback, private (RFC 1918), unique
+/// local (RFC 4193) or link-local.
 pub(crate) fn is_private(ip: IpAddr) -> bool {
     match ip.to_canonical() {
         IpAddr::V4(ip) => ip.is_loopback() || ip.is_private() || ip.is_link_local(),

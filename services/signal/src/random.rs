@@ -9,24 +9,24 @@ pub struct Random(Arc<Fill>);
 type Fill = dyn Fn(&mut [u8]) + Send + Sync;
 
 impl Random {
-    /// The source of the operating system.
+    /// Uses the random bits of the operating system.
     pub fn system() -> Self {
         Self::from_fn(|bits| getrandom::fill(bits).expect("the operating system provides random bits"))
     }
 
-    /// Another source. It must be unpredictable outside tests, because secrets are made from it.
+    /// Uses `fill` as the source. It must be unpredictable outside tests, because the server generates secrets from it.
     pub fn from_fn(fill: impl Fn(&mut [u8]) + Send + Sync + 'static) -> Self {
         Self(Arc::new(fill))
     }
 
-    /// New random bits.
+    /// Returns `N` new random bytes.
     pub fn bits<const N: usize>(&self) -> [u8; N] {
         let mut bits = [0; N];
         (self.0)(&mut bits);
         bits
     }
 
-    /// A number from 0 to 1.
+    /// Returns a random number from 0 to 1.
     pub fn unit(&self) -> f64 {
         f64::from(u32::from_ne_bytes(self.bits())) / f64::from(u32::MAX)
     }

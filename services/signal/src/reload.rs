@@ -1,4 +1,4 @@
-//! Values that are parsed from files and replaced when the files change: token keys and certificates.
+//! Values that are parsed from files and reloaded when the files change: token keys and certificates.
 
 use std::{sync::Arc, time::Duration};
 
@@ -6,26 +6,26 @@ use parking_lot::{Mutex, RwLock};
 use tokio::time::{self, MissedTickBehavior};
 use tracing::{info, warn};
 
-/// How often files are read. Content is compared, since links and copies keep their times.
+/// Interval between reads. Each read compares file contents, since links and copies may keep modification times.
 const POLL: Duration = Duration::from_secs(1);
 
-/// Where a value comes from.
+/// Reads a value from its files.
 pub(crate) trait Source: Send + Sync + 'static {
-    /// What the files hold, or a digest of it.
+    /// The contents of the files, or a digest of them.
     type Contents: PartialEq + Send;
-    /// What is made of them.
+    /// The value that the contents parse to.
     type Value: Send + Sync;
-    /// What it is, for the log.
+    /// Name of the value in log lines.
     const NAME: &'static str;
 
-    /// Reads the files.
+    /// Reads the contents of the files.
     fn read(&self) -> Result<Self::Contents, String>;
 
-    /// Makes the value.
+    /// Parses the value from the contents.
     fn parse(&self, contents: &Self::Contents) -> Result<Self::Value, String>;
 }
 
-/// A value that follows its files.
+/// A value that is reloaded when its files change.
 pub(crate) struct Reloaded<S: Source> {
     source: S,
     current: RwLock<Arc<S::Value>>,
@@ -33,27 +33,27 @@ pub(crate) struct Reloaded<S: Source> {
 }
 
 struct State<C> {
-    /// What the last read found.
+    /// The result of the last read.
     seen: Result<C, String>,
-    /// Whether that was parsed, or reported as unusable.
+    /// Whether `seen` was parsed, or reported as unusable.
     is_handled: bool,
 }
 
 impl<S: Source> Reloaded<S> {
-    /// Reads the files for the first time.
+    /// Reads and parses the files for the first time.
     pub(crate) fn load(source: S) -> Result<Self, String> {
         let contents = source.read()?;
         let current = RwLock::new(Arc::new(source.parse(&contents)?));
         Ok(Self { source, current, state: Mutex::new(State { seen: Ok(contents), is_handled: true }) })
     }
 
-    /// The value as it is now.
+    /// Returns the current value.
     pub(crate) fn current(&self) -> Arc<S::Value> {
         self.current.read().clone()
     }
 
-    /// Reads the files again. A change counts once two reads agree, since several files are not replaced at once. If the
-    /// new contents are unusable, the current value stays.
+    /// Reads the files again, and applies a change once two reads agree, since several files cannot be replaced
+    /// atomically. If the new contents are unusable, the current value stays.
     pub(crate) fn refresh(&self) {
         let found = self.source.read();
         let mut state = self.state.lock();
@@ -73,14 +73,14 @@ impl<S: Source> Reloaded<S> {
         }
     }
 
-    /// Follows the files for as long as the server runs.
+    /// Watches the files for as long as the server runs.
     pub(crate) async fn watch(self: Arc<Self>) {
         let mut tick = time::interval(POLL);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tick.tick().await;
             let this = self.clone();
-            // A panic is in the log, and the next read comes in any case.
+            // The panic is already in the log, and the next read tries again.
             let _ = tokio::task::spawn_blocking(move || this.refresh()).await;
         }
     }

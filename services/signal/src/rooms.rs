@@ -1,4 +1,4 @@
-//! Live rooms: the map, the locks around opening and deleting, and the connection to the clock and the store.
+//! Live rooms: the map of rooms, the locks for opening and deleting, the timers, and the link to the store.
 
 mod live;
 mod open;
@@ -38,16 +38,16 @@ use crate::{
     store::Store,
 };
 
-/// How often timers of rooms are checked. A timeout is noticed at most this late.
+/// Interval of the room timers. A timeout fires at most this late.
 const TICK: Duration = Duration::from_millis(250);
-/// How long a caller waits for the store, including for other callers at the same room. Slightly longer than one store
-/// call, so that a single caller gets the store's own error.
+/// How long a caller waits for the store, including the wait for the room lock. It exceeds the timeout of one store
+/// call, so that a lone caller gets the store's own error.
 const STORE_TIMEOUT: Duration = Duration::from_millis(1700);
-/// Changes of records at the same time. While the store hangs, further ones are rejected.
+/// Maximum concurrent changes of records. While the store hangs, the server rejects further changes.
 const MAX_CHANGES: usize = 256;
-/// How often the store is checked.
+/// Interval between checks of the store.
 pub const STORE_CHECK: Duration = Duration::from_secs(2);
-/// Locks that serialize creating, opening and deleting a room. Names share them by hash.
+/// Number of locks that serialize creating, opening and deleting rooms. A room's name hashes to one of them.
 const ROOM_LOCKS: usize = 64;
 
 /// How rooms are created.
@@ -55,24 +55,24 @@ const ROOM_LOCKS: usize = 64;
 pub struct RoomDefaults {
     /// Whether a join creates a missing room.
     pub auto_create: bool,
-    /// Members of a room that does not set its own limit.
+    /// Default member limit of a room.
     pub max_members: u32,
-    /// Highest limit that a room may set. It bounds the cost of a join, which sends the whole roster.
+    /// Highest member limit that a room may set. It bounds the cost of a join, which sends the whole roster.
     pub max_room_members: u32,
-    /// How long an auto-created room is kept while it is empty.
+    /// How long the server keeps an empty auto-created room.
     pub empty_timeout: Duration,
 }
 
-/// Number of live rooms, and totals over them.
+/// Number of live rooms, and totals over all rooms.
 #[derive(Debug, Default)]
 pub struct RoomStats {
     /// Number of live rooms.
     pub rooms: usize,
     /// Sessions with a stream.
     pub connected: usize,
-    /// Sessions without one.
+    /// Sessions without a stream.
     pub suspended: usize,
-    /// Streams that are attached to a session, or were until the session ended or a newer stream replaced them.
+    /// Open streams, including those whose session has ended or has a newer stream.
     pub streams: usize,
     /// Counters since the server started.
     pub counts: Counts,
@@ -85,21 +85,23 @@ pub struct Rooms {
     limits: Limits,
     defaults: RoomDefaults,
     passcodes: Passcodes,
-    /// Held while a room is opened from its record, created or deleted. Async, but never on the path of a signal.
+    /// Locks of room names, held while a caller creates, opens or deletes a room. They are async, but the path of a
+    /// signal never takes them.
     room_locks: [sync::Mutex<()>; ROOM_LOCKS],
     hasher: RandomState,
     usage: UsageBuffer,
     changes: Arc<Semaphore>,
     store_is_available: AtomicBool,
     draining: CancellationToken,
-    /// Number of attached streams.
+    /// Number of open streams.
     streams: watch::Sender<usize>,
-    /// Counters of closed rooms. Locked while a room is removed, so that nothing is counted twice.
+    /// Counters of closed rooms. `remove` holds the lock until the room has left `live`, so that `stats` counts no room
+    /// twice.
     closed: Mutex<Counts>,
 }
 
 impl Rooms {
-    /// No live rooms yet.
+    /// Creates an empty map of rooms.
     pub fn new(store: Arc<dyn Store>, passcodes: Passcodes, limits: Limits, defaults: RoomDefaults) -> Arc<Self> {
         Arc::new(Self {
             live: RwLock::default(),
@@ -118,33 +120,33 @@ impl Rooms {
         })
     }
 
-    /// The limits that every room enforces.
+    /// Returns the limits that every room enforces.
     pub fn limits(&self) -> &Limits {
         &self.limits
     }
 
-    /// How rooms are created.
+    /// Returns the defaults of new rooms.
     pub fn defaults(&self) -> &RoomDefaults {
         &self.defaults
     }
 
-    /// The store of the room records.
+    /// Returns the store of the room records.
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.store
     }
 
-    /// Hashes and verifies passcodes.
+    /// Returns the passcode hasher and verifier.
     pub fn passcodes(&self) -> &Passcodes {
         &self.passcodes
     }
 
-    /// Runs `work`, which needs the store, with a deadline. If it misses the deadline, its result is unknown.
+    /// Runs `work`, which needs the store, with a deadline. After a timeout, the outcome of `work` is unknown.
     pub async fn with_deadline<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         time::timeout(STORE_TIMEOUT, work).await.unwrap_or(Err(Error::StoreUnavailable))
     }
 
-    /// Runs a change of a record and its live room to completion, even if the caller disconnects or the deadline passes,
-    /// so that no change is half-applied.
+    /// Runs a change of a record and its live room in a separate task, so that a disconnect or a missed deadline cannot
+    /// leave it half-applied.
     pub async fn change<T: Send + 'static>(
         &self,
         change: impl Future<Output = Result<T, Error>> + Send + 'static,
@@ -159,23 +161,23 @@ impl Rooms {
         self.with_deadline(async { change.await.unwrap_or(Err(RoomError::Draining.into())) }).await
     }
 
-    /// Serializes creating, opening and deleting a room.
+    /// Takes the lock that serializes creating, opening and deleting this room.
     pub async fn room_lock(&self, name: &RoomName) -> sync::MutexGuard<'_, ()> {
         let index = self.hasher.hash_one(name) as usize % ROOM_LOCKS;
         self.room_locks[index].lock().await
     }
 
-    /// The room, if it is live.
+    /// Returns the room if it is live.
     pub fn find(&self, name: &RoomName) -> Option<Arc<LiveRoom>> {
         self.live.read().get(name).cloned()
     }
 
-    /// All live rooms.
+    /// Returns all live rooms.
     pub fn all(&self) -> Vec<Arc<LiveRoom>> {
         self.live.read().values().cloned().collect()
     }
 
-    /// Removes a retired room, unless a new one has its name.
+    /// Removes a retired room from the map, unless a new room already has its name.
     fn remove(&self, room: &LiveRoom) {
         let mut closed = self.closed.lock();
         closed.add(room.lock().counts());
@@ -186,7 +188,7 @@ impl Rooms {
         }
     }
 
-    /// Runs the timers of all rooms for as long as the server runs. Streams cannot run them, since a stalled one is not
+    /// Runs the timers of all rooms while the server runs. Streams cannot run them, because a stalled stream is not
     /// polled.
     pub async fn run_timers(self: Arc<Self>) {
         let mut tick = time::interval(TICK);
@@ -199,19 +201,19 @@ impl Rooms {
         }
     }
 
-    /// Checks the store, and remembers the result for [`store_is_available`](Self::store_is_available).
+    /// Checks the store and records the result for [`store_is_available`](Self::store_is_available).
     pub async fn check_store(&self) -> bool {
         let is_available = self.store.check().await.is_ok();
         self.store_is_available.store(is_available, Ordering::Relaxed);
         is_available
     }
 
-    /// Whether the store was available at the last check.
+    /// Returns whether the store was available at the last check.
     pub fn store_is_available(&self) -> bool {
         self.store_is_available.load(Ordering::Relaxed)
     }
 
-    /// Whether the server is draining.
+    /// Returns whether the server is draining.
     pub fn is_draining(&self) -> bool {
         self.draining.is_cancelled()
     }
@@ -221,7 +223,7 @@ impl Rooms {
         self.draining.cancelled().await;
     }
 
-    /// Ends every stream after it has delivered its waiting entries.
+    /// Starts draining: every stream delivers its waiting entries and ends.
     pub fn drain(&self) {
         self.draining.cancel();
         for room in self.all() {
@@ -229,13 +231,13 @@ impl Rooms {
         }
     }
 
-    /// Completes when no stream is attached to a session.
+    /// Completes when all streams are closed.
     pub async fn all_streams_closed(&self) {
-        // The sender lives as long as this, so it cannot fail.
+        // `wait_for` fails only if the sender is dropped, but `self` owns it.
         let _ = self.streams.subscribe().wait_for(|streams| *streams == 0).await;
     }
 
-    /// Number of attached streams.
+    /// Returns the number of open streams.
     pub fn stream_count(&self) -> usize {
         *self.streams.borrow()
     }
@@ -248,7 +250,7 @@ impl Rooms {
         });
     }
 
-    /// Sums over all rooms, live and closed.
+    /// Returns the totals over live and closed rooms.
     pub fn stats(&self) -> RoomStats {
         let closed = self.closed.lock();
         let mut stats = RoomStats { streams: self.stream_count(), counts: closed.clone(), ..RoomStats::default() };
@@ -263,12 +265,12 @@ impl Rooms {
         stats
     }
 
-    /// Number of sessions in all rooms.
+    /// Returns the number of sessions in all rooms.
     pub fn session_count(&self) -> usize {
         self.all().iter().map(|room| room.peek(Room::member_count)).sum()
     }
 
-    /// A lower bound of the bytes that sessions and their mailboxes take.
+    /// Returns a lower bound of the memory that sessions and their mailboxes use, in bytes.
     pub fn held_bytes(&self) -> u64 {
         let held_by = |room: &Room| room.held_bytes() as u64 + room.member_count() as u64 * memory::SESSION;
         self.all().iter().map(|room| room.peek(held_by)).sum()

@@ -1,13 +1,13 @@
-//! A secret setting, which is never printed.
+//! Secret settings, which are never printed.
 
 use std::{fmt, str::FromStr};
 
-/// A secret setting, which is never printed.
+/// A secret setting, whose `Debug` output hides the value.
 #[derive(Clone)]
 pub struct Secret(String);
 
 impl Secret {
-    /// The secret itself.
+    /// Returns the secret in plain text.
     pub fn expose(&self) -> &str {
         &self.0
     }

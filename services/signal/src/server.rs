@@ -24,7 +24,7 @@ use crate::{
     transport::{Connections, Network, Tcp, Tls},
 };
 
-/// How long connections may take to close after the last session stream.
+/// How long connections may take to close after the last session stream has ended.
 const LINGER: Duration = Duration::from_secs(1);
 
 /// A server that is bound and ready to run.
@@ -37,7 +37,7 @@ pub struct Server<L = Tcp> {
     admin: Option<BoundListener<Tcp>>,
 }
 
-/// A listener and its connections.
+/// A bound listener and the connections that it accepts.
 struct BoundListener<L> {
     listener: L,
     connections: Connections,
@@ -55,7 +55,7 @@ impl<L: Network> BoundListener<L> {
         let bound = listener.local_addr().expect("a bound listener has an address");
         let hosts = Hosts::new(bound, config.public_name.clone());
         let app = http::app(config, context, health, serves, hosts);
-        // The memory limit must not keep operators out.
+        // The memory limit must not lock operators out.
         let memory = if serves.is_public() { context.memory.clone() } else { Memory::unbounded() };
         Self { listener, connections: Connections::new(app, &config.connections, tls, memory) }
     }
@@ -67,31 +67,31 @@ impl<L: Network> BoundListener<L> {
     }
 }
 
-/// What a server does not make itself. Tests replace parts of it.
+/// The parts that a server gets from its caller. Tests replace some of them.
 pub struct Parts<L> {
-    /// The room records.
+    /// The store of room records.
     pub store: Arc<dyn Store>,
-    /// Authenticates callers.
+    /// The authenticator of callers.
     pub auth: Authenticator,
     /// Source of random bits.
     pub random: Random,
     /// The memory limit.
     pub memory: Arc<Memory>,
-    /// TLS of the public listener.
+    /// TLS of the public listener; `None` = plain HTTP.
     pub tls: Option<Arc<Tls>>,
     /// The public listener.
     pub listener: L,
 }
 
 impl<L> Parts<L> {
-    /// Parts without a memory limit and TLS.
+    /// Creates parts without a memory limit and without TLS.
     pub fn new(store: Arc<dyn Store>, auth: Authenticator, random: Random, listener: L) -> Self {
         Self { store, auth, random, memory: Memory::unbounded(), tls: None, listener }
     }
 }
 
 impl Server {
-    /// Opens the store and binds the listeners. The configuration must be checked.
+    /// Opens the store and binds the listeners. The caller must have checked the configuration.
     pub async fn bind(mut config: Config) -> Result<Self, String> {
         let auth = config.auth.authenticator()?;
         let memory = Memory::new(config.connections.max_memory_mib)?;
@@ -118,7 +118,7 @@ impl Server {
         Ok(server)
     }
 
-    /// The address of the admin listener, if there is one.
+    /// Returns the address of the admin listener, if there is one.
     pub fn admin_addr(&self) -> io::Result<Option<SocketAddr>> {
         self.admin.as_ref().map(|admin| admin.listener.local_addr()).transpose()
     }
@@ -130,12 +130,12 @@ async fn bind(flag: &str, address: SocketAddr) -> Result<Tcp, String> {
 }
 
 impl<L: Network> Server<L> {
-    /// A server with these parts and without an admin listener. The configuration must be checked.
+    /// Creates a server from its parts, without an admin listener. The caller must have checked the configuration.
     pub async fn from_parts(config: Config, parts: Parts<L>) -> Self {
         let Parts { store, auth, random, memory, tls, listener } = parts;
         let passcodes = Passcodes::new(random.clone());
         let rooms = Rooms::new(store, passcodes, config.limits(), config.room_defaults());
-        // The server starts without its store, so that both can be started in any order.
+        // The server starts even if its store is unavailable, so that operators can start both in any order.
         let store_is_available = rooms.check_store().await;
         if !store_is_available {
             warn!(store = %config.store, "room store unavailable: rooms cannot be created or opened until it is back");
@@ -154,12 +154,12 @@ impl<L: Network> Server<L> {
         Self { config, context, health, tls, public, admin: None }
     }
 
-    /// The address that clients can connect to.
+    /// Returns the address of the public listener.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.public.listener.local_addr()
     }
 
-    /// Serves until `stop` completes, then drains and ends, within the drain timeout at the latest.
+    /// Serves until `stop` completes, then drains for at most the drain timeout.
     pub async fn run(self, stop: impl Future<Output = ()>) {
         let background = self.start_background_tasks();
         let Self { config, context, health, public, admin, .. } = self;

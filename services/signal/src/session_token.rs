@@ -1,11 +1,11 @@
-//! Session tokens: a client resumes its session and sends in it with one. A token names the room and the member, so that
-//! the server needs no index of tokens, and proves ownership with the secret of the session.
+//! Session tokens, with which clients resume a session and send in it. A token names its room and member, so the server
+//! needs no index of tokens, and contains the session's secret as proof of ownership.
 
 use data_encoding::BASE64URL_NOPAD;
 
 use signalbox_core::id::{MemberId, RoomName, Secret};
 
-/// Bytes of a member id and of a secret.
+/// Lengths of a member id and of a session secret, in bytes.
 const ID: usize = 12;
 const SECRET: usize = 32;
 
@@ -16,12 +16,12 @@ pub struct SessionToken {
     pub room: RoomName,
     /// The session's member.
     pub member: MemberId,
-    /// Proof of ownership.
+    /// The session's secret, which proves ownership.
     pub secret: Secret,
 }
 
 impl SessionToken {
-    /// The form that clients store.
+    /// Encodes the token in the form that clients store.
     pub fn encode(&self) -> String {
         let mut bytes = Vec::with_capacity(ID + SECRET + RoomName::MAX);
         bytes.extend_from_slice(self.member.bytes());
@@ -30,9 +30,9 @@ impl SessionToken {
         BASE64URL_NOPAD.encode(&bytes)
     }
 
-    /// Decodes a token. `None`: it is malformed, so no session has it.
+    /// Decodes a token. Returns `None` if it is malformed.
     pub fn decode(token: &str) -> Option<Self> {
-        // Longer than any token.
+        // Reject a text that is too long to be a token before decoding it.
         if token.len() > 4 * (ID + SECRET + RoomName::MAX) {
             return None;
         }

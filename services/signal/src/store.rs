@@ -1,5 +1,5 @@
-//! The store of room records. No signal waits for it: the server calls it when a room is created, when its first member
-//! joins, when its settings change, and for write-behind.
+//! The store of room records. It is not on the path of a signal: the server calls it when a room is created, when its
+//! first member joins, when its settings change, and for write-behind.
 
 mod embedded;
 mod mongodb;
@@ -23,51 +23,51 @@ use crate::error::Error;
 pub enum Created {
     /// The record was created.
     New,
-    /// A record with that name exists.
+    /// A record with this name already exists.
     Exists(Box<Record>),
 }
 
 /// The result of updating a record's settings.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Updated {
-    /// The updated record.
+    /// The update succeeded. Holds the updated record.
     Done(Box<Record>),
-    /// The current record, whose version is not the expected one.
+    /// The version check failed. Holds the current record.
     Conflict(Box<Record>),
-    /// No record has that name.
+    /// No record has this name.
     Missing,
 }
 
-/// Selects records for a list.
+/// Selects the records that [`Store::list`] returns.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
-    /// Only names after this one, in byte order.
+    /// Excludes names up to and including this one, in byte order.
     pub after: Option<String>,
-    /// Only records that have all of these labels.
+    /// Labels that a record must have, with their values.
     pub labels: BTreeMap<String, String>,
     /// Maximum number of records.
     pub limit: usize,
 }
 
-/// The usage of a room since its record was last updated.
+/// The usage of a room since the last update of its record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Usage {
-    /// The room.
+    /// Name of the room.
     pub name: RoomName,
-    /// Sessions opened.
+    /// Number of sessions opened.
     pub joins: u64,
-    /// Peer connections reported as connected.
+    /// Number of peer connections that members reported as connected.
     pub calls: u64,
-    /// When the room was last known to have a member.
+    /// Latest known time at which the room had a member.
     pub last_active_ms: u64,
 }
 
-/// The call failed, or its result is unknown. The server's log has the cause.
+/// A store call failed, or its result is unknown. The log has the cause.
 #[derive(Debug)]
 pub struct Unavailable;
 
 impl Unavailable {
-    /// Logs the cause of a failed call.
+    /// Logs the cause of a failed store call.
     pub fn because(error: impl fmt::Display) -> Self {
         warn!(%error, "room store call failed");
         Self
@@ -83,22 +83,23 @@ impl From<Unavailable> for Error {
 /// A store of room records.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
-    /// The kind of store, for display.
+    /// Returns the kind of store, for display.
     fn kind(&self) -> &'static str;
 
     /// Checks that the store is available.
     async fn check(&self) -> Result<(), Unavailable>;
 
-    /// Creates a record, unless one with that name exists. It replaces an expired one.
+    /// Creates a record, unless an unexpired record with its name exists.
     async fn create(&self, record: Record) -> Result<Created, Unavailable>;
 
-    /// Returns the record with that name, unless it has expired.
+    /// Returns a record, or `None` if it does not exist or has expired.
     async fn get(&self, name: &RoomName) -> Result<Option<Record>, Unavailable>;
 
-    /// Returns records that have not expired, in ascending order of their names.
+    /// Returns the unexpired records that match a filter, in ascending order of their names.
     async fn list(&self, filter: Filter) -> Result<Vec<Record>, Unavailable>;
 
-    /// Replaces the settings of a record, unless its version is not the expected one. The empty timeout starts again.
+    /// Replaces the settings of a record and restarts its empty timeout, unless its version differs from
+    /// `expected_version`.
     async fn update(
         &self,
         name: &RoomName,
@@ -106,21 +107,21 @@ pub trait Store: Send + Sync + 'static {
         settings: Settings,
     ) -> Result<Updated, Unavailable>;
 
-    /// Deletes a record. Returns whether one existed that had not expired.
+    /// Deletes a record. Returns whether an unexpired record existed.
     async fn delete(&self, name: &RoomName) -> Result<bool, Unavailable>;
 
-    /// Extends the expiry of records of rooms in use to their empty timeout and `grace` from now, even if they have
-    /// expired. May delete other expired records, and returns how many.
+    /// Renews the records of rooms in use, even expired ones, so that each expires after its empty timeout plus
+    /// `grace`. May delete other expired records, and returns how many it deleted.
     async fn renew_expiry(&self, in_use: Vec<RoomName>, grace: Duration) -> Result<usize, Unavailable>;
 
-    /// Adds usage to the counters of existing records. After a failure, some of it may be lost or counted twice.
+    /// Adds usage to the counters of existing records. If the call fails, some usage may be lost or counted twice.
     async fn add_usage(&self, usages: Vec<Usage>) -> Result<(), Unavailable>;
 }
 
-/// Where the records are stored, as given on the command line. Displayed without credentials.
+/// Location of the room records, parsed from `--store`. Its display form omits credentials.
 #[derive(Debug, Clone)]
 pub enum StoreUrl {
-    /// `redb:PATH`: the embedded store in that folder.
+    /// `redb:PATH`: the embedded store in the folder PATH.
     Embedded(PathBuf),
     /// `mongodb://...` or `mongodb+srv://...`: a MongoDB database.
     Mongo(Box<MongoUrl>),
@@ -148,7 +149,7 @@ impl fmt::Display for StoreUrl {
 }
 
 impl StoreUrl {
-    /// Opens the store. It does not wait for MongoDB: that store connects when the database is available.
+    /// Opens the store. A MongoDB store opens without a connection, and connects when the database is available.
     pub async fn open(&self) -> Result<Arc<dyn Store>, String> {
         match self {
             Self::Embedded(path) => Ok(Arc::new(EmbeddedStore::open(path.clone()).await?)),

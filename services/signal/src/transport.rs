@@ -1,4 +1,4 @@
-//! Bytes in, requests out: sockets, connection limits, TLS, HTTP/1.1 and HTTP/2.
+//! The transport: sockets, connection limits, TLS, HTTP/1.1 and HTTP/2.
 
 mod accept;
 mod connection;

@@ -32,22 +32,23 @@ pub const ADDRESS_TOPIC: &str = "signalbox.address";
 const ANNOUNCE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Deadline for deleting the room.
 const DELETE_ROOM_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long the server may take to exit. Longer than its watchdog allows it.
+/// Deadline for the server to exit. Longer than the watchdog's shutdown timeout, after which the watchdog kills the
+/// server.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(7);
 
-/// The shared server.
+/// The shared server, its token issuer and its supervisor.
 pub struct Backend {
-    /// The server's addresses.
+    /// The addresses at which the share connects to the server.
     pub target: ProbeTarget,
-    /// The server's admin listener, on this machine only.
+    /// Loopback address of the server's admin listener.
     pub admin: Option<SocketAddr>,
     tokens: TokenIssuer,
-    /// Stops the server, if it was started here.
+    /// Stop signal and supervisor of a server that this process started.
     own_server: Option<(CancellationToken, JoinHandle<()>)>,
 }
 
 impl Backend {
-    /// Starts a server, or checks that the running one is safe to publish.
+    /// Starts a server, or checks that the server at `--server` is safe to publish.
     pub async fn start(config: &ShareConfig, screen: &Arc<Screen>) -> Result<Self, String> {
         let target = |local| ProbeTarget {
             local,
@@ -76,12 +77,12 @@ impl Backend {
         Ok(Self { target: target(local), admin: Some(admin), tokens, own_server: Some((stop, supervisor)) })
     }
 
-    /// Creates a room that requires one of its tokens. Returns its name, which is random.
+    /// Creates a room with a random name and returns the name.
     pub async fn create_room(&self, ttl: Duration) -> Result<String, String> {
         let lifetime = prost_types::Duration::try_from(ttl).expect("a share lasts for a week at most");
         let room = Room {
             display_name: "Shared".to_owned(),
-            // All visitors have the same link, and so the same identity.
+            // All visitors share one link, and therefore one identity.
             duplicate_identity: DuplicateIdentity::Allow.into(),
             empty_timeout: Some(lifetime),
             ..Room::default()
@@ -93,18 +94,18 @@ impl Backend {
             .map_err(|status| format!("cannot create the room: {}", status.message()))
     }
 
-    /// A token for the room.
+    /// Issues a token for the room.
     pub async fn token(&self, room: &str, role: Role, ttl: Duration) -> Result<String, String> {
         self.tokens.issue(room, role, ttl).await
     }
 
-    /// Announces a new public address to the members on this machine. Their pages forward it to the other members.
+    /// Announces a new public address to the members on this machine, whose pages forward it to the other members.
     pub async fn announce(&self, room: &str, address: &str) -> Result<(), String> {
         let token = self.tokens.issue(room, Role::Announcer, Duration::from_secs(60)).await?;
         let join = Join {
             room: room.to_owned(),
             display_name: "Share".to_owned(),
-            // Members need no peer connection to it.
+            // The demo page opens no peer connection to a member whose `media` is `none`.
             attributes: [("media".to_owned(), "none".to_owned())].into(),
             ..Join::default()
         };
@@ -124,14 +125,14 @@ impl Backend {
         time::timeout(ANNOUNCE_TIMEOUT, announcing).await.unwrap_or_else(|_| no_response())
     }
 
-    /// Deletes the room, and stops the server if it was started here.
+    /// Deletes the room, and stops the server if this process started it.
     pub async fn end(self, room: &str) {
         let delete = async {
             let request = DeleteRoomRequest { name: room.to_owned() };
             let deleted = self.rooms().await?.delete_room(self.admin_request(room, request).await?).await;
             deleted.map_err(|status| status.to_string())
         };
-        // A server that is down has no room to delete.
+        // Ignore errors: if the server is down, there is no room to delete.
         let _ = time::timeout(DELETE_ROOM_TIMEOUT, delete).await;
         if let Some((stop, supervisor)) = self.own_server {
             stop.cancel();
@@ -139,7 +140,7 @@ impl Backend {
         }
     }
 
-    /// A client of Rooms: at the admin listener if there is one, else at the public listener.
+    /// Connects to Rooms at the admin listener, or at the public listener if there is no admin listener.
     async fn rooms(&self) -> Result<RoomsClient<Channel>, String> {
         let channel = match self.admin {
             Some(admin) => admin_channel(admin).await?,
@@ -148,7 +149,7 @@ impl Backend {
         Ok(RoomsClient::new(channel))
     }
 
-    /// A request to Rooms. Only the public listener needs a token.
+    /// Creates a request to Rooms. It has an admin token if it goes to the public listener.
     async fn admin_request<T>(&self, room: &str, message: T) -> Result<Request<T>, String> {
         if self.admin.is_some() {
             return Ok(Request::new(message));
@@ -158,7 +159,7 @@ impl Backend {
     }
 }
 
-/// A request with a token in its metadata.
+/// Creates a request with a token in its metadata.
 fn with_token<T>(token: &str, message: T) -> Result<Request<T>, String> {
     let mut request = Request::new(message);
     let value = format!("Bearer {token}")
@@ -178,7 +179,7 @@ async fn supervise(command: ServerCommand, mut process: ServerProcess, stop: Can
         tokio::select! {
             _ = process.watchdog.wait() => {}
             () = stop.cancelled() => {
-                // The watchdog sees end of file on its standard input and ends the server.
+                // The watchdog ends the server when its standard input closes.
                 drop(process.stdin.take());
                 let _ = time::timeout(EXIT_TIMEOUT, process.watchdog.wait()).await;
                 return;

@@ -1,4 +1,4 @@
-//! The command line.
+//! The command line of `signalbox-tunnel`.
 
 #![allow(rustdoc::bare_urls, reason = "the doc comments are the --help texts")]
 
@@ -13,7 +13,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Minimum length of a tunnel server's secret: 128 bits in base64.
 pub const MIN_SECRET: usize = 22;
-/// The environment variable with the tunnel server's secret; bore uses the same.
+/// Environment variable with the tunnel server's secret, the same as bore's.
 pub const SECRET: &str = "BORE_SECRET";
 /// Maximum duration of a share.
 const MAX_TTL: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -22,12 +22,12 @@ const MAX_TTL: Duration = Duration::from_secs(7 * 24 * 3600);
 #[derive(Debug, Parser)]
 #[command(name = "signalbox-tunnel", version)]
 pub struct Cli {
-    /// The subcommand.
+    /// The subcommand to run.
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// The subcommands.
+/// The subcommands of `signalbox-tunnel`.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Share a new room of a server on this machine
@@ -42,11 +42,11 @@ pub enum Command {
 /// When to print the QR code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Qr {
-    /// If standard output is a terminal.
+    /// Only if standard output is a terminal.
     Auto,
-    /// Always.
+    /// Always, even if standard output is not a terminal.
     Always,
-    /// Never.
+    /// Never, even on a terminal.
     Never,
 }
 
@@ -61,7 +61,7 @@ pub struct ShareConfig {
     #[arg(long, env = "SIGNALBOX_SHARE_NAME", value_parser = host, value_name = "HOST")]
     pub public_name: Option<String>,
 
-    /// Public port; if it is taken, the share waits for it. Unset: any port, and the same one again after an outage
+    /// Public port; the share waits while it is taken. Unset: any port, and the same port again after an outage
     #[arg(long, env = "SIGNALBOX_SHARE_PORT", value_parser = clap::value_parser!(u16).range(1..), value_name = "PORT")]
     pub port: Option<u16>,
 
@@ -126,17 +126,17 @@ pub struct ShareConfig {
 }
 
 impl ShareConfig {
-    /// The host name in the public address.
+    /// Returns the host name in the public address.
     pub fn public_host(&self) -> &str {
         self.public_name.as_deref().unwrap_or(&self.to)
     }
 
-    /// The URL scheme of the public address.
+    /// Returns the URL scheme of the public address.
     pub fn scheme(&self) -> &'static str {
         if self.http { "http" } else { "https" }
     }
 
-    /// The STUN server, if any.
+    /// Returns the STUN server, if any.
     pub fn stun(&self) -> Option<&str> {
         (self.stun != "none").then_some(self.stun.as_str())
     }
@@ -165,7 +165,7 @@ pub struct TunnelServerConfig {
 /// The settings of a parent watchdog.
 #[derive(Debug, Clone, Args)]
 pub struct ParentWatchdogConfig {
-    /// Folder to remove after the program, when standard input closes
+    /// Folder to remove after standard input has closed and the program has ended
     #[arg(long, value_name = "PATH")]
     pub remove_folder: Option<PathBuf>,
 

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-/// A random duration between `min` and `max`, so that shares that lost their tunnels together do not retry together.
+/// Returns a random duration between `min` and `max`, so that shares that lost their tunnels together do not reconnect
+/// together.
 pub(crate) fn jitter(min: Duration, max: Duration) -> Duration {
     let mut random = [0];
-    // Without random bytes the delay is `min`, which is no reason to fail.
+    // Without random bytes the delay is `min`. Missing jitter is no reason to fail.
     let _ = getrandom::fill(&mut random);
     min + max.saturating_sub(min).mul_f64(f64::from(random[0]) / 255.0)
 }

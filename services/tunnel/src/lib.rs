@@ -10,8 +10,8 @@
 //!      → parent_watchdog          (ends the shared server when the share ends)
 //! ```
 //!
-//! bore is linked as a library: failures are errors instead of log lines, and no second process can be left behind.
-//! Visitors' connections also outlive a lost control connection.
+//! bore is linked as a library, so that failures are errors instead of log lines and no orphaned process remains.
+//! Visitors' connections survive the loss of the control connection.
 
 pub mod backend;
 pub mod config;

@@ -1,5 +1,5 @@
 //! Runs a program and ends it when the parent process exits or is killed. The watchdog's standard input is a pipe from
-//! the parent, which the kernel closes with the parent.
+//! the parent, which the kernel closes when the parent exits.
 
 use std::{process::Stdio, time::Duration};
 
@@ -16,9 +16,9 @@ use crate::config::ParentWatchdogConfig;
 /// How long the program may take to shut down before it is killed.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Runs the program. Returns its exit code.
+/// Runs the program and returns its exit code.
 pub async fn run(config: &ParentWatchdogConfig) -> Result<u8, String> {
-    // SIGTERM to the watchdog also ends the program.
+    // SIGTERM to the watchdog must also end the program.
     let mut terminate =
         signal(SignalKind::terminate()).map_err(|error| format!("cannot install signal handlers: {error}"))?;
     let (program, args) = config.command.split_first().expect("clap requires a program");
@@ -47,14 +47,14 @@ pub async fn run(config: &ParentWatchdogConfig) -> Result<u8, String> {
     if let Some(folder) = &config.remove_folder
         && parent_exited
     {
-        // The parent may have removed it already.
+        // Ignore errors: the parent may have removed the folder already.
         let _ = std::fs::remove_dir_all(folder);
     }
     Ok(code)
 }
 
 fn terminate_child(child: &Child) {
-    // The kernel does not reuse the process id before the child is reaped.
+    // The process id is valid, because the kernel does not reuse it before the child is reaped.
     let id = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
     if let Some(id) = id {
         let _ = kill_process(id, Signal::TERM);

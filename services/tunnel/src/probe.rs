@@ -20,9 +20,9 @@ use tonic::{
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 use tower::service_fn;
 
-/// Deadline of a probe: a tunnel around the world needs about ten round trips.
+/// Deadline of a probe: about ten round trips through a tunnel around the world.
 const TIMEOUT: Duration = Duration::from_secs(3);
-/// The service that must be healthy.
+/// The service whose health a probe checks.
 const SIGNAL_SERVICE: &str = "signalbox.v1.Signal";
 
 /// A server's certificate; `None` without TLS.
@@ -49,18 +49,18 @@ impl fmt::Display for ProbeError {
 /// The server to probe.
 #[derive(Debug, Clone)]
 pub struct ProbeTarget {
-    /// The public listener, an address on this machine.
+    /// Loopback address of the public listener.
     pub local: SocketAddr,
     /// Whether the public listener uses TLS.
     pub tls: bool,
-    /// The host to connect to for the public address.
+    /// Host of the tunnel server, which accepts the connections to the public address.
     pub tunnel_server: String,
     /// The host name in the public address.
     pub public_host: String,
 }
 
 impl ProbeTarget {
-    /// Probes the server on this machine, then at its public port.
+    /// Probes the server on this machine, then at its public address.
     pub async fn probe(&self, public_port: u16) -> Result<(), ProbeError> {
         let certificate = self.probe_local().await.map_err(ProbeError::Local)?;
         let probe = async {
@@ -72,7 +72,7 @@ impl ProbeTarget {
         with_timeout(probe).await.map_err(ProbeError::Public)
     }
 
-    /// Probes the server on this machine. Returns its certificate.
+    /// Probes the server on this machine and returns its certificate.
     pub async fn probe_local(&self) -> Result<Certificate, String> {
         let presented = Arc::default();
         with_timeout(async {
@@ -89,12 +89,12 @@ impl ProbeTarget {
         connect(&url, (self.local.ip().to_string(), self.local.port()), expected).await
     }
 
-    /// A connection to the public listener on this machine. Any certificate passes: the address is loopback.
+    /// Connects to the public listener on this machine. Accepts any certificate, since the address is loopback.
     pub async fn local_channel(&self) -> Result<Channel, String> {
         with_timeout(self.connect_local(ExpectedCertificate::Any(Arc::default()))).await
     }
 
-    /// A connection to the public listener that names `public_host`, as a visitor's does, without the tunnel.
+    /// Connects to the public listener without the tunnel, but requests `public_host` like a visitor.
     pub async fn visitor_channel(&self, public_host: &str) -> Result<Channel, String> {
         let url = format!("{}://{public_host}", self.scheme());
         let address = (self.local.ip().to_string(), self.local.port());
@@ -106,13 +106,13 @@ impl ProbeTarget {
     }
 }
 
-/// A connection to an admin listener on this machine, which uses plain HTTP.
+/// Connects to an admin listener on this machine, which uses plain HTTP.
 pub async fn admin_channel(admin: SocketAddr) -> Result<Channel, String> {
     let address = (admin.ip().to_string(), admin.port());
     with_timeout(connect(&format!("http://{admin}"), address, ExpectedCertificate::Exactly(None))).await
 }
 
-/// SHA-256 of a certificate, as browsers show it.
+/// Returns the SHA-256 fingerprint of a certificate, in the form that browsers show.
 pub fn fingerprint(certificate: &CertificateDer<'_>) -> String {
     let bytes: Vec<String> = digest(&SHA256, certificate).as_ref().iter().map(|byte| format!("{byte:02X}")).collect();
     bytes.join(":")
@@ -122,10 +122,10 @@ async fn with_timeout<T>(probe: impl Future<Output = Result<T, String>>) -> Resu
     time::timeout(TIMEOUT, probe).await.unwrap_or_else(|_| Err(format!("no response within {} s", TIMEOUT.as_secs())))
 }
 
-/// Connects to `address`, for the server that `url` names.
+/// Connects to `address` instead of resolving the host in `url`.
 async fn connect(url: &str, address: (String, u16), expected: ExpectedCertificate) -> Result<Channel, String> {
     let fail = |error: &dyn std::error::Error| {
-        // Only the root cause is specific.
+        // Only the innermost error is specific.
         let mut cause = error;
         while let Some(next) = cause.source() {
             cause = next;
@@ -161,12 +161,12 @@ fn describe(status: &Status) -> String {
     }
 }
 
-/// Which certificates to accept.
+/// The server certificates that the client accepts.
 #[derive(Debug)]
 enum ExpectedCertificate {
-    /// Any; stores the one that the server presents.
+    /// Accepts any certificate, and stores the one that the server presents.
     Any(Arc<Mutex<Certificate>>),
-    /// Only this one. The handshake proves that the server holds its key.
+    /// Accepts only this certificate. The handshake proves that the server holds its private key.
     Exactly(Certificate),
 }
 

@@ -1,4 +1,4 @@
-//! What the program prints to standard output.
+//! The output of a share on standard output.
 
 use std::{
     fmt,
@@ -15,13 +15,13 @@ use crate::config::Qr;
 /// The state of a share.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
-    /// Not reachable yet, and why if that is known.
+    /// The share is not reachable yet. Holds the reason if it is known.
     Connecting(Option<String>),
-    /// Reachable at this public address.
+    /// The share is reachable at this public address.
     Online(String),
-    /// No longer reachable, and why.
+    /// The share is no longer reachable. Holds the reason.
     Lost(String),
-    /// Reachable again, after an outage of this length.
+    /// The share is reachable again. Holds the duration of the outage.
     Back(Duration),
 }
 
@@ -37,7 +37,7 @@ impl fmt::Display for State {
     }
 }
 
-/// Everything to print about a public address.
+/// The links, the token and the notes to print for a public address.
 pub struct Invitation<'a> {
     /// The link for visitors.
     pub link: String,
@@ -45,11 +45,11 @@ pub struct Invitation<'a> {
     pub own_link: String,
     /// Host and port of the public address.
     pub authority: String,
-    /// The visitors' token, for programs.
+    /// The visitors' token, for clients other than the demo page.
     pub token: &'a str,
-    /// The room.
+    /// Name of the room.
     pub room: &'a str,
-    /// The server's admin listener.
+    /// Address of the server's admin listener.
     pub admin: Option<SocketAddr>,
     /// Fingerprint of the certificate, if browsers warn about it.
     pub fingerprint: Option<String>,
@@ -63,14 +63,14 @@ pub struct Invitation<'a> {
     pub ttl: Duration,
 }
 
-/// Standard output.
+/// Prints the progress of a share to standard output.
 pub struct Screen {
     prints_qr: bool,
     last_state: Mutex<Option<State>>,
 }
 
 impl Screen {
-    /// A screen on which nothing has been printed.
+    /// Creates a screen that has printed nothing.
     pub fn new(qr: Qr) -> Self {
         let prints_qr = match qr {
             Qr::Auto => io::stdout().is_terminal(),
@@ -80,7 +80,7 @@ impl Screen {
         Self { prints_qr, last_state: Mutex::default() }
     }
 
-    /// Prints the state if it has changed.
+    /// Prints a state, unless it is the last printed one.
     pub fn print_state(&self, state: State) {
         let mut last = self.last_state.lock();
         if last.as_ref() != Some(&state) {
@@ -89,7 +89,7 @@ impl Screen {
         }
     }
 
-    /// Prints a note.
+    /// Prints a line that starts with `note`.
     pub fn print_note(&self, text: &str) {
         print(&format!("  note         {text}\n"));
     }
@@ -101,17 +101,18 @@ impl Screen {
     }
 }
 
-/// Ignores errors: if the terminal has closed, SIGHUP ends the share.
+/// Prints text and ignores errors: if the terminal has closed, SIGHUP ends the share.
 fn print(text: &str) {
     let mut out = io::stdout().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
-/// Black on white in the fixed part of the 256-color palette, which terminal themes do not change.
+/// ANSI escape for black on white, from the part of the 256-color palette that terminal themes do not change.
 const BLACK_ON_WHITE: &str = "\x1b[38;5;16;48;5;231m";
 const RESET: &str = "\x1b[0m";
 
-/// A QR code for a terminal, with the quiet zone that readers need. Empty if the text does not fit into a code.
+/// Renders a QR code for a terminal, with the quiet zone that scanners need. Returns an empty string if the text does
+/// not fit.
 fn qr(text: &str) -> String {
     let Ok(code) = QrCode::with_error_correction_level(text, EcLevel::L) else { return String::new() };
     let rendered = code.render::<Dense1x2>().quiet_zone(true).build();

@@ -16,20 +16,20 @@ use crate::{
 
 /// Time between two probes of the public address.
 const PROBE_INTERVAL: Duration = Duration::from_secs(5);
-/// Time until the next probe after a failed one.
+/// Time between a failed probe and the next one.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
-/// Failed probes of the public address after which the tunnel is reopened.
+/// Number of failed probes of the public address after which the share reopens the tunnel.
 const MAX_FAILED_PROBES: u32 = 2;
-/// Minimum and maximum delay before the tunnel is reopened.
+/// Minimum and maximum delay before the share reopens the tunnel.
 const REOPEN_DELAY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(8));
-/// How long to wait for the previous public port before taking another. A tunnel server that has just lost its client
-/// needs a second to free the port; another share, or a tunnel server that has not noticed, keeps it for long.
+/// How long the share waits for its previous public port before it takes another. A tunnel server frees the port about
+/// a second after it notices the lost client; a longer wait is unlikely to succeed.
 const SAME_PORT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// bore reports success when its server ends the tunnel.
+/// The reason to show when the tunnel server ends the tunnel, which bore reports as success.
 const TUNNEL_ENDED: &str = "the tunnel server ended the tunnel";
 
-/// Shares until `stop` completes or the share expires.
+/// Runs a share until `stop` completes or the share expires.
 pub async fn run(config: ShareConfig, secret: Option<String>, stop: impl Future<Output = ()>) -> Result<(), String> {
     let screen = Arc::new(Screen::new(config.qr));
     screen.print_state(State::Connecting(None));
@@ -67,7 +67,7 @@ struct Share {
     fingerprint: Option<String>,
 }
 
-/// The public port to request.
+/// The public port to request from the tunnel server.
 #[derive(Default)]
 struct PublicPort {
     /// The port of the previous tunnel.
@@ -78,7 +78,7 @@ struct PublicPort {
 /// Whether visitors can reach the share.
 #[derive(Default)]
 struct Reachability {
-    /// The port in the link that visitors have.
+    /// The public port in the link that visitors received.
     announced_port: Option<u16>,
     lost_at: Option<Instant>,
 }
@@ -134,7 +134,7 @@ impl Share {
                 OpenError::PortTaken(_) => {
                     let since = *port.taken_since.get_or_insert_with(Instant::now);
                     if since.elapsed() > SAME_PORT_TIMEOUT {
-                        // Request any port, unless --port is set.
+                        // Request any port next time, unless --port is set.
                         *port = PublicPort::default();
                     }
                     2 * REOPEN_DELAY.0
@@ -147,7 +147,7 @@ impl Share {
         unreachable!("the loop has no end")
     }
 
-    /// Probes the server through the tunnel until the tunnel has to be reopened. Returns why.
+    /// Probes the server through the tunnel until the tunnel must be reopened. Returns the reason.
     async fn monitor(&self, tunnel: Client, reachability: &mut Reachability) -> String {
         let port = tunnel.remote_port();
         let mut listening = pin!(tunnel.listen());
@@ -180,7 +180,7 @@ impl Share {
                         }
                     }
                 }
-                // A new tunnel would not help.
+                // The server itself does not respond, so a new tunnel would not help.
                 Err(error @ ProbeError::Local(_)) => self.mark_lost(reachability, error.to_string()),
                 Err(error @ ProbeError::Public(_)) => {
                     failed_probes += 1;
@@ -201,7 +201,7 @@ impl Share {
         self.screen.print_state(State::Lost(reason));
     }
 
-    /// Returns the public address if it has changed, so that members must be notified.
+    /// Returns the new public address if it has changed and members must be notified.
     fn mark_online(&self, reachability: &mut Reachability, port: u16) -> Option<String> {
         if let Some(lost_at) = reachability.lost_at.take() {
             self.screen.print_state(State::Back(lost_at.elapsed()));

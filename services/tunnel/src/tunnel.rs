@@ -1,11 +1,11 @@
-//! The control connection to the tunnel server, which reports visitors' connections.
+//! Opens the control connection to the tunnel server, which announces visitors' connections on it.
 
 use std::{fmt, net::SocketAddr, time::Duration};
 
 use bore_cli::client::Client;
 use tokio::time;
 
-/// Deadline for opening a tunnel, name resolution included. bore itself allows 3 s for each step.
+/// Deadline for opening a tunnel, including name resolution. bore allows 3 s for each step.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// Why a tunnel failed to open.
@@ -26,7 +26,7 @@ impl fmt::Display for OpenError {
     }
 }
 
-/// Opens a tunnel from a public port of `tunnel_server` to `local`. Port 0 means any.
+/// Opens a tunnel from a public port of `tunnel_server` to `local`. Port 0 requests any port.
 pub async fn open(
     tunnel_server: &str,
     port: u16,
@@ -42,7 +42,7 @@ pub async fn open(
     }
 }
 
-/// Classifies an error of bore, which has only a text.
+/// Classifies an error of bore by its text, since bore has no error codes.
 fn open_error(port: u16, tunnel_server: &str, error: &str) -> OpenError {
     if error.contains("port already in use") {
         return OpenError::PortTaken(port);

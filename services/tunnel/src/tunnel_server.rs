@@ -1,4 +1,4 @@
-//! A tunnel server: bore's, with checks that its settings are safe.
+//! Runs bore's tunnel server after checking that its settings are safe.
 
 use bore_cli::server::Server;
 

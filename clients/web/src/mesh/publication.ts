@@ -73,6 +73,11 @@ export class Publication {
     return this.tracks[0] ?? null;
   }
 
+  /** The track of a kind, or null if the publication sends none. */
+  trackOf(kind: Kind): MediaStreamTrack | null {
+    return this.#kinds.get(kind) ?? null;
+  }
+
   /** Whether every kind is muted. */
   get muted(): boolean {
     return this.#muted.size === this.#kinds.size;
@@ -94,8 +99,10 @@ export class Publication {
   }
 
   /**
-   * Sends another track instead, without a new negotiation. `null` sends nothing, so that a stopped camera can be
-   * released; `kind` says which one, if the publication has audio and video. Default: the track's kind, or all.
+   * Sends another track in place of the one of its kind, without a new negotiation, or adds a track of a kind that the
+   * publication did not have.
+   *
+   * `null` sends nothing, so that a stopped camera can be released. `kind` then restricts it to audio or video.
    */
   async replace(track: MediaStreamTrack | null, kind?: Kind): Promise<void> {
     const kinds = track ? [kindOf(track)] : kind ? [kind] : [...this.#kinds.keys()];

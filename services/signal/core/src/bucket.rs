@@ -1,8 +1,8 @@
-//! A token bucket.
+//! A token-bucket rate limiter.
 
 use std::time::{Duration, Instant};
 
-/// A rate: `burst` at once, and one more per `interval`.
+/// A rate limit: `burst` tokens at once, then one per `interval`.
 #[derive(Debug, Clone, Copy)]
 pub struct Rate {
     interval: Duration,
@@ -10,23 +10,23 @@ pub struct Rate {
 }
 
 impl Rate {
-    /// So many per second on average.
+    /// Allows `count` tokens per second on average.
     pub fn per_second(count: u32, burst: u32) -> Self {
         Self::every(Duration::from_secs(1) / count.max(1), burst)
     }
 
-    /// One per interval on average.
+    /// Allows one token per `interval` on average.
     pub fn every(interval: Duration, burst: u32) -> Self {
         Self { interval, burst: burst.max(1) }
     }
 
-    /// How long a bucket takes to fill.
+    /// Returns how long an empty bucket takes to refill.
     pub fn window(&self) -> Duration {
         self.interval * self.burst
     }
 }
 
-/// A token bucket in the form of GCRA: one instant instead of a count and a time.
+/// A token bucket, implemented as GCRA: it stores one instant instead of a token count and a timestamp.
 #[derive(Debug, Clone)]
 pub struct TokenBucket {
     /// When the bucket will be full again.
@@ -34,12 +34,12 @@ pub struct TokenBucket {
 }
 
 impl TokenBucket {
-    /// A full bucket.
+    /// Creates a full bucket.
     pub fn full(now: Instant) -> Self {
         Self { full_at: now }
     }
 
-    /// Takes a token. `Err`: how long until one is available.
+    /// Takes a token. `Err` holds the time until one is available.
     pub fn take(&mut self, now: Instant, rate: Rate) -> Result<(), Duration> {
         match self.wait(now, rate) {
             Duration::ZERO => {
@@ -50,19 +50,19 @@ impl TokenBucket {
         }
     }
 
-    /// Takes a token, on credit if none is available. Returns how long until it would have been.
+    /// Takes a token even if the bucket is empty. Returns the time until the token would have been available.
     pub fn take_on_credit(&mut self, now: Instant, rate: Rate) -> Duration {
         let wait = self.wait(now, rate);
         self.full_at = self.full_at.max(now) + rate.interval;
         wait
     }
 
-    /// Gives a token back.
+    /// Returns a token to the bucket.
     pub fn refund(&mut self, rate: Rate) {
         self.full_at = self.full_at.checked_sub(rate.interval).unwrap_or(self.full_at);
     }
 
-    /// How long until a token is available.
+    /// Returns the time until a token is available.
     pub fn wait(&self, now: Instant, rate: Rate) -> Duration {
         let used = self.full_at.saturating_duration_since(now);
         used.saturating_sub(rate.interval * (rate.burst - 1))
@@ -84,7 +84,7 @@ mod tests {
         assert_eq!(wait, Duration::from_millis(20));
         assert_eq!(bucket.take(start + wait, rate), Ok(()));
         assert!(bucket.take(start + wait, rate).is_err());
-        // An hour later it holds a burst again, not more.
+        // A full bucket never holds more than its burst.
         let later = start + Duration::from_secs(3600);
         assert_eq!((0..1000).filter(|_| bucket.take(later, rate).is_ok()).count(), 512);
     }

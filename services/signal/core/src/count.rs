@@ -1,4 +1,4 @@
-//! Counters of a room. They are plain numbers under the room's lock; metrics and records collect them.
+//! Counters of a room, for metrics and room records. They are plain integers because the room's lock protects them.
 
 use prost::Message;
 use signalbox_proto::{
@@ -8,7 +8,7 @@ use signalbox_proto::{
 
 use crate::{id::MemberId, room::Room, session::Session};
 
-/// Kinds of signals: indexes into [`Counts::accepted`] and [`SIGNAL_KINDS`].
+/// The kind of a signal, used as an index into [`Counts::accepted`] and [`SIGNAL_KINDS`].
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum SignalKind {
     Offer,
@@ -28,9 +28,9 @@ impl SignalKind {
     }
 }
 
-/// Kinds of signals, in the order of [`Counts::accepted`].
+/// Labels of the signal kinds, in the order of [`Counts::accepted`].
 pub const SIGNAL_KINDS: [&str; 4] = ["offer", "answer", "candidate", "data"];
-/// Reasons of undelivered messages, in the order of [`Counts::undelivered`].
+/// Reasons for undelivered messages, in the order of [`Counts::undelivered`].
 pub const UNDELIVERED_REASONS: [&str; 6] = [
     undelivered::FORBIDDEN,
     undelivered::MAILBOX_FULL,
@@ -39,15 +39,15 @@ pub const UNDELIVERED_REASONS: [&str; 6] = [
     undelivered::TARGET_REQUIRED,
     undelivered::TOO_LARGE,
 ];
-/// One more than the highest `LeaveReason`.
+/// Length of [`Counts::ended`], which has one counter per `LeaveReason`.
 const LEAVE_REASONS: usize = LeaveReason::ServerLost as usize + 1;
 
-/// What happened in a room since it was opened.
+/// Event counters of a room since it became live.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Signals put into a mailbox, by kind. A broadcast counts once per addressee.
+    /// Signals accepted into a mailbox, by kind. A broadcast counts once per addressee.
     pub accepted: [u64; SIGNAL_KINDS.len()],
-    /// Reports of undelivered messages, by reason, once per addressee.
+    /// `undelivered` reports by reason, one per addressee.
     pub undelivered: [u64; UNDELIVERED_REASONS.len()],
     /// Sessions opened.
     pub opened: u64,
@@ -55,11 +55,11 @@ pub struct Counts {
     pub ended: [u64; LEAVE_REASONS],
     /// Sessions resumed.
     pub resumed: u64,
-    /// Pairs of sessions that reported a connection between them.
+    /// Pairs of sessions with a reported peer connection.
     pub calls: u64,
-    /// Most entries that ever waited in one mailbox.
+    /// Highest number of entries that waited in one mailbox.
     pub max_waiting_entries: u64,
-    /// Most bytes that ever waited in one mailbox.
+    /// Highest number of bytes that waited in one mailbox.
     pub max_waiting_bytes: u64,
 }
 
@@ -81,7 +81,7 @@ impl Counts {
         }
     }
 
-    /// Adds the counters of another room.
+    /// Adds another room's counters: sums the totals and keeps the larger maxima.
     pub fn add(&mut self, other: &Self) {
         let sum = |to: &mut [u64], from: &[u64]| to.iter_mut().zip(from).for_each(|(to, from)| *to += from);
         sum(&mut self.accepted, &other.accepted);
@@ -96,18 +96,18 @@ impl Counts {
 }
 
 impl Room {
-    /// What happened since the room was opened.
+    /// Returns the counters since the room became live.
     pub fn counts(&self) -> &Counts {
         &self.counts
     }
 
-    /// Bytes in the mailbox of a member.
+    /// Returns the number of bytes in a member's mailbox.
     pub fn held_bytes_of(&self, id: MemberId) -> Option<usize> {
         self.sessions.get(&id).map(Session::held_bytes)
     }
 
-    /// A lower bound of the bytes that the room holds: its members, and the largest mailbox. Other mailboxes may share
-    /// the bytes of that one.
+    /// Returns a lower bound of the bytes that the room holds: all members plus the largest mailbox. Mailboxes share
+    /// encoded entries, so a sum over them would count shared bytes repeatedly.
     pub fn held_bytes(&self) -> usize {
         let members: usize = self.sessions.values().map(|session| session.member.encoded_len()).sum();
         members + self.sessions.values().map(Session::held_bytes).max().unwrap_or_default()

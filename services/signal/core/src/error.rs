@@ -1,8 +1,9 @@
-//! Why a room rejects a call or ends a stream.
+//! Errors that end a room's streams or fail calls to a room.
 
 use signalbox_proto::reason;
 
-/// Why a room rejects a call or ends a stream. The texts are the documentation; `field` is the path of the field.
+/// Why a room rejects a call or ends a stream. Each error text documents its variant; `field` is the path of the
+/// invalid field.
 #[allow(missing_docs)]
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -51,12 +52,12 @@ pub enum Error {
 }
 
 impl Error {
-    /// An [`Error::InvalidMessage`].
+    /// Creates an [`Error::InvalidMessage`].
     pub fn invalid(field: &'static str, problem: impl Into<String>) -> Self {
         Self::InvalidMessage { field, problem: problem.into() }
     }
 
-    /// The stable reason that clients branch on.
+    /// Returns the stable reason that clients branch on.
     pub fn reason(&self) -> &'static str {
         match self {
             Self::InvalidRoomName { .. } => reason::INVALID_ROOM_NAME,

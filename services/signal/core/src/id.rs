@@ -1,4 +1,4 @@
-//! Room names, member ids and session secrets. They are parsed at the edge: a value of these types is valid.
+//! Room names, member ids and session secrets. Parsing validates them, so a value of these types is always valid.
 
 use std::{fmt, sync::Arc};
 
@@ -7,15 +7,15 @@ use subtle::ConstantTimeEq;
 
 use crate::error::Error;
 
-/// A room's name: 1 to 64 of `A-Z a-z 0-9 _ -`.
+/// A room's name: 1 to 64 characters of `A-Z a-z 0-9 _ -`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RoomName(Arc<str>);
 
 impl RoomName {
-    /// Longest name, in bytes.
+    /// Maximum length in bytes.
     pub const MAX: usize = 64;
 
-    /// Checks a name. `field` is the path of the field that holds it.
+    /// Validates a name. `field` is the path of the field that holds the name, for the error.
     pub fn parse(name: &str, field: &'static str) -> Result<Self, Error> {
         let fits = (1..=Self::MAX).contains(&name.len());
         if fits && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-') {
@@ -25,12 +25,12 @@ impl RoomName {
         }
     }
 
-    /// A name that cannot be guessed, made of 128 random bits.
+    /// Generates an unguessable name from 128 random bits.
     pub fn generate(random: [u8; 16]) -> Self {
         Self(BASE64URL_NOPAD.encode(&random).into())
     }
 
-    /// The name.
+    /// Returns the name as a string slice.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -42,23 +42,23 @@ impl fmt::Display for RoomName {
     }
 }
 
-/// A member's public id: 96 random bits, written as 20 characters of `a-z 2-7`. It has no `-`, so a shell never takes
-/// it for a flag.
+/// A member's public id: 96 random bits, encoded as 20 characters of `a-z 2-7`. The alphabet has no `-`, so
+/// command-line tools never parse an id as a flag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct MemberId([u8; 12]);
 
 impl MemberId {
-    /// Makes an id of 96 random bits.
+    /// Creates an id from 96 random bits.
     pub const fn new(random: [u8; 12]) -> Self {
         Self(random)
     }
 
-    /// The bits, for a session token.
+    /// Returns the raw bytes, for a session token.
     pub const fn bytes(&self) -> &[u8; 12] {
         &self.0
     }
 
-    /// Parses the text form. `None` if it is not a valid id.
+    /// Parses the text form. Returns `None` if the text is not a valid id.
     pub fn parse(text: &str) -> Option<Self> {
         let bytes = encoding().decode(text.as_bytes()).ok()?;
         Some(Self(bytes.try_into().ok()?))
@@ -76,8 +76,8 @@ fn encoding() -> &'static Encoding {
     static ENCODING: std::sync::LazyLock<Encoding> = std::sync::LazyLock::new(|| {
         let mut spec = Specification::new();
         spec.symbols.push_str("abcdefghijklmnopqrstuvwxyz234567");
-        // 96 bits fill 19.2 base32 characters. The unused bits of the last one must be zero, so that each id has exactly one
-        // encoding.
+        // 96 bits fill 19.2 base32 characters. The unused bits of the last character must be zero, so that each id has
+        // exactly one encoding.
         spec.check_trailing_bits = true;
         spec.encoding().expect("32 distinct symbols are a valid specification")
     });
@@ -89,17 +89,17 @@ fn encoding() -> &'static Encoding {
 pub struct Secret([u8; 32]);
 
 impl Secret {
-    /// Makes a secret of 256 random bits.
+    /// Creates a secret from 256 random bits.
     pub const fn new(random: [u8; 32]) -> Self {
         Self(random)
     }
 
-    /// Whether both are equal.
+    /// Compares two secrets in constant time.
     pub fn matches(&self, other: &Self) -> bool {
         self.0.ct_eq(&other.0).into()
     }
 
-    /// The bits, for a session token.
+    /// Returns the raw bytes, for a session token.
     pub const fn bytes(&self) -> &[u8; 32] {
         &self.0
     }

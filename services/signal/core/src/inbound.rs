@@ -1,4 +1,4 @@
-//! Client messages: checks, addressees and outcomes.
+//! Handles client messages: checks, addressees and outcomes.
 
 use std::time::{Duration, Instant};
 
@@ -25,16 +25,17 @@ use crate::{
     stream::End,
 };
 
-/// Characters of an addressee that are echoed in a report. No id is longer.
+/// Maximum characters of `to` that a report echoes. Member ids are shorter, so this truncates invalid ids only.
 pub(crate) const MAX_ECHOED: usize = 64;
-/// Bytes of each text of a connection report, and of its error.
+/// Maximum bytes of a text field in a connection report.
 const REPORT_TEXT: usize = 64;
+/// Maximum bytes of `error` in a connection report.
 const REPORT_ERROR: usize = 256;
 
 /// How a message arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Via {
-    /// On the stream of this generation.
+    /// On the stream with this generation.
     Stream(u64),
     /// In a unary call.
     Unary,
@@ -43,16 +44,17 @@ pub enum Via {
 /// The outcome of a message.
 #[derive(Debug, Default)]
 pub struct Handled {
-    /// Addressees that do not get it, and why.
+    /// Addressees that do not receive the message, each with the reason.
     pub undelivered: Vec<Undelivered>,
-    /// Highest client message of the session that was handled.
+    /// Highest client `seq` that the room has handled for this session.
     pub ack: u64,
-    /// The message was `leave`, and the session has ended.
+    /// Whether the message was `leave`, which ends the session.
     pub left: bool,
 }
 
 impl Room {
-    /// Handles one message of a session. An error concerns the stream or call; the session continues.
+    /// Handles one message of a session. The session survives every error except `SessionGone` and `SlowConsumer`; the
+    /// caller ends the stream or fails the call.
     pub fn handle(&mut self, now: Instant, id: MemberId, via: Via, message: ClientMessage) -> Result<Handled, Error> {
         let head = self.sequencer.head();
         let draining = self.phase == Phase::Draining;
@@ -84,7 +86,8 @@ impl Room {
             return Ok(Handled { undelivered, ack, left: false });
         }
         if let ClientBody::Leave(_) = body {
-            // Acknowledged like any other message, after the pending outcomes.
+            // Record `leave` like any other message, so that the final frames acknowledge it. The result does not
+            // matter, because the session ends now.
             let _ = session.outcomes.record(now, seq, &[], &self.limits);
             let ack = session.outcomes.handled();
             self.end(now, id, LeaveReason::Left, End::Left);
@@ -104,7 +107,7 @@ impl Room {
             report.client_seq = seq;
             self.counts.add_undelivered(&report.reason);
         }
-        // Applying the message ends this session too, if its own mailbox has no space for an announcement.
+        // Applying the message may have ended this session, if its mailbox had no space for another member's leave.
         let Some(session) = self.sessions.get_mut(&id) else { return Err(Error::SessionGone) };
         let recorded = session.outcomes.record(now, seq, &undelivered, &self.limits);
         let ack = session.outcomes.handled();
@@ -122,7 +125,7 @@ impl Room {
         }
     }
 
-    /// Why a message is rejected before it is applied: its size, the rate limit, or the permit.
+    /// Checks a message before the room applies it. Returns the reason of a rejection: size, rate limit or permit.
     fn reject(
         &mut self,
         now: Instant,
@@ -174,7 +177,7 @@ impl Room {
         }
     }
 
-    /// The member that `to` names. If it is empty, the only other member.
+    /// Resolves `to` to a member. An empty `to` means the only other member.
     pub(crate) fn find_addressee(&self, from: MemberId, to: &str) -> Result<MemberId, &'static str> {
         if to.is_empty() {
             let mut others = self.sessions.keys().filter(|id| **id != from);
@@ -193,7 +196,7 @@ impl Room {
         self.push_signal(now, from, &others, negotiation, Body::Data(data))
     }
 
-    /// Adds one entry to the mailbox of each addressee. Returns a report for each mailbox without space.
+    /// Adds one entry to the mailbox of each addressee. Returns a report for each full mailbox.
     fn push_signal(
         &mut self,
         now: Instant,
@@ -219,7 +222,7 @@ impl Room {
         }
         if undelivered.len() < to.len() {
             self.sequencer.commit(&entry);
-            // The sender must learn of the end of every addressee, even of one whose join it has not received yet.
+            // The sender must receive the leave of every addressee, even if it has not read the addressee's join yet.
             if let Some(sender) = self.sessions.get_mut(&from) {
                 sender.mark_known(entry.seq);
             }
@@ -240,7 +243,7 @@ impl Room {
     }
 }
 
-/// A report on a message that an addressee does not get.
+/// Builds an `undelivered` report. The caller sets `client_seq`.
 fn report(to: &str, reason: &str, retry_after: Option<Duration>) -> Undelivered {
     Undelivered {
         client_seq: 0,
@@ -250,7 +253,7 @@ fn report(to: &str, reason: &str, retry_after: Option<Duration>) -> Undelivered 
     }
 }
 
-/// Whether each part of a message is within its limit.
+/// Returns whether each part of a message is within its limit.
 fn fits(body: &ClientBody, limits: &Limits) -> bool {
     match body {
         ClientBody::Offer(description) | ClientBody::Answer(description) => description.sdp.len() <= limits.sdp_bytes,

@@ -1,15 +1,14 @@
-//! Core logic of a room: a synchronous state machine without I/O, clock or randomness of its own.
+//! Core logic of a room: a synchronous state machine without I/O. The caller passes in the time and random bits.
 //!
-//! Time and random bits are arguments. No call waits: wakers are collected, and the caller wakes them after it has
-//! released the lock around the [`Room`].
+//! No call blocks. The [`Room`] collects wakers, and the caller wakes them after it releases the lock around the room.
 //!
 //! | module | job |
 //! |---|---|
 //! | [`room`] | [`Room`]: sessions open, resume and end |
 //! | `inbound` | client messages: [`Room::handle`] |
 //! | `stream` | server messages: [`Room::poll`], lost and broken streams |
-//! | `timers` | what time does to sessions: [`Room::tick`] |
-//! | `session` | one member's session, and which stream is attached to it |
+//! | `timers` | session timeouts and the retention of entries: [`Room::tick`] |
+//! | `session` | one member's session and its attached stream |
 //! | `outcomes` | acks and `undelivered` reports to one client |
 //! | `sequencer`, `mailbox` | numbered, encoded entries, and the queue of each session |
 //! | [`policy`] | who may join: [`Policy`] |

@@ -2,38 +2,38 @@
 
 use std::{collections::HashMap, time::Duration};
 
-/// Limits of one room's live state; the defaults are those of signal.proto. Sizes are bytes of UTF-8.
+/// Limits on the live state of a room. The defaults match signal.proto, and sizes are in bytes.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// One encoded `ClientMessage`.
+    /// Maximum size of an encoded `ClientMessage`.
     pub message_bytes: usize,
-    /// One SDP.
+    /// Maximum size of an SDP.
     pub sdp_bytes: usize,
-    /// One candidate-attribute.
+    /// Maximum size of a candidate-attribute.
     pub candidate_bytes: usize,
-    /// A member's attributes or a room's labels, keys and values together.
+    /// Maximum size of a member's attributes or a room's labels, keys and values together.
     pub attributes_bytes: usize,
-    /// Entries of a member's attributes or a room's labels.
+    /// Maximum number of a member's attributes or a room's labels.
     pub attributes: usize,
-    /// Identity, display name, passcode, each.
+    /// Maximum size of an identity, a display name or a passcode.
     pub name_bytes: usize,
-    /// Topic of a `Data`.
+    /// Maximum size of the topic of a `Data`.
     pub topic_bytes: usize,
-    /// Signals per second and session, on average.
+    /// Signals that a session may send per second, on average.
     pub signals_per_second: u32,
-    /// Signals that a session may send at once.
+    /// Signals that a session may send in one burst.
     pub signal_burst: u32,
-    /// Entries that may wait in one mailbox before signals to it are rejected.
+    /// Entries that may wait in a mailbox before the room rejects signals to it.
     pub mailbox_entries: usize,
-    /// Bytes that may wait in one mailbox before signals to it are rejected.
+    /// Bytes that may wait in a mailbox before the room rejects signals to it.
     pub mailbox_bytes: usize,
-    /// How long an attached stream may leave entries waiting without taking any.
+    /// How long entries may wait while the attached stream takes none.
     pub stall_timeout: Duration,
-    /// How long a session may be without a stream.
+    /// How long a session survives without a stream.
     pub resume_window: Duration,
-    /// Longest silence of the server on a stream.
+    /// Maximum time between two messages from the server on a stream.
     pub heartbeat_interval: Duration,
-    /// Numbered client messages in flight; outcomes of at least this many are remembered.
+    /// Maximum unacknowledged client messages. The room remembers the outcomes of at least this many numbered messages.
     pub max_unacked: u32,
 }
 
@@ -60,18 +60,19 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Silence after which a session on `Subscribe` counts as lost. No HTTP/2 PING detects that its client is dead.
+    /// Returns how long a client on `Subscribe` may be silent before its stream counts as lost. Only `Exchange` uses
+    /// HTTP/2 PING to detect dead clients.
     pub fn silence_timeout(&self) -> Duration {
         2 * self.heartbeat_interval + Duration::from_secs(5)
     }
 
-    /// How long taken entries are kept for a replay: as long as a dead stream may stay undetected, plus the resume
-    /// window.
+    /// Returns how long a mailbox keeps taken entries for a replay: until the server detects a dead stream, plus the
+    /// resume window.
     pub fn retention(&self) -> Duration {
         self.silence_timeout() + self.resume_window
     }
 
-    /// Whether attributes or labels are within their limits.
+    /// Returns whether attributes or labels are within their limits.
     pub fn fits_map(&self, map: &HashMap<String, String>) -> bool {
         let bytes: usize = map.iter().map(|(key, value)| key.len() + value.len()).sum();
         bytes <= self.attributes_bytes && map.len() <= self.attributes

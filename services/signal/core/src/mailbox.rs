@@ -1,4 +1,4 @@
-//! The mailbox of a session: entries that wait for a stream, and entries kept for a replay, in the same bounded memory.
+//! A session's mailbox: a bounded queue of entries that wait for a stream and entries kept for a replay.
 
 #[cfg(test)]
 mod tests;
@@ -10,7 +10,7 @@ use std::{
 
 use crate::sequencer::{Entry, Subject};
 
-/// How much may wait in a mailbox.
+/// Limits on the entries that wait in a mailbox.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Capacity {
     pub(crate) entries: usize,
@@ -25,30 +25,30 @@ pub(crate) struct Full;
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Incomplete;
 
-/// The entries addressed to one session, with a cursor: entries before it were taken by a stream, the others wait.
+/// The entries addressed to one session. A cursor separates the entries that a stream has taken from those that wait.
 #[derive(Debug, Default)]
 pub(crate) struct Mailbox {
-    /// Oldest first, each with the time when it was added or last taken. The first `taken` were taken by a stream.
+    /// The entries, oldest first, each with the time when it was added or last taken.
     entries: VecDeque<(Entry, Instant)>,
+    /// The cursor: number of leading entries that a stream has taken.
     taken: usize,
     waiting_bytes: usize,
     held_bytes: usize,
-    /// Everything up to this number was dropped.
+    /// Highest sequence number dropped from the front of the queue. A replay cannot start before it.
     floor: u64,
-    /// Highest number that any stream took.
+    /// Highest sequence number that a stream has taken.
     delivered: u64,
-    /// Highest number whose effect the client may know without having received it: a snapshot showed it, or the client
-    /// addressed a signal to a member who had joined by then.
+    /// Highest sequence number whose effect the client may know before it receives the entry. A snapshot or the
+    /// client's own signal to a new member can reveal it.
     known: u64,
 }
 
 impl Mailbox {
-    /// Adds an entry, unless the waiting entries leave no space. Taken entries are dropped for it, oldest first.
-    ///
-    /// A member must not fill the mailboxes of others with its own state: an update replaces an earlier one, and the
-    /// join and leave of a member that sent nothing cancel out. Both apply only to entries above everything that the
-    /// client may know of, so a client receives the leave of every member that it may have learned of.
+    /// Adds an entry, and drops the oldest taken entries to make space. Fails if the waiting entries leave no space.
     pub(crate) fn push(&mut self, now: Instant, entry: Entry, capacity: Capacity) -> Result<(), Full> {
+        // To protect the mailboxes of others, a member's newer update replaces an older one, and its join and leave
+        // cancel out if it sent no signal. Entries that the client may know of stay: the client must receive the leave
+        // of every member that it has seen.
         match entry.subject {
             Subject::Updated(_) => self.drop_unseen(|subject| subject == entry.subject),
             Subject::Left(id) if self.has_unseen(Subject::Joined(id)) && !self.has_unseen(Subject::SignalFrom(id)) => {
@@ -70,12 +70,13 @@ impl Mailbox {
         Ok(())
     }
 
-    /// Marks everything up to `seq` as known to the client: none of it is merged or dropped from now on.
+    /// Marks entries up to `seq` as known to the client, so that `push` no longer replaces or cancels them.
     pub(crate) fn mark_known(&mut self, seq: u64) {
         self.known = self.known.max(seq);
     }
 
-    /// The first entry that the client cannot know of. Entries that a stream took may wait again after a rewind.
+    /// Returns the index of the first entry that the client cannot know of. The cursor is not enough, since a rewind
+    /// moves it back over delivered entries.
     fn first_unseen(&self) -> usize {
         let known = self.delivered.max(self.known);
         self.entries.partition_point(|(entry, _)| entry.seq <= known)
@@ -96,7 +97,7 @@ impl Mailbox {
         }
     }
 
-    /// Takes the next waiting entry, which is kept for a replay.
+    /// Takes the next waiting entry and keeps it for a replay.
     pub(crate) fn take(&mut self, now: Instant) -> Option<Entry> {
         let (entry, at) = self.entries.get_mut(self.taken)?;
         *at = now;
@@ -106,7 +107,7 @@ impl Mailbox {
         Some(entry.clone())
     }
 
-    /// Drops the entries that the client has handled. A client cannot acknowledge what no stream took.
+    /// Drops the entries up to `seq`, which the client has acknowledged. Entries that no stream has taken stay.
     pub(crate) fn acknowledge(&mut self, seq: u64) {
         let seq = seq.min(self.delivered);
         while self.entries.front().is_some_and(|(entry, _)| entry.seq <= seq) {
@@ -115,7 +116,7 @@ impl Mailbox {
         self.shrink();
     }
 
-    /// Moves the cursor back to just after `seq`, for a replay. Returns how many entries wait then.
+    /// Moves the cursor to the first entry after `seq`, for a replay. Returns the number of waiting entries.
     pub(crate) fn rewind(&mut self, seq: u64) -> Result<usize, Incomplete> {
         if seq < self.floor {
             return Err(Incomplete);
@@ -125,7 +126,7 @@ impl Mailbox {
         Ok(self.waiting())
     }
 
-    /// Drops entries that were taken longer than `retention` ago.
+    /// Drops entries that a stream took more than `retention` ago.
     pub(crate) fn expire(&mut self, now: Instant, retention: Duration) {
         while self.taken > 0
             && self.entries.front().is_some_and(|(_, at)| now.saturating_duration_since(*at) > retention)
@@ -135,17 +136,15 @@ impl Mailbox {
         self.shrink();
     }
 
-    /// Number of waiting entries.
     pub(crate) fn waiting(&self) -> usize {
         self.entries.len() - self.taken
     }
 
-    /// Bytes of the waiting entries.
     pub(crate) fn waiting_bytes(&self) -> usize {
         self.waiting_bytes
     }
 
-    /// Bytes of all entries.
+    /// Returns the size of all entries, waiting and taken, in bytes.
     pub(crate) fn held_bytes(&self) -> usize {
         self.held_bytes
     }
@@ -157,12 +156,12 @@ impl Mailbox {
         if self.taken > 0 {
             self.taken -= 1;
         } else {
-            // Only after a rewind: the client acknowledged entries that an earlier stream took.
+            // After a rewind, the client may acknowledge entries that an earlier stream took and that now wait again.
             self.waiting_bytes -= entry.bytes.len();
         }
     }
 
-    /// Frees the memory of a burst.
+    /// Frees the buffer that a burst has allocated.
     fn shrink(&mut self) {
         if self.entries.is_empty() && self.entries.capacity() > 16 {
             self.entries = VecDeque::new();

@@ -1,7 +1,7 @@
 //! Acks and `undelivered` reports to one client.
 //!
-//! On `Exchange` both leave on the stream, in an order that keeps every report before the ack that covers it. On
-//! `Subscribe` they are in the response to `Send`, and only the memory for repeated messages is needed.
+//! On `Exchange`, the stream sends every report before the ack that covers it. On `Subscribe`, the response to `Send`
+//! contains both, and this module only remembers the outcomes of repeated messages.
 
 use std::{
     collections::VecDeque,
@@ -12,18 +12,18 @@ use signalbox_proto::v1::Undelivered;
 
 use crate::{error::Error, limits::Limits, mailbox::Full};
 
-/// An ack leaves at most this long after the message that it acknowledges...
+/// Maximum delay of an ack after the message that it acknowledges.
 const ACK_DELAY: Duration = Duration::from_millis(50);
-/// ... or after this many messages, whichever comes first.
+/// Number of unacknowledged messages after which an ack is due without waiting for [`ACK_DELAY`].
 const ACK_EVERY: u32 = 32;
-/// Reports on unnumbered messages that may wait for the stream. The client's window bounds those on numbered ones.
+/// Maximum queued reports on unnumbered messages. The client's window bounds the reports on numbered messages.
 const MAX_UNNUMBERED: usize = 1024;
 
-/// What to do with a message, by its sequence number.
+/// Result of checking a client's sequence number.
 pub(crate) enum SeqCheck {
-    /// Handle it.
+    /// The message is new and must be handled.
     New,
-    /// It was handled before, with this outcome.
+    /// The room handled the message earlier, with these reports.
     Repeated(Vec<Undelivered>),
 }
 
@@ -34,10 +34,11 @@ pub(crate) struct Outcomes {
     is_streamed: bool,
     /// Highest client `seq` handled.
     handled: u64,
-    /// Reports that the client may ask for again, oldest first. The stream has sent the first `sent` of them.
+    /// Reports that a repeated message may ask for again, oldest first.
     reports: VecDeque<Undelivered>,
+    /// Number of leading reports that the stream has sent.
     sent: usize,
-    /// Highest message with a report that any stream has sent.
+    /// Highest `client_seq` of a report that any stream has sent.
     highest_sent: u64,
     /// Highest ack that the stream has sent.
     acked: u64,
@@ -59,7 +60,6 @@ impl Outcomes {
         }
     }
 
-    /// Highest client message that was handled.
     pub(crate) fn handled(&self) -> u64 {
         self.handled
     }
@@ -76,13 +76,13 @@ impl Outcomes {
         if self.is_streamed && !repeated.is_empty() {
             self.sent = 0;
         }
-        // The client sends again because it has not received the ack.
+        // The client resends because it has not received the ack, so schedule the ack again.
         self.acked = self.acked.min(seq - 1);
         self.schedule_ack(now);
         Ok(SeqCheck::Repeated(repeated))
     }
 
-    /// Records the outcome of a message. `Full`: too many reports wait for the client to read them.
+    /// Records the outcome of a message. Fails with `Full` if the client leaves too many reports unread.
     pub(crate) fn record(
         &mut self,
         now: Instant,
@@ -97,7 +97,7 @@ impl Outcomes {
             self.handled = self.handled.max(seq);
             self.schedule_ack(now);
         }
-        // A client that respects its window cannot ask again for an older one.
+        // The client's window limits which messages it may repeat, so drop the reports on older messages.
         let window = u64::from(limits.max_unacked);
         while let Some(oldest) =
             self.reports.front().filter(|r| r.client_seq != 0 && r.client_seq + window <= self.handled)
@@ -121,19 +121,19 @@ impl Outcomes {
         }
     }
 
-    /// Whether the stream must be polled: to send a report, to arm the timer of an ack, or because one is due.
+    /// Returns whether to wake the stream: to send a report or a due ack, or to arm the ack timer.
     pub(crate) fn wants_stream(&self) -> bool {
         self.is_streamed && (self.sent < self.reports.len() || self.unacked == 1 || self.unacked == ACK_EVERY)
     }
 
-    /// The next report for the stream.
+    /// Returns the next report to send on the stream.
     pub(crate) fn next_report(&mut self) -> Option<Undelivered> {
         if !self.is_streamed {
             return None;
         }
         let report = self.reports.get(self.sent)?.clone();
         if report.client_seq == 0 {
-            // A client cannot ask again about an unnumbered message.
+            // A client cannot repeat an unnumbered message, so nothing can ask for this report again.
             self.reports.remove(self.sent);
         } else {
             self.highest_sent = self.highest_sent.max(report.client_seq);
@@ -142,12 +142,13 @@ impl Outcomes {
         Some(report)
     }
 
-    /// When the stream must send an ack, if it has not sent it by then.
+    /// Returns when the stream must send an ack at the latest.
     pub(crate) fn ack_due(&self) -> Option<Instant> {
         self.ack_due.filter(|_| self.is_streamed && self.handled > self.acked)
     }
 
-    /// The ack to send now; 0 = none. Called when no report waits, so no report follows the ack that covers it.
+    /// Returns the ack to send now, or 0 for none. The caller sends all reports first, so that each report precedes the
+    /// ack that covers it.
     pub(crate) fn take_ack(&mut self) -> u64 {
         if !self.is_streamed || self.handled <= self.acked {
             return 0;
@@ -158,7 +159,8 @@ impl Outcomes {
         self.acked
     }
 
-    /// Starts again on a new stream. The old one may have lost any report or ack, so all of them are sent again.
+    /// Continues on a new stream. The old stream may have lost reports and acks, so the new one sends all of them
+    /// again.
     pub(crate) fn resume(&mut self, now: Instant, is_streamed: bool) {
         self.is_streamed = is_streamed;
         self.sent = 0;
@@ -167,7 +169,8 @@ impl Outcomes {
         self.ack_due = (self.handled > 0).then_some(now);
     }
 
-    /// Continues without a stream. Reports on unnumbered messages were for the lost stream only.
+    /// Continues without a stream. Drops the reports on unnumbered messages, which only the lost stream could have
+    /// sent.
     pub(crate) fn suspend(&mut self) {
         self.is_streamed = false;
         self.reports.retain(|report| report.client_seq != 0);

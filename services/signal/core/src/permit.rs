@@ -1,4 +1,4 @@
-//! What a session may do and until when, as its token grants it. A newer token renews it.
+//! Permits: what a session may do, and until when. A token grants a permit, and a newer token renews it.
 
 use std::time::Instant;
 
@@ -10,16 +10,16 @@ use crate::{
     room::Room,
 };
 
-/// Identifies a token: a hash of its signed part.
+/// A hash of a token's signed part, which identifies the token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TokenId(pub [u8; 32]);
 
 /// What a session may do, and until when.
 #[derive(Debug, Clone)]
 pub struct Permit {
-    /// The token that grants it, and its `nbf` in seconds. `None` where the server uses no tokens.
+    /// The token that grants the permit, and its `nbf` in seconds. `None` if the server requires no tokens.
     pub token: Option<(TokenId, u64)>,
-    /// When the session ends, unless it is renewed. `None`: never.
+    /// When the permit expires and the session ends. `None` if it never expires.
     pub until: Option<Instant>,
     /// Whether the member may send application data.
     pub may_send_data: bool,
@@ -28,7 +28,7 @@ pub struct Permit {
 }
 
 impl Default for Permit {
-    /// Everything, without end.
+    /// Grants everything and never expires.
     fn default() -> Self {
         Self { token: None, until: None, may_send_data: true, may_rename: true }
     }
@@ -49,19 +49,19 @@ impl Permit {
 }
 
 impl Room {
-    /// The permit and the identity of a session, if `secret` is its secret.
+    /// Returns the permit and the identity of a session after checking its secret.
     pub fn permit(&self, id: MemberId, secret: &Secret) -> Result<(&Permit, &str), Error> {
         let session = self.sessions.get(&id).filter(|session| session.secret.matches(secret));
         session.map(|session| (&session.permit, session.member.identity.as_str())).ok_or(Error::SessionGone)
     }
 
-    /// The identity of a member and the `nbf` of its token, if it has one.
+    /// Returns the identity of a member and the `nbf` of its token, if it has a token.
     pub fn token_of(&self, id: MemberId) -> Option<(&str, u64)> {
         let session = self.sessions.get(&id)?;
         session.permit.token.map(|(_, not_before)| (session.member.identity.as_str(), not_before))
     }
 
-    /// Renews a session. A permit that ends no later than the current one changes nothing.
+    /// Replaces the permit of a session if the new one expires later.
     pub fn renew(&mut self, id: MemberId, secret: &Secret, permit: Permit) -> Result<(), Error> {
         let session = self.session(id, secret)?;
         if permit.until > session.permit.until {

@@ -1,4 +1,4 @@
-//! Who may join a room. The policy applies to newcomers only: members stay, whatever it becomes.
+//! Who may join a room. A policy change never removes members.
 
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
@@ -13,18 +13,17 @@ use crate::{
 /// The settings that govern a live room.
 #[derive(Debug, Clone)]
 pub struct Policy {
-    /// Most members, including suspended ones.
+    /// Maximum number of members, including suspended ones.
     pub max_members: u32,
-    /// Whether the room takes no new members.
+    /// Whether the room rejects new members.
     pub locked: bool,
-    /// What happens when an identity joins again.
+    /// How the room handles an identity that joins again.
     pub duplicate_identity: DuplicateIdentity,
-    /// The hash that a newcomer's passcode must match. The room only compares hashes: computing one takes too long for
-    /// its lock.
+    /// The hash of the room's passcode. The room only compares hashes, because hashing takes too long under its lock.
     pub passcode_hash: Option<Arc<str>>,
-    /// Whether members must not learn each other's addresses; see [`relay`](crate::relay).
+    /// Whether the room hides members' addresses from each other; see [`relay`](crate::relay).
     pub relay_only: bool,
-    /// Identities that may not join, and until when.
+    /// Banned identities, and when each ban ends.
     pub bans: BTreeMap<String, Instant>,
 }
 
@@ -42,15 +41,15 @@ impl Default for Policy {
 }
 
 impl Room {
-    /// The hash that a newcomer's passcode must still be verified against. `verified` is the hash that it matches.
+    /// Returns the hash against which the caller must verify the newcomer's passcode. `verified` is the hash that the
+    /// passcode has already matched.
     pub fn required_passcode_hash(&self, verified: Option<&Arc<str>>) -> Option<Arc<str>> {
-        // A locked or stopping room rejects the join anyway: hashing would be wasted.
+        // A locked, draining or retired room rejects the join anyway, so hashing would be wasted.
         let required = self.policy.passcode_hash.as_ref().filter(|_| self.phase == Phase::Open && !self.policy.locked);
         required.filter(|required| verified != Some(required)).cloned()
     }
 
-    /// Checks whether a newcomer may join. Returns the member that it replaces. The passcode is checked before
-    /// anything that would reveal membership.
+    /// Checks whether a newcomer may join. Returns the member that it replaces, if any.
     pub(crate) fn admit(
         &self,
         now: Instant,
@@ -60,6 +59,7 @@ impl Room {
         if self.policy.locked {
             return Err(Error::RoomLocked);
         }
+        // Check the passcode before anything that would reveal who is in the room.
         if self.required_passcode_hash(verified_hash).is_some() {
             return Err(Error::PasscodeWrong);
         }
@@ -85,7 +85,7 @@ impl Room {
         }
     }
 
-    /// Replaces the policy, from the next join and the next signal on.
+    /// Replaces the policy. The change applies from the next join and the next signal.
     pub fn set_policy(&mut self, policy: Policy) {
         self.policy = policy;
     }

@@ -1,16 +1,16 @@
-//! The filter of `relay_only` rooms. It passes relay candidates without their related address, and SDP without any other
-//! address (RFC 8828 gives the reasons to hide addresses).
+//! The filter of `relay_only` rooms. It removes every address except those of relay candidates (RFC 8828 explains why
+//! to hide addresses).
 //!
-//! SDP is a sequence of lines (RFC 8866, section 5), so it is filtered line by line. Anything that the filter does not
-//! understand is dropped or blanked, never passed on.
+//! SDP is line-based (RFC 8866, section 5), so the filter works on one line at a time. It drops malformed candidates
+//! and blanks everything that looks like an address in other lines.
 
 use std::{fmt::Write, net::IpAddr};
 
 use signalbox_proto::v1::{IceCandidate, SessionDescription, server_message::Body};
 
-/// The port of a blanked address (RFC 8839, section 4.3.1: no default destination is known yet).
+/// The port of a blanked address, which means that no default destination is known yet (RFC 8839, section 4.3.1).
 const DISCARD_PORT: &str = "9";
-/// Candidate extensions (RFC 8839, section 5.1) that reveal no address. All others are removed.
+/// Candidate extensions (RFC 8839, section 5.1) that reveal no address. The filter removes all others.
 const EXTENSIONS: [&str; 5] = ["generation", "network-cost", "network-id", "tcptype", "ufrag"];
 
 /// The candidate is not a relay candidate.
@@ -29,8 +29,8 @@ pub(crate) fn filter(signal: Body) -> Result<Body, NotRelay> {
     })
 }
 
-/// Filters a candidate-attribute (RFC 8839, section 5.1): a relay candidate passes with a blank related address, and so
-/// does the end-of-candidates marker.
+/// Filters a candidate-attribute (RFC 8839, section 5.1). A relay candidate passes with a blanked related address, and
+/// the empty end-of-candidates marker passes unchanged.
 pub fn filter_candidate(candidate: &str) -> Result<String, NotRelay> {
     if candidate.is_empty() {
         return Ok(String::new());
@@ -56,19 +56,18 @@ pub fn filter_candidate(candidate: &str) -> Result<String, NotRelay> {
             _ if EXTENSIONS.contains(&name) && is_plain(value) => value,
             _ => continue,
         };
-        // Writing to a string cannot fail.
+        // Writing to a `String` cannot fail.
         let _ = write!(filtered, " {name} {kept}");
     }
     Ok(filtered)
 }
 
-/// Letters, digits, `+`, `/` and `-`: `ice-char` of RFC 8839 and `-`, which cannot form an address.
+/// Accepts `ice-char` of RFC 8839 and `-`. Without `.` and `:` a word cannot contain an address.
 fn is_plain(word: &str) -> bool {
     word.bytes().all(|b| b.is_ascii_alphanumeric() || b"+/-".contains(&b))
 }
 
-/// Filters SDP: only relay candidates stay, and every other address is blanked. Lines end with CRLF, as RFC 8866
-/// requires.
+/// Filters SDP: keeps only relay candidates and blanks every other address. Ends lines with CRLF, as RFC 8866 requires.
 pub fn filter_sdp(sdp: &str) -> String {
     let mut filtered = String::with_capacity(sdp.len());
     for line in sdp.split(['\r', '\n']).filter(|line| !line.is_empty()) {
@@ -80,14 +79,14 @@ pub fn filter_sdp(sdp: &str) -> String {
     filtered
 }
 
-/// The filtered line. `None`: the line is dropped.
+/// Filters one line. Returns `None` if the filter drops the line.
 fn filter_line(line: &str) -> Option<String> {
     let (field, value) = line.split_once('=').unwrap_or((line, ""));
     let (attribute, rest) = value.split_once(':').unwrap_or((value, ""));
-    // Attributes are case-sensitive (RFC 8866, section 6), but a receiver may be lenient.
+    // Attribute names are case-sensitive (RFC 8866, section 6), but a receiver may be lenient.
     match (field, attribute.to_ascii_lowercase().as_str()) {
         ("a", "candidate") => filter_candidate(&format!("candidate:{rest}")).ok().map(|kept| format!("a={kept}")),
-        // These hold nothing but addresses (RFC 8839, section 5.2; RFC 4570).
+        // These attributes contain nothing but addresses (RFC 8839, section 5.2; RFC 4570).
         ("a", "remote-candidates" | "source-filter") => None,
         ("a", "rtcp") => Some(format!("a=rtcp:{DISCARD_PORT} IN IP4 0.0.0.0")),
         ("c", _) => Some(if value.contains("IP6") { "c=IN IP6 ::" } else { "c=IN IP4 0.0.0.0" }.to_owned()),
@@ -98,7 +97,7 @@ fn filter_line(line: &str) -> Option<String> {
         ("m", _) => {
             let (media, rest) = value.split_once(' ')?;
             let (port, rest) = rest.split_once(' ')?;
-            // Port 0 means a rejected media section.
+            // Port 0 rejects a media section, so keep it.
             let port = if port == "0" { port } else { DISCARD_PORT };
             Some(scrub(&format!("m={media} {port} {rest}")))
         }
@@ -106,8 +105,8 @@ fn filter_line(line: &str) -> Option<String> {
     }
 }
 
-/// Blanks everything that looks like an address: four numbers with dots, or as many colons as only IPv6 addresses have
-/// (a fingerprint has more). It may hit version numbers, and nothing depends on those.
+/// Blanks everything that looks like an address: four dotted numbers, `::`, or 6 to 9 colons (a fingerprint has more).
+/// A version number may match as well, but nothing depends on it.
 fn scrub(line: &str) -> String {
     let is_ipv6 = |run: &str| run.contains("::") || (6..=9).contains(&run.matches(':').count());
     let is_ipv4 = |run: &str| run.split('.').filter(|part| !part.is_empty()).count() >= 4;
@@ -115,7 +114,7 @@ fn scrub(line: &str) -> String {
     replace_runs(&line, |c| c.is_ascii_digit() || c == '.', is_ipv4, "0.0.0.0")
 }
 
-/// Replaces the longest runs of characters that `belongs` accepts, if `is_match` accepts the run.
+/// Replaces each maximal run of characters that satisfy `belongs`, if the run satisfies `is_match`.
 fn replace_runs(text: &str, belongs: impl Fn(char) -> bool, is_match: impl Fn(&str) -> bool, by: &str) -> String {
     let mut replaced = String::with_capacity(text.len());
     let mut rest = text;

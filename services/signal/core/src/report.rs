@@ -1,4 +1,4 @@
-//! Connection reports: whether the peer connections that a room set up came about.
+//! Connection reports: the state of members' peer connections.
 
 use std::time::Instant;
 
@@ -7,8 +7,8 @@ use signalbox_proto::v1::{ConnectionReport, ConnectionReported, room_event::Even
 use crate::{id::MemberId, room::Room};
 
 impl Room {
-    /// Counts a connection between two sessions once, whichever of them reports it first and however often, and
-    /// forwards the report to watchers.
+    /// Forwards a connection report to watchers. Counts a connection between two sessions once, even if both report it
+    /// repeatedly.
     pub(crate) fn report(&mut self, now: Instant, id: MemberId, report: ConnectionReport) {
         let peer = MemberId::parse(&report.peer).filter(|peer| *peer != id && self.sessions.contains_key(peer));
         if report.connection_state == "connected"

@@ -1,8 +1,10 @@
 //! A room: its sessions, and how they open, resume and end.
 //!
-//! Every event (join, update, leave, signal) gets the next sequence number and goes, encoded once, into the mailbox of
-//! each addressee. Check and change, snapshot and subscribe happen in one call under the one lock of the room, so a
-//! roster and the entries after it have no gap and no overlap.
+//! Every event (join, update, leave, signal) gets the next sequence number. The room encodes it once and adds it to the
+//! mailbox of each addressee.
+//!
+//! One lock guards the room, so taking a snapshot and subscribing to later entries is atomic. A roster and the entries
+//! after it have no gap and no overlap.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -29,34 +31,34 @@ use crate::{
     watch::Watcher,
 };
 
-/// Space for joins, updates and leaves on top of the space for signals, so that signals alone cannot end a session.
+/// Extra mailbox capacity for joins, updates and leaves, so that signals alone cannot end a session.
 const MEMBERSHIP_RESERVE: Capacity = Capacity { entries: 256, bytes: 256 * 1024 };
 
 /// A member that is about to join.
 #[derive(Debug)]
 pub struct Newcomer {
-    /// Fresh and random.
+    /// A new random id.
     pub id: MemberId,
-    /// Fresh and random.
+    /// A new random secret.
     pub secret: Secret,
-    /// Identity, display name, attributes and time of joining; the room fills in the rest.
+    /// Contains identity, display name, attributes and join time. The room sets the other fields.
     pub member: Member,
     /// What the session may do, and until when.
     pub permit: Permit,
 }
 
-/// A session that was opened or resumed, from the view of its new stream.
+/// A session as its new stream sees it after a join or resume.
 #[derive(Debug)]
 pub struct SessionStart {
-    /// Generation of the stream; its later calls must pass it.
+    /// Generation of the stream, which later calls of the stream must pass.
     pub generation: u64,
-    /// The stream reads on after this sequence number.
+    /// Sequence number after which the stream reads.
     pub seq: u64,
-    /// Highest client message that was handled.
+    /// Highest client `seq` that the room has handled.
     pub ack: u64,
-    /// Number of entries that will be replayed.
+    /// Number of entries that the stream will replay.
     pub replayed: u64,
-    /// The member itself.
+    /// The session's own member.
     pub you: Member,
     /// The other members, in join order.
     pub members: Vec<Member>,
@@ -65,13 +67,13 @@ pub struct SessionStart {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
     Open,
-    /// Streams read what waits for them and end; the room accepts nothing.
+    /// Streams deliver their waiting entries and end. The room accepts nothing.
     Draining,
-    /// Empty and no longer in use: a join must create a new room.
+    /// The room is empty and no longer used, so a join must create a new one.
     Retired,
 }
 
-/// How a stream ends, and the frames before that.
+/// The final frames of a stream, and why it ends.
 pub(crate) struct Ended {
     pub(crate) final_frames: VecDeque<Frame>,
     pub(crate) end: End,
@@ -85,8 +87,8 @@ impl From<End> for Ended {
 
 /// The live state of a room.
 ///
-/// Sessions open and end here. [`handle`](Self::handle) takes client messages, [`poll`](Self::poll) gives a stream its
-/// next frame, [`tick`](Self::tick) lets time pass, [`watch`](Self::watch) serves operators.
+/// [`handle`](Self::handle) processes client messages, [`poll`](Self::poll) returns a stream's next frame,
+/// [`tick`](Self::tick) runs the timers, and [`watch`](Self::watch) serves operators.
 pub struct Room {
     pub(crate) policy: Policy,
     pub(crate) limits: Limits,
@@ -94,16 +96,16 @@ pub struct Room {
     pub(crate) sequencer: Sequencer,
     pub(crate) counts: Counts,
     pub(crate) sessions: BTreeMap<MemberId, Session>,
-    /// Why a stream ends, by member and generation. Kept until the stream asks or is lost.
+    /// Ended streams, by member and generation. An entry stays until its stream has read the reason or is lost.
     pub(crate) ended: BTreeMap<(MemberId, u64), Ended>,
     pub(crate) watchers: BTreeMap<u64, Watcher>,
     pub(crate) watchers_opened: u64,
-    /// Streams to wake once the lock is released.
+    /// Wakers that the caller wakes after it releases the lock.
     pub(crate) wakers: Vec<Waker>,
 }
 
 impl Room {
-    /// An empty room.
+    /// Creates an empty room.
     pub fn new(policy: Policy, limits: Limits) -> Self {
         Self {
             policy,
@@ -119,8 +121,8 @@ impl Room {
         }
     }
 
-    /// Opens a session. The other members receive `member_joined`. `verified_hash` is the passcode hash that the
-    /// newcomer's passcode matches.
+    /// Opens a session and announces the new member. `verified_hash` is the hash that the newcomer's passcode has
+    /// matched.
     pub fn join(
         &mut self,
         now: Instant,
@@ -151,7 +153,7 @@ impl Room {
         Ok(start)
     }
 
-    /// Continues a session on a new stream that reads on after `after_seq`. The old stream, if any, is fenced.
+    /// Resumes a session on a new stream that reads after `after_seq`. The room fences the old stream, if any.
     pub fn resume(
         &mut self,
         now: Instant,
@@ -184,7 +186,7 @@ impl Room {
         if !was_connected {
             self.announce(now, Subject::Updated(id), Body::MemberUpdated(MemberUpdated { member: Some(you.clone()) }));
         }
-        // The snapshot is taken last: the announcement may have ended members that were too slow for it.
+        // Take the snapshot last, because the announcement may have ended slow members.
         let head = self.sequencer.head();
         if let Some(session) = self.sessions.get_mut(&id) {
             session.mark_known(head);
@@ -193,13 +195,13 @@ impl Room {
         Ok(SessionStart { generation, seq: after_seq, ack, replayed: replayed as u64, you, members: self.others(id) })
     }
 
-    /// Ends a session whose `Welcome` never left, so that no client can resume it.
+    /// Ends a session whose `Welcome` was never sent, because no client can resume it.
     pub fn abandon(&mut self, now: Instant, id: MemberId) {
         self.end(now, id, LeaveReason::Left, End::Left);
         self.ended.remove(&(id, 1));
     }
 
-    /// Removes a member at once. Its session token becomes invalid.
+    /// Removes a member immediately and invalidates its session token.
     pub fn remove(&mut self, now: Instant, id: MemberId) -> Result<(), Error> {
         if !self.sessions.contains_key(&id) {
             return Err(Error::NoSuchMember);
@@ -208,7 +210,7 @@ impl Room {
         Ok(())
     }
 
-    /// Removes every member of an identity.
+    /// Removes every member with this identity.
     pub fn remove_identity(&mut self, now: Instant, identity: &str) {
         let same = self.sessions.iter().filter(|(_, session)| session.member.identity == identity);
         for id in same.map(|(id, _)| *id).collect::<Vec<_>>() {
@@ -216,7 +218,7 @@ impl Room {
         }
     }
 
-    /// Ends every session and every watch at once, since the room is deleted or has expired.
+    /// Ends every session and watch immediately, because the room was deleted or has expired.
     pub fn close(&mut self, now: Instant) {
         for (id, mut session) in std::mem::take(&mut self.sessions) {
             self.counts.add_ended(LeaveReason::RoomClosed);
@@ -230,7 +232,7 @@ impl Room {
         self.close_watchers();
     }
 
-    /// Lets every stream read what waits for it and end. The room accepts nothing from now on.
+    /// Starts draining: every stream delivers its waiting entries and ends. The room accepts nothing more.
     pub fn drain(&mut self) {
         self.phase = Phase::Draining;
         for session in self.sessions.values_mut() {
@@ -247,22 +249,22 @@ impl Room {
         self.is_retired()
     }
 
-    /// Whether the room is retired.
+    /// Returns whether the room is retired.
     pub fn is_retired(&self) -> bool {
         self.phase == Phase::Retired
     }
 
-    /// Ends a session and notifies the others.
+    /// Ends a session and notifies the other members.
     pub(crate) fn end(&mut self, now: Instant, id: MemberId, reason: LeaveReason, end: End) {
         let mut leaving = vec![(id, reason, end)];
-        // A member whose mailbox has no space even for a leave is ended too.
+        // A member whose mailbox has no space for the leave ends as well, so ends may cascade.
         while let Some((id, reason, end)) = leaving.pop() {
             let Some(mut session) = self.sessions.remove(&id) else { continue };
             self.counts.add_ended(reason);
             self.wakers.extend(session.take_waker());
             self.sessions.values_mut().for_each(|other| _ = other.reported_peers.remove(&id));
             if session.is_connected() {
-                // After `leave`, pending outcomes are flushed first. All other endings are immediate.
+                // Only `leave` flushes pending outcomes first. All other endings are immediate.
                 let final_frames = if end == End::Left { session.final_frames() } else { VecDeque::new() };
                 self.ended.insert((id, session.generation), Ended { final_frames, end });
             }
@@ -275,15 +277,14 @@ impl Room {
         }
     }
 
-    /// Sends all other members an entry about one member. Ends the session of any whose mailbox is full.
+    /// Sends an entry about one member to all others. Ends the sessions whose mailbox is full.
     pub(crate) fn announce(&mut self, now: Instant, subject: Subject, body: Body) {
         for slow in self.push_to_others(now, subject, body) {
             self.end(now, slow, LeaveReason::SlowConsumer, End::Fault(Error::SlowConsumer));
         }
     }
 
-    /// Adds an entry to the mailbox of every member but the one that it is about. Returns the members whose mailbox has
-    /// no space for it.
+    /// Adds an entry to the mailboxes of all members except its subject. Returns the members whose mailbox is full.
     fn push_to_others(&mut self, now: Instant, subject: Subject, body: Body) -> Vec<MemberId> {
         let (Subject::Joined(id) | Subject::Updated(id) | Subject::Left(id) | Subject::SignalFrom(id)) = subject;
         let watched = (!self.watchers.is_empty()).then(|| body.clone());
@@ -320,17 +321,17 @@ impl Room {
         }
     }
 
-    /// The session with that id, if `secret` is its secret.
+    /// Returns a session after checking its secret.
     pub(crate) fn session(&mut self, id: MemberId, secret: &Secret) -> Result<&mut Session, Error> {
         self.sessions.get_mut(&id).filter(|session| session.secret.matches(secret)).ok_or(Error::SessionGone)
     }
 
-    /// Checks that a session exists and that the caller knows its secret.
+    /// Checks that the session exists and that the caller knows its secret.
     pub fn authenticate(&mut self, id: MemberId, secret: &Secret) -> Result<(), Error> {
         self.session(id, secret).map(drop)
     }
 
-    /// The wakers of streams that have something to do. Wake them after releasing the lock.
+    /// Takes the wakers of streams with new work. The caller must wake them after it releases the lock.
     pub fn take_wakers(&mut self) -> Vec<Waker> {
         std::mem::take(&mut self.wakers)
     }

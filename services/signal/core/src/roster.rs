@@ -1,26 +1,26 @@
-//! The members of a room.
+//! The roster: the members of a room.
 
 use signalbox_proto::v1::Member;
 
 use crate::{id::MemberId, room::Room};
 
 impl Room {
-    /// The members, in join order.
+    /// Returns the members in join order.
     pub fn members(&self) -> Vec<Member> {
         self.roster(|_| true)
     }
 
-    /// Number of members.
+    /// Returns the number of members.
     pub fn member_count(&self) -> usize {
         self.sessions.len()
     }
 
-    /// The member with that id.
+    /// Returns the member with this id.
     pub fn member(&self, id: MemberId) -> Option<&Member> {
         self.sessions.get(&id).map(|session| &session.member)
     }
 
-    /// Number of connected and of suspended members.
+    /// Returns the number of connected and the number of suspended members.
     pub fn presence(&self) -> (usize, usize) {
         let connected = self.sessions.values().filter(|session| session.is_connected()).count();
         (connected, self.sessions.len() - connected)

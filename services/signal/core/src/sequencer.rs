@@ -1,4 +1,4 @@
-//! Numbers and encodes what happens in a room.
+//! Numbers and encodes the entries of a room.
 
 use bytes::Bytes;
 use prost::Message;
@@ -15,7 +15,7 @@ pub(crate) enum Subject {
     SignalFrom(MemberId),
 }
 
-/// A numbered event of a room. It is encoded once, and all mailboxes share its bytes.
+/// A numbered event of a room. All mailboxes share its encoded bytes.
 #[derive(Debug, Clone)]
 pub(crate) struct Entry {
     pub(crate) seq: u64,
@@ -24,19 +24,19 @@ pub(crate) struct Entry {
     pub(crate) bytes: Bytes,
 }
 
-/// Gives every entry of a room its sequence number.
+/// Assigns the sequence numbers of a room's entries.
 #[derive(Debug, Default)]
 pub(crate) struct Sequencer {
     head: u64,
 }
 
 impl Sequencer {
-    /// Number of the newest entry; 0 before the first.
+    /// Returns the sequence number of the newest entry, or 0 if there is none.
     pub(crate) fn head(&self) -> u64 {
         self.head
     }
 
-    /// Encodes the next entry. Its number is used only once [`commit`](Self::commit) is called.
+    /// Encodes the next entry. Only [`commit`](Self::commit) uses up its sequence number.
     pub(crate) fn draft(&self, subject: Subject, negotiation: u64, body: Body) -> Entry {
         let seq = self.head + 1;
         let from = if let Subject::SignalFrom(id) = subject { id.to_string() } else { String::new() };
@@ -44,7 +44,7 @@ impl Sequencer {
         Entry { seq, subject, bytes: message.encode_to_vec().into() }
     }
 
-    /// Makes a draft the newest entry.
+    /// Makes a draft the newest entry, which uses up its sequence number.
     pub(crate) fn commit(&mut self, entry: &Entry) {
         debug_assert_eq!(entry.seq, self.head + 1, "a draft is committed before the next one is made");
         self.head = entry.seq;

@@ -1,4 +1,4 @@
-//! One member's session: its owner, the stream that is attached to it, its mailbox and the outcomes of its messages.
+//! One member's session: its owner, attached stream, mailbox and message outcomes.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -19,12 +19,12 @@ use crate::{
     sequencer::Entry,
 };
 
-/// An encoded `ServerMessage` for a stream. `ack` differs per reader, so it is appended to the shared bytes.
+/// An encoded `ServerMessage` for one stream. `ack` differs per reader, so the encoder appends it to the shared bytes.
 #[derive(Debug, Clone)]
 pub struct Frame {
     /// The encoded message without `ack`.
     pub bytes: Bytes,
-    /// The `ack` to append; 0 = none.
+    /// The `ack` to append, or 0 for none.
     pub ack: u64,
 }
 
@@ -34,7 +34,7 @@ impl Frame {
         Self { bytes: message.encode_to_vec().into(), ack: 0 }
     }
 
-    /// A message without a sequence number.
+    /// Encodes a message without a sequence number.
     pub fn unnumbered(body: Body) -> Self {
         Self::new(&ServerMessage { body: Some(body), ..ServerMessage::default() })
     }
@@ -44,12 +44,14 @@ impl Frame {
     }
 }
 
-/// The call that a stream belongs to.
+/// The rpc that a stream belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StreamKind {
-    /// Bidirectional. Acks and undelivered reports leave on the stream, and HTTP/2 PING detects a dead client.
+    /// Bidirectional streaming. The stream carries acks and `undelivered` reports, and HTTP/2 PING detects a dead
+    /// client.
     Exchange,
-    /// Server streaming. Acks and undelivered reports are in the responses to `Send`, and silence means a dead client.
+    /// Server streaming. Responses to `Send` carry acks and `undelivered` reports, and a silence timeout detects a dead
+    /// client.
     Subscribe,
 }
 
@@ -64,18 +66,18 @@ pub(crate) struct Session {
     pub(crate) member: Member,
     pub(crate) secret: Secret,
     pub(crate) permit: Permit,
-    /// Number of streams that were attached so far. Calls of an older stream have no effect.
+    /// Identifies the attached stream. Calls of a stream with an older generation have no effect.
     pub(crate) generation: u64,
     pub(crate) presence: Presence,
     pub(crate) signal_rate: TokenBucket,
     pub(crate) joined: Instant,
-    /// Members to whom this one reported a connection before they did.
+    /// Peers to which this member was the first to report a connection.
     pub(crate) reported_peers: BTreeSet<MemberId>,
     pub(crate) outcomes: Outcomes,
     pub(crate) last_received: Instant,
     mailbox: Mailbox,
     last_sent: Instant,
-    /// Since when entries wait without the stream taking any.
+    /// Since when entries have waited while the stream took none.
     stalled_since: Option<Instant>,
     waker: Option<Waker>,
 }
@@ -127,7 +129,7 @@ impl Session {
         self.mailbox.mark_known(seq);
     }
 
-    /// Waiting entries, and their bytes.
+    /// Returns the number of waiting entries and their size in bytes.
     pub(crate) fn waiting(&self) -> (usize, usize) {
         (self.mailbox.waiting(), self.mailbox.waiting_bytes())
     }
@@ -147,14 +149,14 @@ impl Session {
         self.mailbox.expire(now, retention);
     }
 
-    /// Whether a stream is attached and has left entries waiting for `timeout` without taking any.
+    /// Returns whether entries have waited for `timeout` while the attached stream took none.
     pub(crate) fn is_stalled(&self, now: Instant, timeout: Duration) -> bool {
         self.is_connected() && self.stalled_since.is_some_and(|since| now.saturating_duration_since(since) >= timeout)
     }
 
     // === frames for the stream ===
 
-    /// The next frame: undelivered reports before any ack that covers them, then entries.
+    /// Returns the next frame. Reports go first, so that each precedes the ack that covers it.
     pub(crate) fn next_frame(&mut self, now: Instant) -> Option<Frame> {
         let frame = if let Some(report) = self.outcomes.next_report() {
             Frame::unnumbered(Body::Undelivered(report))
@@ -167,7 +169,7 @@ impl Session {
         Some(frame)
     }
 
-    /// A due ack or heartbeat when no other frame waits. `Err`: when the next one is due.
+    /// Returns an ack or heartbeat if one is due. `Err` holds the time when the next one is due.
     pub(crate) fn next_idle_frame(&mut self, now: Instant, heartbeat: Duration) -> Result<Frame, Instant> {
         let heartbeat_due = self.last_sent + heartbeat;
         let ack_due = self.outcomes.ack_due();
@@ -182,7 +184,7 @@ impl Session {
         Ok(frame)
     }
 
-    /// What an orderly end still owes the client: all reports, then the last ack.
+    /// Returns the frames that `leave` flushes before the stream ends: all reports, then the last ack.
     pub(crate) fn final_frames(&mut self) -> VecDeque<Frame> {
         let mut frames = VecDeque::new();
         while let Some(report) = self.outcomes.next_report() {
@@ -192,7 +194,7 @@ impl Session {
         frames
     }
 
-    /// The ack that the client has not received yet, if any.
+    /// Returns the ack that the stream has not sent yet, if any.
     pub(crate) fn last_ack(&mut self) -> Option<Frame> {
         let ack = self.outcomes.take_ack();
         (ack > 0).then(|| Frame::ack_only(ack))
@@ -200,7 +202,7 @@ impl Session {
 
     // === streams ===
 
-    /// Attaches a new stream that reads on after `after_seq`. Returns how many entries it will replay.
+    /// Attaches a new stream that reads after `after_seq`. Returns the number of entries that it will replay.
     pub(crate) fn resume(&mut self, now: Instant, kind: StreamKind, after_seq: u64) -> Result<usize, Incomplete> {
         let replayed = self.mailbox.rewind(after_seq)?;
         self.generation += 1;
@@ -213,7 +215,7 @@ impl Session {
         Ok(replayed)
     }
 
-    /// Continues without a stream.
+    /// Detaches the stream and keeps the session until `until`.
     pub(crate) fn suspend(&mut self, until: Instant) {
         self.presence = Presence::SuspendedUntil(until);
         self.member.state = MemberState::Suspended.into();

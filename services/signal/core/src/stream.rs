@@ -1,4 +1,4 @@
-//! Streams of sessions: what they send next, and what happens when they are lost.
+//! Streams of sessions: what a stream sends next, and what happens when it is lost.
 
 use std::{task::Waker, time::Instant};
 
@@ -17,9 +17,9 @@ use crate::{
 pub enum Next {
     /// Send this frame.
     Frame(Frame),
-    /// Wait to be woken, and poll again at this time at the latest.
+    /// Wait for the waker, and poll again no later than this instant.
     Wait(Instant),
-    /// End.
+    /// End the stream for this reason.
     End(End),
 }
 
@@ -33,7 +33,7 @@ pub enum End {
 }
 
 impl Room {
-    /// What the stream of that generation does next. `waker` is woken when there is more.
+    /// Returns the next step of the stream with this generation. The room wakes `waker` when there is more to send.
     pub fn poll(&mut self, now: Instant, id: MemberId, generation: u64, waker: &Waker) -> Next {
         let attached = self.sessions.get_mut(&id).filter(|session| session.generation == generation);
         let Some(session) = attached else { return self.poll_ended(id, generation) };
@@ -53,12 +53,12 @@ impl Room {
         }
     }
 
-    /// The session, if the stream of that generation is attached to it.
+    /// Returns the session if the stream with this generation is attached to it.
     fn connected(&mut self, id: MemberId, generation: u64) -> Option<&mut Session> {
         self.sessions.get_mut(&id).filter(|session| session.generation == generation && session.is_connected())
     }
 
-    /// The final frames of a stream that is no longer attached to its session, then why it ended.
+    /// Returns the final frames of a detached stream, then the reason of its end.
     fn poll_ended(&mut self, id: MemberId, generation: u64) -> Next {
         if let Some(frame) = self.ended.get_mut(&(id, generation)).and_then(|ended| ended.final_frames.pop_front()) {
             return Next::Frame(frame);
@@ -67,15 +67,16 @@ impl Room {
         Next::End(self.ended.remove(&(id, generation)).map_or(End::Fault(fenced), |ended| ended.end))
     }
 
-    /// A stream is lost. Its session, unless it has ended or has a newer stream, is suspended for the resume window.
+    /// Handles a lost stream. Suspends its session for the resume window, unless the session has ended or has a newer
+    /// stream.
     pub fn stream_lost(&mut self, now: Instant, id: MemberId, generation: u64) {
         self.ended.remove(&(id, generation));
         self.suspend(now, id, generation);
     }
 
-    /// Ends the stream of that generation with `error`, and suspends the session.
+    /// Ends a stream with `error` and suspends its session.
     pub fn break_stream(&mut self, now: Instant, id: MemberId, generation: u64, error: Error) {
-        // A stream that is already lost never asks why it ended.
+        // A stream that is already lost or replaced needs no reason for its end.
         let Some(session) = self.connected(id, generation) else { return };
         let waker = session.take_waker();
         self.wakers.extend(waker);

@@ -1,4 +1,4 @@
-//! What time does to sessions.
+//! Timers: session timeouts and the retention of entries.
 
 #[cfg(test)]
 mod tests;
@@ -14,7 +14,7 @@ use crate::{
     stream::End,
 };
 
-/// What is due for a session.
+/// A timeout of a session that has fired.
 enum Due {
     PermitOver,
     WindowOver,
@@ -23,8 +23,8 @@ enum Due {
 }
 
 impl Room {
-    /// Does what is due: ends sessions whose permit or resume window is over or whose stream stalls, suspends silent
-    /// sessions on `Subscribe`, and drops entries that no resume can ask for.
+    /// Runs the timers of all sessions: expired permits and resume windows, stalled and silent streams, and the
+    /// retention of entries.
     pub fn tick(&mut self, now: Instant) {
         if self.phase != Phase::Open {
             return;

@@ -1,4 +1,5 @@
-//! Events for operators. A room without watchers pays nothing for them, and a slow watcher loses its watch.
+//! Watches: a room's events for operators. A slow watcher loses its watch, and a room without watchers builds no
+//! events.
 
 use std::{collections::VecDeque, sync::Arc, task::Waker, time::Instant};
 
@@ -15,21 +16,21 @@ use crate::{
     room::{Phase, Room},
 };
 
-/// Watchers of one room.
+/// Maximum watchers of one room.
 const MAX_WATCHERS: usize = 16;
-/// Events, and their bytes, that may wait for one watcher before its watch ends. The members that are in the room when
-/// it begins come on top.
+/// Maximum events that may wait for one watcher before its watch ends.
 const MAX_EVENTS: usize = 1024;
+/// Maximum bytes of events that may wait for one watcher before its watch ends.
 const MAX_BYTES: usize = 1024 * 1024;
 
 /// What a watch yields next.
 #[derive(Debug)]
 pub enum WatchNext {
-    /// An event and when it happened. `RoomEvent.at` is unset; the caller sets it from that time.
+    /// An event, and when it happened. The caller sets `RoomEvent.at` from this instant.
     Event(Instant, Arc<RoomEvent>),
-    /// Wait to be woken.
+    /// Wait for the waker.
     Wait,
-    /// The watch is over.
+    /// The watch has ended for this reason.
     End(Error),
 }
 
@@ -37,7 +38,7 @@ pub enum WatchNext {
 pub(crate) struct Watcher {
     waiting: VecDeque<(Instant, Arc<RoomEvent>)>,
     bytes: usize,
-    /// Why the watch ends once the waiting events were taken.
+    /// Why the watch ends, after it has delivered its waiting events.
     end: Option<Error>,
     waker: Option<Waker>,
 }
@@ -58,8 +59,8 @@ impl Watcher {
 }
 
 impl Room {
-    /// Begins a watch. Returns its number, and the members that are in the room; later events come from
-    /// [`poll_watch`](Self::poll_watch).
+    /// Starts a watch. Returns its number and the current members; [`poll_watch`](Self::poll_watch) returns later
+    /// events.
     pub fn watch(&mut self) -> Result<(u64, Vec<RoomEvent>), Error> {
         match self.phase {
             Phase::Open => {}
@@ -80,7 +81,7 @@ impl Room {
         self.watchers.remove(&watch);
     }
 
-    /// What a watch yields next. `waker` is woken when there is more.
+    /// Returns the next step of a watch. The room wakes `waker` when there is more.
     pub fn poll_watch(&mut self, watch: u64, waker: &Waker) -> WatchNext {
         let Some(watcher) = self.watchers.get_mut(&watch) else { return WatchNext::End(Error::RoomClosed) };
         if let Some((at, event)) = watcher.waiting.pop_front() {
@@ -97,7 +98,7 @@ impl Room {
         WatchNext::Wait
     }
 
-    /// Whether the room has watchers.
+    /// Returns whether the room has active watchers.
     pub fn is_watched(&self) -> bool {
         self.watchers.values().any(|watcher| watcher.end.is_none())
     }
@@ -107,7 +108,7 @@ impl Room {
         self.notify_watchers(now, 0, Event::RoomUpdated(settings));
     }
 
-    /// Notifies watchers of an event; `seq` is 0 for one that has no entry.
+    /// Notifies watchers of an event. `seq` is 0 for an event without an entry.
     pub(crate) fn notify_watchers(&mut self, now: Instant, seq: u64, event: Event) {
         let event = Arc::new(room_event(seq, event));
         for watcher in self.watchers.values_mut() {
@@ -126,7 +127,8 @@ impl Room {
         }
     }
 
-    /// A signal without its content. `None` if the room has no watchers or the message is not a signal.
+    /// Summarizes a signal without its content. Returns `None` if the room has no watchers or the message is not a
+    /// signal.
     pub(crate) fn summarise(
         &self,
         from: MemberId,
@@ -159,7 +161,8 @@ impl Room {
         })
     }
 
-    /// Notifies watchers of the outcome of a signal. `seq` is that of its entry, 0 if it has none.
+    /// Notifies watchers of the outcome of a signal. `seq` is the sequence number of its entry, or 0 if no mailbox
+    /// accepted it.
     pub(crate) fn notify_watchers_of_signal(
         &mut self,
         now: Instant,
@@ -177,7 +180,7 @@ impl Room {
         }
     }
 
-    /// Ends all watches, since the room is closed.
+    /// Ends all watches, because the room is closed.
     pub(crate) fn close_watchers(&mut self) {
         for watcher in self.watchers.values_mut() {
             watcher.end.get_or_insert(Error::RoomClosed);
@@ -185,7 +188,7 @@ impl Room {
         }
     }
 
-    /// Wakes all watches, since the server is draining.
+    /// Wakes all watches, because the server is draining.
     pub(crate) fn wake_watchers(&mut self) {
         self.wakers.extend(self.watchers.values_mut().filter_map(|watcher| watcher.waker.take()));
     }

@@ -1,4 +1,4 @@
-//! The claims of a token: each is checked, and together they are what the token grants.
+//! Checks the claims of a token and converts them into a grant.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -9,53 +9,53 @@ use crate::error::{Error, RoomError};
 
 /// Tolerated clock skew between issuer and server.
 pub const LEEWAY: Duration = Duration::from_secs(10);
-/// Longest `sub` and `name`, in bytes: the limit of an identity and a display name.
+/// Longest `sub` and `name`, in bytes. Identities and display names have the same limit.
 pub(crate) const MAX_NAME: usize = 256;
 
 const NAME_INVALID: &str = "sub and name must be strings of at most 256 bytes";
 
-/// The rules for every token.
+/// The server's requirements for a token.
 #[derive(Debug, Clone)]
 pub struct Rules {
-    /// Required `iss`. `None`: it is not checked.
+    /// Required `iss`. `None` disables the check.
     pub issuer: Option<String>,
-    /// `aud` must equal or contain it.
+    /// Required audience: `aud` must equal or contain it.
     pub audience: String,
     /// Longest time from `nbf` to `exp`.
     pub max_ttl: Duration,
-    /// How long a session outlives its token, so that a late renewal still succeeds.
+    /// How long a session may outlive its token, so that a late renewal still succeeds.
     pub grace: Duration,
 }
 
-/// What a token grants.
+/// The permissions that a token grants.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grant {
     /// The id of the token.
     pub token: TokenId,
-    /// `sub`: the identity.
+    /// The identity (`sub`).
     pub subject: String,
-    /// `name`: the display name.
+    /// The display name (`name`).
     pub display_name: Option<String>,
-    /// `room`: the rooms for which it is valid.
+    /// The rooms for which the token is valid (`room`).
     pub rooms: RoomPattern,
-    /// Whether it permits joins.
+    /// Whether the token permits joins (`can_join`).
     pub can_join: bool,
-    /// Whether the session may send application data.
+    /// Whether the token permits application data (`can_send_data`).
     pub can_send_data: bool,
-    /// Whether it permits calls of `Rooms`.
+    /// Whether the token permits calls of `Rooms` (`can_admin`).
     pub can_admin: bool,
-    /// `nbf`, in seconds since 1970.
+    /// Start of validity (`nbf`), in seconds since 1970.
     pub not_before: u64,
-    /// `exp`.
+    /// End of validity (`exp`).
     pub expires_at: SystemTime,
 }
 
-/// One room, or all rooms whose names have a prefix.
+/// Matches one room, or all rooms whose names start with a prefix.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RoomPattern {
-    /// One room.
+    /// The room with this name.
     Exact(RoomName),
-    /// A prefix followed by `*`. The empty prefix matches every room.
+    /// All rooms whose names start with this prefix, written as `PREFIX*`. The empty prefix matches every room.
     Prefix(String),
 }
 
@@ -65,12 +65,12 @@ impl RoomPattern {
         let Some(prefix) = text.strip_suffix('*') else {
             return RoomName::parse(text, "room").ok().map(Self::Exact);
         };
-        // Every non-empty prefix of a room name is a room name itself.
+        // Every non-empty prefix of a room name is itself a valid room name.
         let fits = prefix.is_empty() || RoomName::parse(prefix, "room").is_ok();
         fits.then(|| Self::Prefix(prefix.to_owned()))
     }
 
-    /// Whether it matches a room.
+    /// Returns whether the pattern matches a room.
     pub fn matches(&self, room: &str) -> bool {
         match self {
             Self::Exact(name) => name.as_str() == room,
@@ -129,7 +129,7 @@ fn contains_audience(audiences: &[Value], audience: &str) -> bool {
     audiences.iter().all(Value::is_string) && audiences.iter().any(|one| one == audience)
 }
 
-/// Checks and returns `nbf` and `exp`. It calculates in seconds, where no sum overflows.
+/// Checks `nbf` and `exp` and returns both. Integer seconds avoid the overflow panic of `SystemTime` arithmetic.
 fn check_times(claims: &Map<String, Value>, rules: &Rules, now: SystemTime) -> Result<(u64, SystemTime), Error> {
     let time = |claim, problem| claims.get(claim).and_then(Value::as_u64).ok_or(Error::TokenInvalid(problem));
     let expires = time("exp", "exp is missing or invalid: use whole seconds since 1970")?;
@@ -144,7 +144,7 @@ fn check_times(claims: &Map<String, Value>, rules: &Rules, now: SystemTime) -> R
     if expires.saturating_add(LEEWAY.as_secs()) <= now {
         return Err(RoomError::TokenExpired.into());
     }
-    // Cannot overflow: the checks limit it to now + LEEWAY + max_ttl.
+    // This addition cannot overflow: the checks above bound `exp` by now + `LEEWAY` + `max_ttl`.
     Ok((not_before, UNIX_EPOCH + Duration::from_secs(expires)))
 }
 

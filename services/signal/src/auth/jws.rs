@@ -1,15 +1,15 @@
-//! JSON Web Signatures in compact form (RFC 7515), the form of JWTs.
+//! JSON Web Signatures in compact serialization (RFC 7515), as used by JWTs.
 //!
-//! This file is a security boundary: its input comes from unauthenticated callers, and what it accepts grants access.
-//! It verifies tokens with its own code, because the `jsonwebtoken` crate, when it was evaluated,
+//! This file is a security boundary: its input comes from unauthenticated callers, and an accepted token grants access.
+//! The server verifies tokens with its own code, because the `jsonwebtoken` crate, when it was evaluated,
 //!
 //! - accepted critical extensions (`crit`) that it did not understand, against RFC 7515, section 4.1.11,
 //! - accepted duplicate names in claims, so that two verifiers could read one token differently,
 //! - panicked on an Ed25519 key that was too short,
 //! - added about 40 crates, among them an RSA implementation with an unfixed advisory.
 //!
-//! Cryptography is `ring`, which TLS needs anyway. The server's key determines the algorithm, and keys in the header
-//! (`jwk`, `jku`, `x5u`, ...) are ignored.
+//! The cryptography comes from `ring`, which TLS needs anyway. The server's key determines the algorithm, and the
+//! verifier ignores keys in the token header (`jwk`, `jku`, `x5u`).
 
 use data_encoding::BASE64URL_NOPAD;
 use ring::digest::{SHA256, digest};
@@ -19,8 +19,8 @@ use signalbox_core::TokenId;
 use super::keys::{Key, Keyring};
 use crate::error::Error;
 
-/// Longest token that is parsed, in bytes. It is below the limit for the headers of a request, so that the caller of a
-/// longer one receives this error.
+/// Longest accepted token, in bytes. The limit for request headers is higher, so the caller of a longer token receives
+/// `TOKEN_INVALID` and not a transport error.
 pub const MAX_TOKEN: usize = 4096;
 /// Longest key id, in bytes.
 pub(super) const MAX_KID: usize = 128;
@@ -28,15 +28,15 @@ pub(super) const MAX_KID: usize = 128;
 const TOO_LONG: &str = "longer than 4096 bytes";
 const KID_INVALID: &str = "kid must be a string of at most 128 bytes";
 
-/// The id of a token, valid or not: a hash of its signed part. The signature is excluded, because an ES256 signature has
-/// two valid forms.
+/// Returns the id of a token, valid or not: a hash of its header and payload. The hash excludes the signature, because
+/// an ES256 signature has two valid forms.
 pub fn token_id(token: &str) -> TokenId {
     let signed = token.rsplit_once('.').map_or(token, |(signed, _)| signed);
     let hash = digest(&SHA256, signed.as_bytes());
     TokenId(hash.as_ref().try_into().expect("SHA-256 has 32 bytes"))
 }
 
-/// Checks the form and signature of a token, and returns its claims.
+/// Verifies the format and signature of a token and returns its claims.
 pub(super) fn verify(token: &str, keys: &Keyring) -> Result<Map<String, Value>, Error> {
     if token.len() > MAX_TOKEN {
         return Err(Error::TokenInvalid(TOO_LONG));
@@ -53,7 +53,7 @@ pub(super) fn verify(token: &str, keys: &Keyring) -> Result<Map<String, Value>, 
     object(&decode(payload)?)
 }
 
-/// Issues a token.
+/// Encodes a token in compact serialization and signs it with `sign`.
 pub(crate) fn sign(
     claims: &Map<String, Value>,
     algorithm: &str,
@@ -72,7 +72,8 @@ pub(crate) fn sign(
     format!("{signed}.{signature}")
 }
 
-/// The key that a header selects. The key, not the header, determines the algorithm.
+/// Returns the key that a token header selects. The key, not the header, determines the algorithm (RFC 8725, section
+/// 3.1).
 fn find_key<'a>(header: &Map<String, Value>, keys: &'a Keyring) -> Result<&'a Key, Error> {
     if header.contains_key("crit") {
         return Err(Error::TokenInvalid("critical extensions are not supported: issue it without crit"));
@@ -82,7 +83,7 @@ fn find_key<'a>(header: &Map<String, Value>, keys: &'a Keyring) -> Result<&'a Ke
             "nested, encrypted and compressed tokens are not supported: issue it without cty, enc and zip",
         ));
     }
-    // Other kinds of tokens have their own types (RFC 8725, section 3.11).
+    // Explicit typing (RFC 8725, section 3.11): other kinds of tokens have other types and must not pass as a JWT.
     let is_jwt = |typ: &str| typ.eq_ignore_ascii_case("JWT") || typ.eq_ignore_ascii_case("at+jwt");
     if header.get("typ").is_some_and(|typ| !typ.as_str().is_some_and(is_jwt)) {
         return Err(Error::TokenInvalid("typ must be JWT or at+jwt"));
@@ -105,7 +106,7 @@ fn decode(part: &str) -> Result<Vec<u8>, Error> {
         .map_err(|_| Error::TokenInvalid("each part must be base64url without padding"))
 }
 
-/// Parses a JSON object without duplicate names: two verifiers could read such a token differently.
+/// Parses a JSON object and rejects duplicate names, which two verifiers could resolve differently.
 fn object(json: &[u8]) -> Result<Map<String, Value>, Error> {
     struct Unique(Map<String, Value>);
 

@@ -1,4 +1,4 @@
-//! The keys that verify tokens: their files and formats. A key has one algorithm, whatever the header of a token claims.
+//! Loads the keys that verify tokens. Each key has one algorithm, regardless of the `alg` in a token header.
 
 use std::{
     fs,
@@ -20,22 +20,22 @@ use tracing::warn;
 use super::jws::MAX_KID;
 use crate::{error::Error, reload::Source, secret::Secret};
 
-/// Shortest secret for HS256, in bytes: the length of its hash (RFC 7518, section 3.2).
+/// Shortest secret for HS256, in bytes: the output length of SHA-256 (RFC 7518, section 3.2).
 pub const MIN_SECRET: usize = 32;
 /// Largest key file, in bytes.
 const MAX_FILE: usize = 1024 * 1024;
-/// The SubjectPublicKeyInfo header of an Ed25519 key, before its 32 bytes (RFC 8410).
+/// DER prefix of an Ed25519 SubjectPublicKeyInfo (RFC 8410). The 32 bytes of the key follow.
 pub(crate) const ED25519_SPKI: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
-/// The SubjectPublicKeyInfo header of a P-256 key, before its uncompressed point (RFC 5480).
+/// DER prefix of a P-256 SubjectPublicKeyInfo (RFC 5480). The uncompressed point follows.
 const P256_SPKI: [u8; 26] = [
     0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce,
     0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
 ];
 
-/// A key for one algorithm.
+/// A verification key for one algorithm.
 pub(crate) enum Key {
     Ed25519([u8; 32]),
-    /// An uncompressed point.
+    /// The public key as an uncompressed point: 0x04, x, y.
     P256([u8; 65]),
     Secret(hmac::Key),
 }
@@ -43,7 +43,7 @@ pub(crate) enum Key {
 impl Key {
     fn ed25519(point: &[u8]) -> Result<Self, String> {
         let point: [u8; 32] = point.try_into().map_err(|_| "an Ed25519 key has 32 bytes".to_owned())?;
-        // With a key of small order, one signature is valid for many messages.
+        // With a public key of small order, one signature is valid for many messages.
         let mut y = point;
         y[31] &= 0x7f;
         if SMALL_ORDER.contains(&HEXLOWER.encode(&y).as_str()) {
@@ -56,7 +56,8 @@ impl Key {
     fn p256(point: &[u8]) -> Result<Self, String> {
         let problem = || "not a point on P-256".to_owned();
         let point = <[u8; 65]>::try_from(point).map_err(|_| problem())?;
-        // A key agreement rejects points off the curve now, instead of at the first token.
+        // `ring` checks that a point is on the curve only when it uses the key. A trial key agreement rejects a bad key
+        // when it is loaded, not at the first token.
         let ours = EphemeralPrivateKey::generate(&agreement::ECDH_P256, &SystemRandom::new()).map_err(|_| problem())?;
         let theirs = agreement::UnparsedPublicKey::new(&agreement::ECDH_P256, point);
         agreement::agree_ephemeral(ours, &theirs, |_| ()).map_err(|_| problem())?;
@@ -72,7 +73,7 @@ impl Key {
         Ok(Self::Secret(hmac::Key::new(hmac::HMAC_SHA256, secret)))
     }
 
-    /// The names of its algorithm: RFC 7518, RFC 8037, and RFC 9864 for `Ed25519`.
+    /// Returns the JOSE names of the key's algorithm: RFC 7518, RFC 8037, and RFC 9864 for `Ed25519`.
     pub(super) fn algorithms(&self) -> &'static [&'static str] {
         match self {
             Self::Ed25519(_) => &["EdDSA", "Ed25519"],
@@ -92,7 +93,7 @@ impl Key {
     }
 }
 
-/// The encoded y coordinates of the Ed25519 points of small order, including the second encodings of two of them.
+/// Encoded y coordinates of the Ed25519 points of small order, including the non-canonical encodings of two of them.
 const SMALL_ORDER: [&str; 7] = [
     "0000000000000000000000000000000000000000000000000000000000000000",
     "0100000000000000000000000000000000000000000000000000000000000000",
@@ -103,12 +104,12 @@ const SMALL_ORDER: [&str; 7] = [
     "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
 ];
 
-/// Keys by key id.
+/// Verification keys by key id (`kid`).
 #[derive(Default)]
 pub(crate) struct Keyring(Vec<(Option<String>, Key)>);
 
 impl Keyring {
-    /// The key with that id. A token without an id uses the only key.
+    /// Returns the key with the given id. Without an id, returns the only key.
     pub(super) fn find(&self, kid: Option<&str>) -> Result<&Key, Error> {
         match (kid, &self.0[..]) {
             (Some(kid), keys) => {
@@ -134,12 +135,12 @@ impl Keyring {
     }
 }
 
-/// `[KID=]PATH`: a key file and the key's id.
+/// A key file and the id of its key, parsed from `[KID=]PATH`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyFile {
-    /// The `kid` of tokens that use this key.
+    /// The `kid` that selects this key.
     pub kid: Option<String>,
-    /// A public key (PEM).
+    /// Path of the public key (PEM).
     pub path: PathBuf,
 }
 
@@ -158,14 +159,14 @@ impl FromStr for KeyFile {
     }
 }
 
-/// The sources of keys.
+/// Where the server gets its verification keys.
 #[derive(Debug, Clone, Default)]
 pub struct KeySources {
-    /// A secret for HS256.
+    /// Shared secret for HS256.
     pub secret: Option<Secret>,
-    /// Public keys (PEM).
+    /// Files with public keys (PEM).
     pub files: Vec<KeyFile>,
-    /// A JWK Set (RFC 7517).
+    /// File with a JWK Set (RFC 7517).
     pub jwks: Option<PathBuf>,
 }
 
@@ -212,7 +213,6 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
     }
 }
 
-/// Parses a public key (PEM).
 fn public_key(pem: &[u8]) -> Result<Key, String> {
     let (kind, der) = <(SectionKind, Vec<u8>)>::from_pem_slice(pem)
         .map_err(|_| "no PEM key found: use a file with -----BEGIN PUBLIC KEY-----".to_owned())?;
@@ -237,7 +237,7 @@ struct JwkSet {
     keys: Vec<Jwk>,
 }
 
-/// The members of a JSON Web Key (RFC 7517, RFC 7518, RFC 8037) that are used.
+/// The parameters of a JSON Web Key that the server uses (RFC 7517, RFC 7518, RFC 8037).
 #[derive(Deserialize)]
 struct Jwk {
     kty: String,
@@ -252,7 +252,7 @@ struct Jwk {
     d: Option<serde::de::IgnoredAny>,
 }
 
-/// Adds the keys of a JWK Set. Skips keys for other uses and of unsupported types.
+/// Adds the keys of a JWK Set to the keyring. Skips keys with another `use` or an unsupported type.
 fn read_jwks(json: &[u8], keys: &mut Keyring) -> Result<(), String> {
     let set: JwkSet = serde_json::from_slice(json).map_err(|error| format!("no JWK Set found: {error}"))?;
     for jwk in set.keys {
@@ -283,7 +283,7 @@ fn read_jwks(json: &[u8], keys: &mut Keyring) -> Result<(), String> {
     Ok(())
 }
 
-/// Decodes `x`, `y` or `k` of a JWK.
+/// Decodes the `x`, `y` or `k` of a JWK.
 fn decode(text: Option<&String>) -> Result<Vec<u8>, String> {
     let text = text.ok_or("a key has no x, y or k: add it")?;
     BASE64URL_NOPAD.decode(text.as_bytes()).map_err(|_| "x, y and k must be base64url without padding".to_owned())
@@ -306,7 +306,7 @@ mod tests {
         write(&["old"], "}");
         let keys = Reloaded::load(KeySources { jwks: Some(path.clone()), ..KeySources::default() }).expect("a key");
         let has = |kid| keys.current().find(Some(kid)).is_ok();
-        // A change counts once two reads agree.
+        // `Reloaded` applies a change only after two identical reads.
         let refresh = || {
             keys.refresh();
             keys.refresh();

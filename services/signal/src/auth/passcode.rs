@@ -1,17 +1,19 @@
-//! Passcodes of rooms: hashed with argon2id, away from room locks and async threads, and guarded against guessing.
+//! Room passcodes: hashed with argon2id outside room locks and async threads, and rate-limited against guessing.
 //!
 //! # Guessing
 //!
-//! Addresses identify nobody behind proxies and tunnels, and identities are free, so failed attempts are counted per
-//! room. [`FREE_ATTEMPTS`] mistakes are allowed at once, then one attempt per [`ATTEMPT_INTERVAL`], about 900 per hour
-//! for all callers together. A passcode of six random digits then holds for weeks, and one of ten random letters for
-//! good. During an attack a newcomer with the right passcode competes with the attacker for attempts; members are not
-//! affected, since a resume needs no passcode. Rooms that must admit members during an attack use tokens.
+//! Addresses do not identify callers behind proxies and tunnels, and a caller can change its identity. So the server
+//! counts failed attempts per room. A room allows [`FREE_ATTEMPTS`] failures at once, then one attempt per
+//! [`ATTEMPT_INTERVAL`], which is about 900 per hour for all callers together. At this rate a passcode of six random
+//! digits resists for weeks, and one of ten random letters for millions of years.
+//!
+//! During an attack, callers with the right passcode compete with the attacker for attempts. Members are not affected,
+//! since a resume needs no passcode. Rooms that must admit members during an attack use tokens.
 //!
 //! # Restarts
 //!
-//! Hashing is expensive by design, and after a restart every client comes back at once. So a verified passcode is
-//! remembered as a MAC under a key of this process: the hash in the record is computed once per room.
+//! Hashing is expensive by design, and after a restart every client rejoins at once. So the server caches a verified
+//! passcode as a MAC under a key of this process, and computes the hash in the record once per room.
 
 #[cfg(test)]
 mod tests;
@@ -36,27 +38,27 @@ use crate::{
     random::Random,
 };
 
-/// Parameters of argon2id: 19 MiB of memory, 2 passes, 1 lane. OWASP's Password Storage Cheat Sheet lists them among its
-/// equally strong recommendations. A fuzz target, which `--cfg fuzzing` builds, only needs the code path.
+/// argon2id parameters: 19 MiB of memory, 2 passes and 1 lane, as OWASP's Password Storage Cheat Sheet recommends. Fuzz
+/// targets (`--cfg fuzzing`) use less memory, since they only need the code path.
 const MEMORY_KIB: u32 = if cfg!(fuzzing) { 8 } else { 19 * 1024 };
 const PASSES: u32 = 2;
 const LANES: u32 = 1;
 
-/// Hashes computed at the same time. Each takes a core and 19 MiB.
+/// Maximum number of concurrent hash computations. Each uses one core and 19 MiB.
 const MAX_PARALLEL: usize = 2;
-/// Calls that may queue for a hash. Further ones are rejected and may retry.
+/// Maximum number of calls that queue for a hash. The server rejects further calls with a retry time.
 const MAX_WAITING: usize = 512;
-/// How long a call may queue for a hash. Clients give a join 10 s or more.
+/// How long a call may queue for a hash. Clients wait at least 10 s for a join.
 const MAX_WAIT: Duration = Duration::from_secs(5);
 
-/// Failed attempts that a room allows at once.
+/// Failed attempts that a room allows before it is rate-limited.
 const FREE_ATTEMPTS: u32 = 10;
-/// Then it allows one attempt per interval.
+/// Interval between the attempts that a rate-limited room allows.
 const ATTEMPT_INTERVAL: Duration = Duration::from_secs(4);
-/// Retries are spread over this time.
+/// Maximum jitter of a retry time, so that rejected callers do not all return at once.
 const JITTER: Duration = Duration::from_secs(1);
-/// Most rooms whose attempts, and whose verified passcodes, are remembered. Beyond it the least recently used is
-/// forgotten.
+/// Maximum number of rooms in each of the caches `attempts` and `verified`. A full cache evicts the least recently used
+/// room.
 const MAX_ROOMS: NonZeroUsize = NonZeroUsize::new(10_000).expect("not zero");
 
 /// Hashes and verifies passcodes.
@@ -69,9 +71,9 @@ pub struct Passcodes {
     key: hmac::Key,
 }
 
-/// A passcode that was right.
+/// A verified passcode, as a MAC under the process's key.
 struct Verified {
-    /// The hash that it matches.
+    /// The argon2id hash that the passcode matched.
     hash: Arc<str>,
     mac: hmac::Tag,
 }
@@ -81,7 +83,7 @@ fn attempt_rate() -> Rate {
 }
 
 impl Passcodes {
-    /// No attempts yet.
+    /// Creates empty caches and a random MAC key.
     pub fn new(random: Random) -> Self {
         Self {
             key: hmac::Key::new(hmac::HMAC_SHA256, &random.bits::<32>()),
@@ -93,7 +95,7 @@ impl Passcodes {
         }
     }
 
-    /// The hash of a new passcode, in PHC string format.
+    /// Hashes a new passcode. Returns the hash in PHC string format.
     pub async fn hash(&self, passcode: &str) -> Result<String, Error> {
         let worker = self.acquire_worker().await?;
         let (passcode, salt) = (passcode.to_owned(), self.random.bits::<16>());
@@ -105,7 +107,7 @@ impl Passcodes {
         })
     }
 
-    /// Verifies a passcode against the hash of a room.
+    /// Verifies a passcode against a room's hash, within the room's rate limit.
     pub async fn verify(&self, room: &RoomName, hash: &Arc<str>, passcode: &str) -> Result<(), Error> {
         if passcode.is_empty() {
             return Err(RoomError::PasscodeWrong.into());
@@ -125,7 +127,7 @@ impl Passcodes {
         Ok(())
     }
 
-    /// An attempt counts as failed from its beginning, so abandoning it does not help a guesser.
+    /// Counts an attempt as failed before it is verified, so that abandoned calls do not evade the rate limit.
     fn take_attempt(&self, room: &RoomName) -> Result<(), Error> {
         let (now, mut attempts) = (now(), self.attempts.lock());
         let bucket = attempts.get_or_insert_mut(room.clone(), || TokenBucket::full(now));
@@ -138,7 +140,7 @@ impl Passcodes {
         }
     }
 
-    /// Verifies a passcode by the MAC of the right one, in constant time. `None`: no MAC is known.
+    /// Compares a passcode with the cached MAC in constant time. Returns `None` if no MAC is cached for the hash.
     fn verify_mac(&self, room: &RoomName, hash: &Arc<str>, passcode: &str) -> Option<bool> {
         let mut verified = self.verified.lock();
         let verified = verified.get(room).filter(|verified| verified.hash == *hash)?;
@@ -147,14 +149,14 @@ impl Passcodes {
 
     async fn verify_hash(&self, room: &RoomName, hash: &Arc<str>, passcode: &str) -> Result<bool, Error> {
         let worker = self.acquire_worker().await?;
-        // Only now, so that calls that wait for a worker do not use up the free attempts.
+        // Take the attempt after the wait for a worker, so that waiting calls do not exhaust the free attempts.
         self.take_attempt(room)?;
-        // Another call may have verified the passcode meanwhile.
+        // Another call may have verified and cached the passcode while this call waited.
         if let Some(is_right) = self.verify_mac(room, hash, passcode) {
             return Ok(is_right);
         }
         let (tried, against) = (passcode.to_owned(), hash.clone());
-        // The hash holds its own parameters. Compared in constant time.
+        // `verify_password` takes the parameters from the PHC string and compares in constant time.
         match run(worker, move || argon2().verify_password(tried.as_bytes(), &*against)).await? {
             Ok(()) => {
                 let mac = hmac::sign(&self.key, passcode.as_bytes());
@@ -169,7 +171,7 @@ impl Passcodes {
         }
     }
 
-    /// Waits until a hash can be computed.
+    /// Waits for a permit to compute a hash.
     async fn acquire_worker(&self) -> Result<OwnedSemaphorePermit, Error> {
         let _waiting = self.waiting.try_acquire().map_err(|_| self.try_later(Duration::ZERO))?;
         let worker = time::timeout(MAX_WAIT, self.workers.clone().acquire_owned()).await;
@@ -186,7 +188,8 @@ fn argon2() -> Argon2<'static> {
     Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
 }
 
-/// Runs `work` on a thread that may block. The permit is held until the work is done, even if the caller is gone.
+/// Runs `work` on a blocking thread. The work owns the permit, so a cancelled call does not free a worker that is still
+/// busy.
 async fn run<T: Send + 'static>(
     permit: OwnedSemaphorePermit,
     work: impl FnOnce() -> T + Send + 'static,
@@ -196,6 +199,6 @@ async fn run<T: Send + 'static>(
         drop(permit);
         result
     };
-    // It fails only when the server stops.
+    // The task fails only at the runtime's shutdown, since `work` does not panic.
     spawn_blocking(work).await.map_err(|_| RoomError::Draining.into())
 }

@@ -1,5 +1,5 @@
-//! Revoked tokens. When a member is removed from a room, every token issued to it until then is invalid there, used or
-//! not.
+//! Revoked tokens. Removing a member from a room revokes every token issued to its identity until then, for this room
+//! only.
 
 #[cfg(test)]
 mod tests;
@@ -16,10 +16,10 @@ use tracing::warn;
 
 use super::claims::{Grant, LEEWAY, Rules};
 
-/// Maximum number of revocations. Beyond it the oldest is dropped.
+/// Maximum number of revocations. A further one evicts the oldest.
 const MAX: NonZeroUsize = NonZeroUsize::new(10_000).expect("not zero");
 
-/// By room and subject, in order of revocation: a time in seconds. Tokens whose `nbf` is not later are revoked.
+/// Maps room and subject to a revocation time in seconds. Tokens with an `nbf` up to this time are revoked.
 #[derive(Debug)]
 pub(super) struct Revocations(Mutex<LruCache<(RoomName, Box<str>), u64>>);
 
@@ -30,12 +30,12 @@ impl Default for Revocations {
 }
 
 impl Revocations {
-    /// Revokes the tokens issued until now. `used_nbf` is the `nbf` of the newest known one, in case the issuer's clock
-    /// is ahead.
+    /// Revokes the tokens issued until now. If the issuer's clock is ahead, the revocation extends to `used_nbf`, the
+    /// `nbf` of the newest known token.
     pub(super) fn add(&self, room: &RoomName, subject: &str, used_nbf: u64, now: SystemTime, rules: &Rules) {
         let now = seconds(now);
         let key = (room.clone(), Box::from(subject));
-        // `push` also returns the old value of the same key.
+        // `push` returns an evicted entry, or the old value of the same key.
         let dropped = self.0.lock().push(key.clone(), now.max(used_nbf)).filter(|(dropped, _)| *dropped != key);
         let max_lifetime = (rules.max_ttl + LEEWAY).as_secs();
         if dropped.is_some_and(|(_, until)| until + max_lifetime > now) {
@@ -46,7 +46,7 @@ impl Revocations {
         }
     }
 
-    /// Whether a token is revoked for that room.
+    /// Returns whether the token of a grant is revoked for a room.
     pub(super) fn contains(&self, room: &RoomName, grant: &Grant) -> bool {
         let revoked = self.0.lock();
         if revoked.is_empty() {

@@ -11,7 +11,7 @@ use ring::{
 
 use crate::auth::ED25519_SPKI;
 
-/// The PKCS #8 header of an Ed25519 key, before its 32 bytes (RFC 8410, section 7). `ring` would write version 2, which
+/// DER prefix of an Ed25519 private key in PKCS #8 version 1 (RFC 8410, section 7). `ring` writes version 2, which
 /// OpenSSL cannot read.
 const ED25519_PKCS8: [u8; 16] =
     [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
@@ -19,12 +19,12 @@ const ED25519_PKCS8: [u8; 16] =
 /// The arguments of `signalbox keygen`.
 #[derive(Debug, Clone, Args)]
 pub struct KeygenArgs {
-    /// File for the private key. The public key is written to PATH.pub; existing files are not overwritten
+    /// File for the private key. The public key goes to PATH.pub. The command overwrites no file
     #[arg(value_name = "PATH")]
     pub path: PathBuf,
 }
 
-/// Generates an Ed25519 key pair. Returns a text that names its files. Never overwrites a file.
+/// Generates an Ed25519 key pair without overwriting files. Returns a message that names both files.
 pub fn keygen(args: &KeygenArgs) -> Result<String, String> {
     let mut seed = [0; 32];
     SystemRandom::new().fill(&mut seed).map_err(|_| "cannot get random bits from the operating system".to_owned())?;

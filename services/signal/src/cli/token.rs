@@ -32,7 +32,7 @@ pub struct TokenArgs {
     #[arg(long, value_parser = name, value_name = "TEXT")]
     pub identity: String,
 
-    /// Display name of the member, 1 to 256 bytes. Without it the member chooses one
+    /// Display name of the member, 1 to 256 bytes. If unset, the member chooses its own
     #[arg(long, value_parser = name, value_name = "TEXT")]
     pub name: Option<String>,
 
@@ -79,7 +79,7 @@ fn name(text: &str) -> Result<String, String> {
     if fits { Ok(text.to_owned()) } else { Err(format!("use 1-{MAX_NAME} bytes")) }
 }
 
-/// Issues a token.
+/// Issues a token that is valid from `now`.
 pub fn token(args: &TokenArgs, now: SystemTime) -> Result<String, String> {
     let signer = match &args.key {
         Some(path) => Signer::read(path).map_err(|error| format!("--key {}: {error}", path.display()))?,

@@ -60,11 +60,11 @@ pub struct AuthConfig {
     pub jwt_max_ttl: Duration,
 
     /// How long a session may outlive its token before the server ends it, at most 1h. Values below 10s also reduce the
-    /// clock skew that is tolerated when the issuer's clock is behind
+    /// clock skew that the server tolerates when the issuer's clock is behind
     #[arg(long, env = "SIGNALBOX_JWT_GRACE", default_value = "25s", value_parser = duration, value_name = "TIME")]
     pub jwt_grace: Duration,
 
-    /// Failed joins (wrong token, passcode or room) that a caller may make in --bad-join-window before further ones are
+    /// Failed joins (wrong token, passcode or room) that a caller may make within --bad-join-window before it is
     /// rate-limited
     #[arg(long, env = "SIGNALBOX_MAX_BAD_JOINS", default_value = "10", value_name = "N")]
     pub max_bad_joins: u32,
@@ -73,15 +73,15 @@ pub struct AuthConfig {
     #[arg(long, env = "SIGNALBOX_BAD_JOIN_WINDOW", default_value = "30m", value_parser = duration, value_name = "TIME")]
     pub bad_join_window: Duration,
 
-    /// Identify callers without a valid token by address when failed joins are counted. Set false behind a proxy or
-    /// tunnel on another machine, which hides their addresses. Default: all addresses except loopback
+    /// Count the failed joins of callers without a valid token by address. Set false behind a proxy or tunnel on
+    /// another machine, which hides their addresses. Default: all addresses except loopback
     #[arg(long, env = "SIGNALBOX_BAD_JOINS_BY_ADDRESS", action = clap::ArgAction::Set, value_name = "BOOL")]
     pub bad_joins_by_address: Option<bool>,
 }
 
 impl AuthConfig {
-    /// Checks the values, alone and in combination. The error names the setting to change. `is_local`: other machines
-    /// cannot reach the server.
+    /// Checks the values, alone and in combination; the error names the setting to change. `is_local` means that other
+    /// machines cannot reach the server.
     pub(super) fn check(&self, is_local: bool) -> Result<(), String> {
         let has_keys = self.jwt_secret.is_some() || !self.jwt_key.is_empty() || self.jwks.is_some();
         match self.auth {
@@ -120,7 +120,7 @@ impl AuthConfig {
         Ok(())
     }
 
-    /// Reads the keys and returns the authenticator.
+    /// Reads the keys and creates the authenticator.
     pub fn authenticator(&self) -> Result<Authenticator, String> {
         let policy = ThrottlePolicy { failures: self.max_bad_joins, window: self.bad_join_window };
         let addresses = match self.bad_joins_by_address {

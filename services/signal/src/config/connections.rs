@@ -7,7 +7,8 @@ use humantime::format_duration;
 
 use super::{duration, value::invalid};
 
-/// Less than this leaves too little next to what the server itself needs.
+/// Smallest `--max-memory-mib`. A lower limit leaves too little memory for sessions, since the server itself needs
+/// some.
 const MIN_MEMORY_MIB: u64 = 64;
 
 /// The limits for connections.
@@ -17,7 +18,7 @@ pub struct ConnectionConfig {
     #[arg(long, env = "SIGNALBOX_MAX_STREAMS", default_value = "16", value_name = "N")]
     pub max_streams: u32,
 
-    /// Streams that a client may open per second and connection, on average; more are delayed
+    /// Streams that a client may open per second and connection, on average; the server delays further streams
     #[arg(long, env = "SIGNALBOX_MAX_CALLS_PER_SECOND", default_value = "500", value_name = "N")]
     pub max_calls_per_second: u32,
 
@@ -25,7 +26,7 @@ pub struct ConnectionConfig {
     #[arg(long, env = "SIGNALBOX_CALL_BURST", default_value = "1000", value_name = "N")]
     pub call_burst: u32,
 
-    /// Streams that a client may reset per second and connection, on average; more end the connection
+    /// Streams that a client may reset per second and connection, on average; further resets end the connection
     #[arg(long, env = "SIGNALBOX_MAX_RESETS_PER_SECOND", default_value = "20", value_name = "N")]
     pub max_resets_per_second: u32,
 
@@ -33,7 +34,7 @@ pub struct ConnectionConfig {
     #[arg(long, env = "SIGNALBOX_RESET_BURST", default_value = "40", value_name = "N")]
     pub reset_burst: u32,
 
-    /// Connections per listener; the system's limit on open files may lower it
+    /// Connections per listener; a lower limit on open files (ulimit -n) takes precedence
     #[arg(long, env = "SIGNALBOX_MAX_CONNECTIONS", default_value = "20000", value_name = "N")]
     pub max_connections: usize,
 

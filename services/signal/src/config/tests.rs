@@ -1,4 +1,4 @@
-//! Settings alone and in combination, and their documentation.
+//! Tests of the settings, alone and in combination, and of their documentation.
 
 use clap::Parser;
 

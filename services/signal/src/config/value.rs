@@ -1,4 +1,4 @@
-//! Parsers of settings that are more than a number, and the text of their errors.
+//! Parsers for structured settings, such as URLs and times, and their error texts.
 
 use std::{ffi::OsStr, fmt::Display, str::FromStr, time::Duration};
 
@@ -6,8 +6,8 @@ use clap::{Arg, Command, builder::TypedValueParser, error::ErrorKind};
 
 use crate::{net::HostPort, store::StoreUrl};
 
-/// The error for a value that parses but is not allowed. Errors of parsers start with advice, since clap puts the flag
-/// and the value in front.
+/// Formats the error for a value that parses but is not allowed. Errors of parsers contain only the advice, because
+/// clap prepends the flag and the value.
 pub(super) fn invalid(flag: &str, value: impl Display, advice: impl Display) -> String {
     format!(r#"invalid {flag} "{value}": use {advice}"#)
 }
@@ -24,7 +24,7 @@ pub(super) fn turn_url(text: &str) -> Result<String, String> {
     ice_url(text, ["turn:", "turns:"])
 }
 
-/// RFC 7064 and RFC 7065 URIs: a scheme, a host, no `//`.
+/// Parses a STUN or TURN URI (RFC 7064, RFC 7065): a scheme and a host, without `//`.
 fn ice_url(text: &str, schemes: [&str; 2]) -> Result<String, String> {
     match schemes.iter().find_map(|scheme| text.strip_prefix(scheme)) {
         Some(rest) if !rest.is_empty() && !rest.starts_with('/') => Ok(text.to_owned()),
@@ -32,17 +32,17 @@ fn ice_url(text: &str, schemes: [&str; 2]) -> Result<String, String> {
     }
 }
 
-/// An origin (RFC 6454) as browsers send it: scheme, host and, unless it is the scheme's default, port. `*` as the port
+/// An origin (RFC 6454) in the form that browsers send: scheme, host and, unless it is the default, port. Port `*`
 /// covers every port of the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
-    /// Without the port if it covers every port.
+    /// The origin, without a port if `every_port` is set.
     text: String,
     every_port: bool,
 }
 
 impl Origin {
-    /// Whether it covers the origin that a browser sends.
+    /// Returns whether pages of `origin` may call the server.
     pub fn admits(&self, origin: &str) -> bool {
         match origin.strip_prefix(&self.text) {
             Some("") => true,
@@ -51,13 +51,13 @@ impl Origin {
         }
     }
 
-    /// Scheme and host, if it covers every port of the host.
+    /// Returns scheme and host if the setting covers every port of the host.
     pub fn every_port(&self) -> Option<&str> {
         self.every_port.then_some(self.text.as_str())
     }
 }
 
-/// Accepts only the form that browsers send, without leading zeros or a sign.
+/// Accepts a port in the form that browsers send, without leading zeros or a sign.
 fn is_port(text: &str) -> bool {
     text.parse::<u16>().is_ok_and(|port| port != 0 && port.to_string() == text)
 }
@@ -75,7 +75,7 @@ impl FromStr for Origin {
         let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).ok_or_else(fail)?;
         let authority: http::uri::Authority = rest.parse().map_err(|_| fail())?;
         let plain = authority.as_str() == rest && !rest.contains('@') && !rest.contains('*') && !rest.contains('/');
-        // With every port it becomes part of a Content-Security-Policy, so the host must be strictly valid.
+        // An origin with port `*` becomes part of a Content-Security-Policy, so its host must be strictly valid.
         let is_host = rest.parse::<HostPort>().is_ok_and(|authority| authority.port.is_none());
         if plain && rest == rest.to_ascii_lowercase() && (is_host || !every_port) {
             Ok(Self { text: text.to_owned(), every_port })
@@ -85,7 +85,7 @@ impl FromStr for Origin {
     }
 }
 
-/// Parses `--store`. The error does not show the value, which may hold credentials.
+/// Parses `--store`. The error does not contain the value, which may hold credentials.
 #[derive(Debug, Clone)]
 pub(super) struct SecretUrl;
 

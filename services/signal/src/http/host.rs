@@ -1,5 +1,5 @@
-//! The host names of a listener. A page of another site can make its own name resolve to this machine (DNS rebinding).
-//! Its requests carry that name and are rejected.
+//! The host names of a listener. Rejecting other names protects against DNS rebinding, where a foreign site makes its
+//! own name resolve to this machine.
 
 #[cfg(test)]
 mod tests;
@@ -10,7 +10,7 @@ use http::{Request, header};
 
 use crate::net::{Host, HostPort, PublicName};
 
-/// The host names of a listener.
+/// The host names that a listener accepts.
 #[derive(Debug, Clone)]
 pub struct Hosts {
     bound: SocketAddr,
@@ -18,12 +18,12 @@ pub struct Hosts {
 }
 
 impl Hosts {
-    /// The host names of a listener bound to that address.
+    /// Creates the host names of a listener that is bound to `bound`.
     pub fn new(bound: SocketAddr, names: Vec<PublicName>) -> Self {
         Self { bound: SocketAddr::new(bound.ip().to_canonical(), bound.port()), names }
     }
 
-    /// The host that a request is for, if it is a name of this server. `local` is the local address of its connection, if
+    /// Returns the host of a request if it is a name of this server. `local` is the local address of the connection, if
     /// known.
     pub(super) fn accept<B>(&self, request: &Request<B>, local: Option<SocketAddr>) -> Option<HostPort> {
         let mut names = request.headers().get_all(header::HOST).iter().map(|host| host.to_str().ok());
@@ -57,8 +57,8 @@ impl Hosts {
             || local.is_some_and(|address| is_address(address.ip().to_canonical())))
     }
 
-    /// Whether a page's origin is a public name of this server. A name for every port does not count, since other servers
-    /// on that host have pages too.
+    /// Returns whether a page's origin is a public name of this server. A name for every port does not count, because
+    /// other servers on its host may serve pages too.
     pub(super) fn is_named(&self, origin: &HostPort) -> bool {
         self.names.iter().any(|name| !name.any_port && name.covers(origin, self.bound.port()))
     }

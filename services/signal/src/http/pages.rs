@@ -17,17 +17,18 @@ use tower_http::{services::ServeDir, set_header::SetResponseHeaderLayer};
 use super::request_filter::misdirected;
 use crate::{config::Origin, net::HostPort, rooms::Rooms};
 
-/// Served if the demo page was not built.
+/// Response at `/` if the demo page is not built.
 const NO_PAGE: &str = "Signalbox is running. The demo page is not built here: run scripts/serve.sh, or point \
     --web-dir at its folder. Native clients and grpcurl can use this address as it is.\n";
 
-/// Served in place of the demo page on the admin listener.
+/// Response at `/` on the admin listener.
 const ADMIN_PAGE: &str = "Signalbox admin listener: the gRPC service Rooms, /metrics and /healthz.\n";
 
-/// Health of a draining server.
+/// Health response of a draining server.
 const DRAINING: (StatusCode, &str) = (StatusCode::SERVICE_UNAVAILABLE, "draining");
 
-/// Everything but gRPC: health, and the demo page if `web_dir` is set. Pages of `origins` may call the server.
+/// Builds the router for plain HTTP: health, and the demo page if `web_dir` is set. `origins` are the origins whose
+/// pages may call the server.
 pub(super) fn router(web_dir: Option<&Path>, detailed_health: bool, origins: Vec<Origin>, rooms: Arc<Rooms>) -> Router {
     let header = |name: HeaderName, value: &'static str| {
         SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value))
@@ -36,7 +37,7 @@ pub(super) fn router(web_dir: Option<&Path>, detailed_health: bool, origins: Vec
     let router = Router::new().route("/healthz", health).with_state(rooms);
     let router = match web_dir {
         Some(folder) if folder.join("index.html").is_file() => {
-            // File names do not depend on content, so browsers must revalidate.
+            // File names contain no content hash, so browsers must revalidate.
             let files =
                 ServiceBuilder::new().layer(header(header::CACHE_CONTROL, "no-cache")).service(ServeDir::new(folder));
             router.fallback_service(files)
@@ -58,8 +59,8 @@ pub(super) fn router(web_dir: Option<&Path>, detailed_health: bool, origins: Vec
         .layer(header(header::REFERRER_POLICY, "no-referrer"))
 }
 
-/// The demo page loads nothing from other hosts and plays media of peers. It calls the host that serves it. If pages at
-/// every port of that host may call, it also calls other ports, since its server may move there.
+/// Restricts the demo page to its own host, plus media of peers. If pages on every port of its host may call the
+/// server, the page may call every port, because the server may move to another port.
 fn content_security_policy(origins: &[Origin], host: Option<&HostPort>) -> HeaderValue {
     let is_of_host = |origin: &&str| {
         let authority = origin.split_once("://").and_then(|(_, authority)| authority.parse::<HostPort>().ok());
@@ -75,18 +76,18 @@ fn content_security_policy(origins: &[Origin], host: Option<&HostPort>) -> Heade
     policy.parse().expect("a host is made of visible ASCII")
 }
 
-/// Health for requests to unknown hosts: load balancers check it under any name.
+/// Serves only health to unknown hosts, because load balancers check it under any name.
 pub(super) fn for_unknown_hosts(rooms: Arc<Rooms>) -> Router {
     Router::new().route("/healthz", get(plain_health)).fallback(async || misdirected()).with_state(rooms)
 }
 
-/// 200 while the server is serving, and nothing that helps an attacker.
+/// Responds 200 while the server is serving. The response reveals neither version nor store.
 async fn plain_health(State(rooms): State<Arc<Rooms>>) -> Response {
     let (code, status) = if rooms.is_draining() { DRAINING } else { (StatusCode::OK, "ok") };
     (code, [(header::CACHE_CONTROL, "no-store")], format!("{status}\n")).into_response()
 }
 
-/// The same as JSON. Without its store the server is degraded, since live rooms continue.
+/// Responds with health as JSON. Without its store the server is only degraded, because live rooms continue.
 async fn health(State(rooms): State<Arc<Rooms>>) -> Response {
     let store = if rooms.store_is_available() { "ok" } else { "unavailable" };
     let (code, status) = if rooms.is_draining() {

@@ -1,5 +1,5 @@
-//! The request filter in front of all services. It rejects requests for other hosts and from pages of other sites. tonic
-//! checks neither method nor content type, and any web page may send a `text/plain` POST without a preflight.
+//! Rejects requests for other hosts and from pages of other sites before any service sees them. tonic checks neither
+//! method nor content type, and any web page may send a `text/plain` POST without a preflight.
 
 #[cfg(test)]
 mod tests;
@@ -22,16 +22,16 @@ use crate::{
     rpc::EXCHANGE,
 };
 
-/// Which requests a listener accepts.
+/// Decides which requests a listener accepts.
 pub(super) struct RequestFilter {
     /// The host names of the listener.
     pub(super) hosts: Hosts,
-    /// Origins whose pages may call, in addition to the server's own.
+    /// Origins whose pages may call the server, in addition to its own pages.
     pub(super) origins: Vec<Origin>,
 }
 
 impl RequestFilter {
-    /// The host that a request is for, if it is a name of this server.
+    /// Returns the host of a request if it is a name of this server.
     pub(super) fn host_of(&self, request: &Request<Body>) -> Option<HostPort> {
         let local = request.extensions().get::<LocalAddr>().map(|local| local.0);
         let host = self.hosts.accept(request, local);
@@ -41,7 +41,7 @@ impl RequestFilter {
         host
     }
 
-    /// The response to a request that is not a gRPC call, or comes from a page that may not call.
+    /// Returns the response to a request that is not a gRPC call or comes from a page that may not call the server.
     pub(super) fn reject(&self, request: &Request<Body>, host: &HostPort) -> Option<Response> {
         if request.method() != Method::POST {
             let text = "invalid method: gRPC calls are POST requests\n";
@@ -64,9 +64,10 @@ impl RequestFilter {
         None
     }
 
-    /// Native clients send no `Origin`. The server's own pages send its own host.
+    /// Returns whether a request's origin may call the server. Native clients send no `Origin`; the server's own pages
+    /// send its host.
     fn admits_origin(&self, headers: &HeaderMap, host: &HostPort) -> bool {
-        // Only browsers send this header, and for the server's own pages its value is another one.
+        // Only browsers send this header, and never with this value from the server's own pages.
         let is_cross_site = headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site");
         let mut origins = headers.get_all(header::ORIGIN).iter();
         let Some(origin) = origins.next() else { return !is_cross_site };
@@ -80,7 +81,7 @@ impl RequestFilter {
             _ => return false,
         };
         let Ok(origin) = origin.parse::<HostPort>() else { return false };
-        // A proxy may have replaced the host of the request. Then the public names decide.
+        // A proxy may have replaced `Host`, so the origin may also match a public name.
         !is_cross_site && (origin.is(host, port) || self.hosts.is_named(&origin))
     }
 }
@@ -99,13 +100,14 @@ pub(super) fn layer(router: Router, filter: Arc<RequestFilter>) -> Router {
     }))
 }
 
-/// The response to requests for another host.
+/// Returns the response to a request for an unknown host.
 pub(super) fn misdirected() -> Response {
     let text = "unknown host: add it to the server's --public-name\n";
     (StatusCode::MISDIRECTED_REQUEST, text).into_response()
 }
 
-/// Whether a request is for a gRPC service: by its content type, or a path of the form `/package.Service/Method`.
+/// Returns whether a request is for a gRPC service: by its content type, or by a path of the form
+/// `/package.Service/Method`.
 pub(super) fn is_grpc<B>(request: &Request<B>) -> bool {
     if has_grpc_content(request.headers()) {
         return true;

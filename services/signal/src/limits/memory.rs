@@ -1,9 +1,9 @@
-//! The memory of the process, and its limit (`--max-memory-mib`).
+//! The memory of the process and its limit (`--max-memory-mib`).
 //!
-//! The limit is about resident memory, because the system kills a process for that. But resident memory does not fall
-//! when sessions end: the allocator keeps their memory and reuses it before the process grows. So near the limit, memory
-//! that was freed since the peak counts as available. What the server holds is estimated low, from idle sessions and
-//! connections, so that memory in use never counts as available.
+//! The limit applies to resident memory, because the system kills a process that uses too much of it. Resident memory
+//! does not fall when sessions end: the allocator keeps their memory for reuse. So near the limit, memory that was
+//! freed since the peak counts as available. The server estimates a lower bound of the memory that it holds, from idle
+//! sessions and connections, so that memory in use never counts as available.
 
 use std::{
     fs, io,
@@ -19,33 +19,35 @@ use tokio::time;
 
 /// Memory of this process, in pages (proc(5)).
 const STATM: &str = "/proc/self/statm";
-/// Interval between reads. What a process can allocate within it is small compared with the last tenth of the limit.
+/// Interval between measurements. A process can allocate little within it, compared with the last tenth of the limit.
 const INTERVAL: Duration = Duration::from_millis(50);
 
-/// Resident memory of an idle session without attributes, in bytes. Measured with `scripts/bench.sh idle`, in the row with
-/// shared connections: 7.7 kB per member (1 kB is 1,000 bytes).
+/// Resident memory of an idle session without attributes, in bytes. Measured with `scripts/bench.sh idle` over shared
+/// connections: 7.7 kB per member (1 kB is 1,000 bytes).
 pub const SESSION: u64 = 7_700;
-/// Resident memory of a connection without its sessions, in bytes. Measured with `scripts/bench.sh idle`, in the row with
-/// one connection per member: 31 kB per member, less [`SESSION`].
+/// Resident memory of a connection without its sessions, in bytes. Measured with `scripts/bench.sh idle` with one
+/// connection per member: 31 kB per member, minus [`SESSION`].
 pub const CONNECTION: u64 = 23_000;
-/// Resident memory of a stream without a session, in bytes: 7.9 kB measured with 16 instead of 1 on each of 50 connections.
+/// Resident memory of a stream without a session, in bytes. Rounded down from 7.9 kB, measured with 16 streams instead
+/// of 1 on each of 50 connections.
 pub const STREAM: u64 = 7_500;
 
 /// The memory of the process, and its limit.
 #[derive(Debug)]
 pub struct Memory {
-    /// In bytes; `u64::MAX` if there is no limit.
+    /// The limit in bytes; `u64::MAX` = no limit.
     limit: u64,
     needed: AtomicU64,
 }
 
 impl Memory {
-    /// No limit.
+    /// Creates an instance without a limit.
     pub fn unbounded() -> Arc<Self> {
         Arc::new(Self { limit: u64::MAX, needed: AtomicU64::new(0) })
     }
 
-    /// A limit in MiB, if there is one. It needs Linux.
+    /// Creates an instance with a limit in MiB, if any. A limit needs Linux, because it is compared with
+    /// `/proc/self/statm`.
     pub fn new(limit_mib: Option<u64>) -> Result<Arc<Self>, String> {
         let Some(limit_mib) = limit_mib else { return Ok(Self::unbounded()) };
         let resident =
@@ -53,17 +55,18 @@ impl Memory {
         Ok(Arc::new(Self { limit: limit_mib.saturating_mul(1024 * 1024), needed: AtomicU64::new(resident) }))
     }
 
-    /// The bytes that are compared with the limit, if there is one: resident memory without what is available in it.
+    /// Returns the bytes that count against the limit: resident memory minus available memory. `None` without a limit.
     pub fn needed(&self) -> Option<u64> {
         (self.limit != u64::MAX).then(|| self.needed.load(Ordering::Relaxed))
     }
 
-    /// Whether new members may join. The last tenth of the limit is reserved for existing sessions.
+    /// Returns whether new members may join. The last tenth of the limit is reserved for existing sessions.
     pub fn accepts_joins(&self) -> bool {
         self.needed.load(Ordering::Relaxed) < self.join_limit()
     }
 
-    /// Whether another connection may be accepted. Up to the full limit, so that existing sessions can resume.
+    /// Returns whether the listener may accept another connection. Connections may use the full limit, so that existing
+    /// sessions can resume.
     pub fn accepts_connections(&self) -> bool {
         self.needed.load(Ordering::Relaxed) < self.limit
     }
@@ -72,8 +75,8 @@ impl Memory {
         self.limit / 10 * 9
     }
 
-    /// Follows the memory of the process for as long as the server runs. `held` returns a lower bound of the bytes that the
-    /// server holds. It visits every room, so it is called near the limit only.
+    /// Measures memory for as long as the server runs. `held` returns a lower bound of the bytes that the server holds;
+    /// it visits every room, so `watch` calls it only near the limit.
     pub async fn watch(self: Arc<Self>, held: impl Fn() -> u64) {
         if self.limit == u64::MAX {
             return;
@@ -82,7 +85,7 @@ impl Memory {
         let mut peak = Peak::default();
         loop {
             tick.tick().await;
-            // `new` has read it, so an error is transient: keep the last value.
+            // The read in `new` succeeded, so an error is transient: keep the last value.
             let Ok(resident) = resident() else { continue };
             let needed = if resident < self.join_limit() {
                 peak = Peak::default();
@@ -95,7 +98,7 @@ impl Memory {
     }
 }
 
-/// The moment since the memory came near the limit at which the server held the most bytes.
+/// Memory at the moment when the server held the most bytes since it came near the limit.
 #[derive(Debug, Default)]
 struct Peak {
     resident: u64,
@@ -103,18 +106,19 @@ struct Peak {
 }
 
 impl Peak {
-    /// The resident memory without what is available in it.
+    /// Returns the resident memory minus the available memory.
     fn needed(&mut self, resident: u64, held: u64) -> u64 {
         if held >= self.held {
             *self = Self { resident, held };
         }
         let freed = self.held - held;
-        // Subtract from the peak: memory that went back to the system must not count as available again.
+        // Subtract from the peak, because memory that the allocator returned to the system must not count as available
+        // again.
         resident.max(self.resident).saturating_sub(freed).min(resident)
     }
 }
 
-/// The resident memory of this process, in bytes.
+/// Reads the resident memory of this process, in bytes.
 fn resident() -> io::Result<u64> {
     let statm = fs::read_to_string(STATM)?;
     let pages: Option<u64> = statm.split_whitespace().nth(1).and_then(|pages| pages.parse().ok());

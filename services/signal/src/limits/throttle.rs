@@ -1,4 +1,4 @@
-//! Slows down callers that guess. After too many failed attempts a caller must wait, and each further failure doubles
+//! Throttles callers that guess. After too many failed attempts a caller must wait, and each further failure doubles
 //! the wait.
 
 #[cfg(test)]
@@ -14,55 +14,55 @@ use parking_lot::Mutex;
 
 use crate::net::Subscriber;
 
-/// Most callers that are remembered. Beyond it the one that was seen least recently is forgotten.
+/// Maximum number of callers in the table. A further one evicts the least recently seen caller.
 const MAX: NonZeroUsize = NonZeroUsize::new(10_000).expect("not zero");
 
-/// How many failed attempts are allowed.
+/// How many failed attempts a caller may make.
 #[derive(Debug, Clone, Copy)]
 pub struct ThrottlePolicy {
-    /// Failures that are allowed...
+    /// Failed attempts that a caller may make within `window`.
     pub failures: u32,
-    /// ... in this time, which is also the longest wait.
+    /// Time window of `failures`, and the longest wait of a throttled caller.
     pub window: Duration,
 }
 
-/// Whose attempts are counted together.
+/// The key under which the throttle counts failed attempts.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Caller {
-    /// A subscriber of an internet provider.
+    /// A caller without a valid token, by IPv4 address or IPv6 /64 network.
     Subscriber(Subscriber),
-    /// The subject of a valid token.
+    /// A caller with a valid token, by its subject.
     Subject(Box<str>),
 }
 
-/// Counts failed attempts.
+/// Counts failed attempts per caller.
 #[derive(Debug)]
 pub struct Throttle {
     policy: ThrottlePolicy,
     callers: Mutex<LruCache<Caller, Record>>,
 }
 
-/// A leaky counter: it loses one failure per `window / failures`.
+/// A leaky bucket, which loses one failure per `window / failures`.
 #[derive(Debug)]
 struct Record {
-    /// When the counter is empty.
+    /// When the bucket is empty again.
     empty_at: Instant,
-    /// Failures beyond the allowed ones.
+    /// Failures beyond `ThrottlePolicy::failures`. Each doubles the wait.
     excess: u32,
 }
 
 impl Throttle {
-    /// No failures yet.
+    /// Creates a throttle without recorded failures.
     pub fn new(policy: ThrottlePolicy) -> Self {
         Self { policy, callers: Mutex::new(LruCache::new(MAX)) }
     }
 
-    /// Whether a caller may make an attempt. `Err`: how long it must wait.
+    /// Checks whether a caller may make an attempt. The error is the time that the caller must wait.
     pub fn check(&self, now: Instant, caller: &Caller) -> Result<(), Duration> {
         self.callers.lock().get(caller).map_or(Ok(()), |record| self.wait(record, now))
     }
 
-    /// Counts a failed attempt.
+    /// Counts a failed attempt of a caller.
     pub fn add_failure(&self, now: Instant, caller: Caller) {
         let mut callers = self.callers.lock();
         let record = callers.get_or_insert_mut(caller, || Record { empty_at: now, excess: 0 });
@@ -77,7 +77,7 @@ impl Throttle {
         }
     }
 
-    /// The time in which the counter loses one failure.
+    /// Returns the time in which the bucket loses one failure.
     fn share(&self) -> Duration {
         self.policy.window / self.policy.failures.max(1)
     }

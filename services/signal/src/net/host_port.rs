@@ -1,11 +1,11 @@
-//! Host names with ports, as `Host`, `:authority`, `Origin` and `--public-name` hold them.
+//! Host names with ports, as they appear in `Host`, `:authority`, `Origin` and `--public-name`.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     str::FromStr,
 };
 
-/// A host and an optional port: the value of `Host` and `:authority`, and what follows the scheme in `Origin`.
+/// A host and an optional port, as in `Host`, `:authority` and after the scheme of `Origin`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct HostPort {
     pub(crate) host: Host,
@@ -15,15 +15,15 @@ pub(crate) struct HostPort {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Host {
     Ip(IpAddr),
-    /// In lower case.
+    /// A host name in lower case.
     Name(String),
 }
 
 impl FromStr for HostPort {
     type Err = ();
 
-    /// Accepts only the form that clients send: no user, no empty port, no trailing dot, and no number that some resolvers
-    /// treat as an address.
+    /// Accepts only the form that clients send. Rejects user info, empty ports, trailing dots, and numbers that some
+    /// resolvers treat as addresses.
     fn from_str(text: &str) -> Result<Self, ()> {
         let (host, port) = match text.strip_prefix('[') {
             Some(rest) => {
@@ -47,7 +47,7 @@ fn host(name: &str) -> Result<Host, ()> {
     let is_label = |label: &str| {
         !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
     };
-    // No top-level domain is a number: such a name is another form of an address.
+    // No top-level domain is numeric, so a name with a numeric last label is another spelling of an IP address.
     let last = name.rsplit('.').next().unwrap_or_default();
     let is_number = last.bytes().all(|byte| byte.is_ascii_digit()) || last.starts_with("0x");
     if name.len() <= 253 && name.split('.').all(is_label) && !is_number {
@@ -58,18 +58,18 @@ fn host(name: &str) -> Result<Host, ()> {
 }
 
 fn port(text: &str) -> Result<u16, ()> {
-    // `parse` accepts a sign.
+    // `u16::from_str` would also accept a leading `+`.
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|port| is_number && *port != 0).ok_or(())
 }
 
 impl HostPort {
-    /// Whether both are equal for a scheme with that default port.
+    /// Returns whether both are equal if a missing port means `default`.
     pub(crate) fn is(&self, other: &Self, default: u16) -> bool {
         self.host == other.host && self.port.unwrap_or(default) == other.port.unwrap_or(default)
     }
 
-    /// Whether it is a loopback name or address.
+    /// Returns whether the host is a loopback name or address.
     pub(crate) fn is_loopback(&self) -> bool {
         match &self.host {
             Host::Ip(ip) => *ip == Ipv4Addr::LOCALHOST || *ip == Ipv6Addr::LOCALHOST,
@@ -78,11 +78,11 @@ impl HostPort {
     }
 }
 
-/// A name under which clients reach the server: a value of `--public-name`.
+/// A name under which clients reach the server, parsed from `--public-name`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublicName {
     name: HostPort,
-    /// Whether it covers every port of the host.
+    /// Whether the name covers every port of the host.
     pub(crate) any_port: bool,
 }
 
@@ -99,12 +99,12 @@ impl FromStr for PublicName {
 }
 
 impl PublicName {
-    /// Whether it is a loopback name.
+    /// Returns whether the host is a loopback name or address.
     pub(crate) fn is_loopback(&self) -> bool {
         self.name.is_loopback()
     }
 
-    /// The name without its port.
+    /// Returns the host without its port.
     pub(crate) fn host(&self) -> String {
         match &self.name.host {
             Host::Ip(ip) => ip.to_string(),
@@ -112,7 +112,7 @@ impl PublicName {
         }
     }
 
-    /// Whether it covers `name`, for a server that listens on `port`.
+    /// Returns whether `name` is allowed as the host of a request to a server that listens on `port`.
     pub(crate) fn covers(&self, name: &HostPort, port: u16) -> bool {
         let is_usual = matches!(name.port, None | Some(80 | 443)) || name.port == Some(port);
         name.host == self.name.host

@@ -1,8 +1,8 @@
-//! What one subscriber of an internet provider has.
+//! Groups remote addresses by subscriber of an internet provider.
 
 use std::net::{IpAddr, Ipv6Addr};
 
-/// An IPv4 address, or an IPv6 network of 64 bits: what an internet provider gives one subscriber.
+/// The IPv4 address or IPv6 /64 network that an internet provider assigns to one subscriber.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Subscriber(IpAddr);
 

@@ -1,4 +1,4 @@
-//! A live room: its state behind its lock, and its record as last known.
+//! A live room: its state under a lock, and its last known record.
 
 use std::{
     sync::{Arc, Weak},
@@ -15,20 +15,20 @@ use crate::{
     store::{Record, Usage},
 };
 
-/// A room in memory: its state behind a lock, and its record.
+/// A room in memory, with its last known record.
 pub struct LiveRoom {
     name: RoomName,
-    /// Blocking locks: sections are short and await nothing. A caller that needs both takes the room's first.
+    /// Blocking locks, because critical sections are short and never await. Lock order: `room`, then `stored`.
     room: Mutex<Room>,
     stored: Mutex<Stored>,
     rooms: Weak<Rooms>,
 }
 
-/// The record of a live room, as last known.
+/// The last known record of a live room, and the usage that write-behind has taken.
 struct Stored {
-    /// The record as last read or changed, with the counters from when the room became live.
+    /// The record as last read or changed. Its counters keep their values from when the room became live.
     record: Arc<Record>,
-    /// Joins and calls since the room became live that were already passed to write-behind.
+    /// Joins and calls since the room became live that write-behind has already taken.
     reported: (u64, u64),
 }
 
@@ -38,7 +38,7 @@ impl LiveRoom {
         Self { name, room: Mutex::new(room), stored: Mutex::new(stored), rooms }
     }
 
-    /// Works on the room under its lock. Then, without it, wakes streams and removes the room if it is empty.
+    /// Runs `work` under the room's lock. After releasing the lock, wakes streams and removes the room if it is empty.
     pub fn with<T>(&self, work: impl FnOnce(&mut Room) -> T) -> T {
         let (result, wakers, retired, emptied) = {
             let mut room = self.lock();
@@ -62,13 +62,12 @@ impl LiveRoom {
         result
     }
 
-    /// Reads from the room under its lock.
+    /// Runs `read` under the room's lock.
     pub fn peek<T>(&self, read: impl FnOnce(&Room) -> T) -> T {
         read(&self.lock())
     }
 
-    /// Runs the timers of the room. A room that has reached its `expires_at` is closed, and its record counts as
-    /// expired.
+    /// Runs the timers of the room, and closes the room at its `expires_at`.
     pub(super) fn tick(&self) {
         let ends_at_ms = self.stored.lock().record.settings.ends_at_ms;
         if ends_at_ms.is_some_and(|at| at <= now_ms()) {
@@ -88,7 +87,7 @@ impl LiveRoom {
         self.with(|room| {
             {
                 let mut stored = self.stored.lock();
-                // The counters since the room became live are added to those of the first record.
+                // Keep the counters of the first record: `snapshot_of` adds the counters since the room became live.
                 let (joins, calls) = (stored.record.joins, stored.record.calls);
                 stored.record = Arc::new(Record { joins, calls, ..record });
             }
@@ -99,7 +98,7 @@ impl LiveRoom {
         });
     }
 
-    /// The state of the room now.
+    /// Returns the current state of the room.
     pub fn snapshot(&self) -> RoomSnapshot {
         self.snapshot_of(&self.lock())
     }
@@ -115,7 +114,8 @@ impl LiveRoom {
         RoomSnapshot { record, member_count }
     }
 
-    /// Takes the usage since the last call, of a room that has members or just became empty.
+    /// Takes the usage since the last call, and reports the room as active now. The room must have members or have just
+    /// become empty.
     pub(super) fn take_usage(&self) -> Usage {
         let room = self.lock();
         let (mut stored, counted) = (self.stored.lock(), (room.counts().opened, room.counts().calls));
@@ -124,19 +124,19 @@ impl LiveRoom {
         Usage { name: self.name.clone(), joins, calls, last_active_ms: now_ms() }
     }
 
-    /// Whether the room has members.
+    /// Returns whether the room has members.
     pub fn is_in_use(&self) -> bool {
         self.peek(|room| room.member_count() > 0)
     }
 
-    /// Whether the room is empty and live only for its watchers.
+    /// Returns whether the room is empty and live only for its watchers.
     pub fn is_dormant(&self) -> bool {
         self.peek(|room| room.member_count() == 0 && room.is_watched())
     }
 
-    /// The next event or the end of a watch.
+    /// Returns the next event or the end of a watch.
     pub fn poll_watch(&self, watch: u64, waker: &Waker) -> WatchNext {
-        // Polling leaves no wakers and ends nothing, so `with` is not needed.
+        // Polling leaves no wakers and ends no session, so `with` is not needed.
         self.lock().poll_watch(watch, waker)
     }
 
@@ -148,12 +148,12 @@ impl LiveRoom {
         self.rooms.upgrade()
     }
 
-    /// The room's name.
+    /// Returns the room's name.
     pub fn name(&self) -> &RoomName {
         &self.name
     }
 
-    /// The room's record.
+    /// Returns the room's last known record.
     pub fn record(&self) -> Arc<Record> {
         self.stored.lock().record.clone()
     }

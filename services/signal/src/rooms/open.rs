@@ -1,4 +1,4 @@
-//! Opens rooms from their records, for a newcomer or a watcher, and applies changed settings to live rooms.
+//! Opens rooms from their records for newcomers and watchers, and applies changed settings to live rooms.
 
 use std::{sync::Arc, time::Duration};
 
@@ -31,7 +31,8 @@ impl Rooms {
                 None => self.with_deadline(self.open(name)).await?,
             };
             if let Some(hash) = room.peek(|r| r.required_passcode_hash(verified.as_ref())) {
-                // Without the room's lock, so the room and its passcode may have changed afterwards.
+                // Hashing runs without the room's lock, so the room or its passcode may change meanwhile: check both
+                // again.
                 self.passcodes.verify(name, &hash, passcode).await?;
                 verified = Some(hash);
                 continue;
@@ -63,7 +64,7 @@ impl Rooms {
         }
     }
 
-    /// Makes a room live for a newcomer, and creates its record if auto-create is on.
+    /// Makes a room live for a newcomer. Creates a missing record if auto-create is on.
     async fn open(self: &Arc<Self>, name: &RoomName) -> Result<Arc<LiveRoom>, Error> {
         let _lock = self.room_lock(name).await;
         let dormant = match self.find(name) {
@@ -87,7 +88,7 @@ impl Rooms {
                 }
                 return Ok(room);
             }
-            // Its record has expired, and the new record belongs to another room with its name.
+            // The record of the watched room has expired. The new record belongs to another room with the same name.
             room.close();
         }
         self.make_live(name, record)
@@ -106,7 +107,8 @@ impl Rooms {
         let room = Room::new(self.policy(&record), self.limits.clone());
         let room = Arc::new(LiveRoom::new(name.clone(), record, room, Arc::downgrade(self)));
         let mut live = self.live.write();
-        // Under this lock either this call sees that the server drains, or `drain` sees the room.
+        // The lock orders this check against `drain`: either this call sees that the server is draining, or `drain`
+        // sees the room.
         if self.is_draining() {
             return Err(RoomError::Draining.into());
         }
@@ -136,12 +138,12 @@ impl Rooms {
         room.apply(record, policy, &self.defaults);
     }
 
-    /// The policy of a live room, from its record.
+    /// Builds the policy of a live room from its record.
     fn policy(&self, record: &Record) -> Policy {
         let (settings, now, now_ms) = (&record.settings, now(), now_ms());
         let ban = |(identity, until): (&String, &u64)| {
             let left = Duration::from_millis(until.saturating_sub(now_ms));
-            // The clock cannot represent a time that far away.
+            // A ban may end later than `Instant` can represent, so cap it.
             let until = now.checked_add(left).unwrap_or(now + Duration::from_secs(u32::MAX.into()));
             (identity.clone(), until)
         };

@@ -1,4 +1,4 @@
-//! The views of a room that members and operators receive.
+//! Views of a room for members and operators.
 
 use std::time::Duration;
 
@@ -8,17 +8,17 @@ use signalbox_proto::v1;
 use super::RoomDefaults;
 use crate::store::Record;
 
-/// The state of a room at one time.
+/// The state of a room at one point in time.
 #[derive(Debug)]
 pub struct RoomSnapshot {
-    /// Its record. The counters of a live room include usage that is not written yet.
+    /// The room's record. Its counters include usage of a live room that the store does not have yet.
     pub record: Record,
     /// Number of members.
     pub member_count: usize,
 }
 
 impl RoomSnapshot {
-    /// The room for application servers and operators.
+    /// Returns the view for application servers and operators.
     pub fn operator_view(&self, defaults: &RoomDefaults) -> v1::Room {
         let record = &self.record;
         v1::Room {
@@ -31,7 +31,7 @@ impl RoomSnapshot {
     }
 }
 
-/// The room for its members.
+/// Returns the view of a room for its members.
 pub fn member_view(record: &Record, member_count: usize, defaults: &RoomDefaults) -> v1::Room {
     let settings = &record.settings;
     // The empty timeout does not apply to a room in use.

@@ -1,4 +1,4 @@
-//! A stream that is attached to a session.
+//! The guard of a stream that is attached to a session.
 
 use std::{sync::Arc, task::Waker};
 
@@ -7,28 +7,28 @@ use signalbox_core::{Next, id::MemberId};
 use super::LiveRoom;
 use crate::clock::now;
 
-/// A stream that is attached to a session. Dropping it reports the stream as lost.
+/// Attaches a stream to a session. Dropping the guard reports the stream as lost.
 pub struct StreamGuard {
-    /// The room.
+    /// The room of the session.
     pub room: Arc<LiveRoom>,
-    /// The member.
+    /// The member that owns the session.
     pub id: MemberId,
-    /// The stream's generation.
+    /// The generation of the stream.
     pub generation: u64,
-    /// Whether the client can know the session: its `Welcome` was sent, or it has resumed.
+    /// Whether the client knows the session, from a `Welcome` or a resume. If not, dropping the guard ends the session.
     pub is_welcomed: bool,
 }
 
 impl StreamGuard {
-    /// Attaches the stream of a session that was just opened or resumed.
+    /// Attaches the stream of a newly opened or resumed session.
     pub fn new(room: Arc<LiveRoom>, id: MemberId, generation: u64, is_welcomed: bool) -> Self {
         room.rooms().inspect(|rooms| rooms.count_streams(|streams| *streams += 1));
         Self { room, id, generation, is_welcomed }
     }
 
-    /// The next step of the stream.
+    /// Returns the next step of the stream.
     pub fn poll(&self, waker: &Waker) -> Next {
-        // Polling leaves no wakers and ends nothing, so `with` is not needed.
+        // Polling leaves no wakers and ends no session, so `LiveRoom::with` is not needed.
         self.room.lock().poll(now(), self.id, self.generation, waker)
     }
 }

@@ -1,5 +1,5 @@
-//! Write-behind of room records: expiry of rooms in use, and usage counters. No caller waits for it, an unavailable store
-//! delays nothing else, and a crash may lose some usage.
+//! Write-behind of room records: expiry and usage counters. No caller waits for these writes, and a crash may lose some
+//! usage.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -15,16 +15,16 @@ use tracing::{info, warn};
 use super::{LiveRoom, Rooms};
 use crate::store::{GRACE, Usage};
 
-/// How often the records of rooms in use are written.
+/// Interval at which the server writes the records of rooms in use.
 const FLUSH_INTERVAL: Duration = Duration::from_secs(30);
-/// Rooms whose usage may wait for an unavailable store. That of further rooms is dropped.
+/// Maximum rooms whose usage waits for an unavailable store. The buffer drops the usage of further rooms.
 const MAX_PENDING: usize = 10_000;
 
-/// Usage that is not written to the store yet.
+/// Usage that the store does not have yet.
 #[derive(Default)]
 pub(super) struct UsageBuffer {
     pending: Mutex<Pending>,
-    /// Notified when a room has become empty: its usage is written at once.
+    /// Notified when a room becomes empty, to write its usage at once.
     flush: Notify,
 }
 
@@ -51,7 +51,7 @@ impl UsageBuffer {
         }
     }
 
-    /// Takes all usage, and the number of dropped entries.
+    /// Takes all buffered usage, and the number of dropped entries.
     fn take(&self) -> (Vec<Usage>, u64) {
         let Pending { usage, dropped } = std::mem::take(&mut *self.pending.lock());
         (usage.into_values().collect(), dropped)
@@ -65,14 +65,14 @@ impl Rooms {
         self.usage.flush.notify_one();
     }
 
-    /// Closes a room whose record is deleted. Its usage must not count for a new room with its name.
+    /// Closes a deleted room and discards its usage, which must not count for a new room with the same name.
     pub fn close(&self, room: &LiveRoom) {
         room.close();
         self.usage.pending.lock().usage.remove(room.name());
     }
 
-    /// Renews the records of rooms in use, lets the others expire, and writes usage, until the server drains. Then it
-    /// writes all usage once more.
+    /// Renews the records of rooms in use, expires other records and writes usage until the server drains. Then writes
+    /// the remaining usage.
     pub async fn run_write_behind(self: Arc<Self>) {
         let mut tick = time::interval(FLUSH_INTERVAL);
         tick.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
@@ -82,7 +82,7 @@ impl Rooms {
                 biased;
                 () = self.draining() => break,
                 _ = tick.tick() => self.renew_rooms().await,
-                // After a failure, the next write waits for the tick.
+                // After a failed write, the next attempt waits for the tick.
                 () = self.usage.flush.notified(), if is_available => {}
             }
             is_available = self.flush().await;
@@ -91,7 +91,7 @@ impl Rooms {
         self.flush().await;
     }
 
-    /// Collects the usage of rooms in use, and returns their names.
+    /// Collects the usage of rooms in use and returns their names.
     fn collect_usage(&self) -> Vec<RoomName> {
         let mut rooms = self.all();
         rooms.retain(|room| room.is_in_use());
@@ -101,7 +101,7 @@ impl Rooms {
 
     async fn renew_rooms(&self) {
         let in_use = self.collect_usage();
-        // The next tick retries a failure, which the store has logged.
+        // The store logs a failure, and the next tick retries.
         if let Ok(expired) = self.store.renew_expiry(in_use, GRACE).await
             && expired > 0
         {
@@ -115,7 +115,8 @@ impl Rooms {
         }
     }
 
-    /// Writes the collected usage. Returns whether that succeeded; otherwise the usage waits for the next flush.
+    /// Writes the collected usage and returns whether the write succeeded. After a failure, the usage waits for the
+    /// next flush.
     async fn flush(&self) -> bool {
         let (usage, dropped) = self.usage.take();
         if dropped > 0 {

@@ -16,13 +16,13 @@ use crate::{
     session_token::SessionToken,
 };
 
-/// The authentication scheme, in front of the token (RFC 6750, section 2.1).
+/// The authentication scheme that precedes the token (RFC 6750, section 2.1).
 const SCHEME: &str = "bearer ";
 
 /// The credentials of a call.
 pub(super) struct Credentials {
     token: Result<Option<Box<str>>, Error>,
-    /// The caller at the remote address, if that identifies one.
+    /// The caller at the remote address, if the address identifies a caller.
     caller: Option<Caller>,
 }
 
@@ -38,7 +38,7 @@ impl Credentials {
         self.token.as_ref().map(Option::as_deref).map_err(Clone::clone)
     }
 
-    /// The grant of the token. `None` if the server requires no tokens.
+    /// Verifies the token and returns its grant. Returns `None` if the server requires no tokens.
     fn grant(&self, auth: &Authenticator) -> Result<Option<Grant>, Error> {
         if !auth.requires_tokens() {
             return Ok(None);
@@ -69,12 +69,12 @@ pub(super) struct Admitted {
     grant: Option<Grant>,
     permit: Permit,
     caller: Option<Caller>,
-    /// A join without a passcode does not count as a failed attempt.
+    /// Whether the join contains a passcode. A missing passcode does not count as a failed attempt.
     has_passcode: bool,
 }
 
-/// Checks whether a caller may attempt a join, before anything about the room is read: the rejection must not reveal
-/// whether the room exists. Puts the identity and display name of the token into the join.
+/// Checks whether a caller may attempt a join, and copies the token's identity and display name into the join. It reads
+/// nothing about the room, so that a rejection does not reveal whether the room exists.
 pub(super) fn admit(
     auth: &Authenticator,
     credentials: &Credentials,
@@ -92,7 +92,8 @@ pub(super) fn admit(
             return Ok(Admitted { grant: None, permit, caller, has_passcode });
         }
         Err(error) => {
-            // Only without a valid token: other callers at the same address must not throttle one that has it.
+            // Apply the address limit only to callers without a valid token, so that they cannot throttle others at the
+            // same address.
             check_attempt(&credentials.caller)?;
             auth.add_failure(now(), credentials.caller.clone(), &error);
             return Err(error);
@@ -116,12 +117,12 @@ pub(super) fn admit(
 }
 
 impl Admitted {
-    /// The permissions of the session.
+    /// Returns the permit of the new session.
     pub(super) fn permit(&self) -> Permit {
         self.permit.clone()
     }
 
-    /// Checks the result of the join. Records a failed attempt, and rejects a member that was removed in the meantime.
+    /// Records a failed join attempt. Rejects the join if the token was revoked in the meantime.
     pub(super) fn confirm<T>(
         self,
         auth: &Authenticator,
@@ -139,8 +140,8 @@ impl Admitted {
     }
 }
 
-/// The permit of a session with that token. If the grace is shorter than the clock leeway, a valid token may leave no
-/// time. It then counts as expired, since its session would end at once.
+/// Builds the permit that a token grants. Rejects a token that is valid only through clock leeway and leaves the
+/// session no time.
 fn permit(auth: &Authenticator, grant: &Grant) -> Result<Permit, Error> {
     let until = grant.expires_at + auth.grace();
     let left = until.duration_since(SystemTime::now()).map_err(|_| RoomError::TokenExpired)?;
@@ -152,8 +153,8 @@ fn permit(auth: &Authenticator, grant: &Grant) -> Result<Permit, Error> {
     })
 }
 
-/// The new permit of a session, if a call within it has a new token. The session's current token is not checked again, so
-/// that a key can be removed without breaking sessions.
+/// Returns the new permit of a session if a call carries a new token. The session's current token is not verified
+/// again, so that removing a key breaks no sessions.
 pub(super) fn renewal(
     auth: &Authenticator,
     credentials: &Credentials,
@@ -178,7 +179,7 @@ pub(super) fn renewal(
     permit(auth, &grant).map(Some)
 }
 
-/// The rooms that a caller may administer. `None`: all, since the server requires no tokens.
+/// Returns the rooms that a caller may administer. `None` means all, because the server requires no tokens.
 pub(super) fn administered_rooms<T>(auth: &Authenticator, request: &Request<T>) -> Result<Option<RoomPattern>, Error> {
     match Credentials::of(request, auth).grant(auth)? {
         Some(grant) if grant.can_admin => Ok(Some(grant.rooms)),

@@ -1,5 +1,5 @@
-//! The codecs of the services. A malformed message is rejected with a clear error. The streams of Signal send bytes that
-//! were encoded once, with the reader's own `ack` appended.
+//! The codecs of the services. The streams of Signal send bytes that the room encoded once, and append the reader's own
+//! `ack`.
 
 use std::marker::PhantomData;
 
@@ -23,20 +23,20 @@ use crate::error::Error;
 /// `google.protobuf.Empty`, under a name that build.rs can use.
 pub type Empty = ();
 
-/// `ServerMessage.ack`.
+/// Field number of `ServerMessage.ack`.
 const ACK_FIELD: u32 = 2;
-/// `SendRequest.messages`.
+/// Field number of `SendRequest.messages`.
 const MESSAGES_FIELD: u32 = 2;
-/// Messages in one `Send`: the room is locked for all of them.
+/// Maximum messages in one `Send`, which handles all of them under one lock of the room.
 const MAX_BATCH: usize = 1024;
 
-/// Initial size of a stream's buffers in bytes, in each direction. tonic's default of 8 KiB exceeds the cost of the rest
-/// of an idle stream.
+/// Initial size of a stream's encode and decode buffers, in bytes. tonic's default of 8 KiB costs more memory than the
+/// rest of an idle stream.
 const BUFFER: usize = 512;
 /// Bytes after which a busy stream yields, so that the connection can write.
 const YIELD_AFTER: usize = 32 * 1024;
 
-/// Frames out, `T` in: the codec of the streams of Signal.
+/// The codec of the Signal streams: encodes frames and decodes `T`.
 pub struct FrameCodec<T>(PhantomData<T>);
 
 impl<T> Default for FrameCodec<T> {
@@ -60,7 +60,7 @@ impl<T: Inbound> Codec for FrameCodec<T> {
     }
 }
 
-/// Writes frames.
+/// Encodes frames.
 pub struct FrameEncoder;
 
 impl Encoder for FrameEncoder {
@@ -71,7 +71,7 @@ impl Encoder for FrameEncoder {
         buffer.reserve(frame.bytes.len() + 16);
         buffer.put(frame.bytes);
         if frame.ack != 0 {
-            // Concatenated encodings of a message merge.
+            // Appending works, because protobuf merges concatenated encodings of a message.
             encoding::uint64::encode(ACK_FIELD, &frame.ack, buffer);
         }
         Ok(())
@@ -82,7 +82,7 @@ impl Encoder for FrameEncoder {
     }
 }
 
-/// Messages `U` out, `T` in: the codec of all other calls.
+/// The codec of all other calls: encodes `U` and decodes `T`.
 pub struct MessageCodec<U, T>(PhantomData<(U, T)>);
 
 impl<U, T> Default for MessageCodec<U, T> {
@@ -106,7 +106,7 @@ impl<U: Message + 'static, T: Inbound> Codec for MessageCodec<U, T> {
     }
 }
 
-/// Writes messages.
+/// Encodes messages of type `U`.
 pub struct MessageEncoder<U>(PhantomData<U>);
 
 impl<U: Message> Encoder for MessageEncoder<U> {
@@ -124,7 +124,7 @@ impl<U: Message> Encoder for MessageEncoder<U> {
 
 /// A message that clients send.
 pub trait Inbound: Message + Default + 'static {
-    /// Rejects encoded bytes that would decode to far more memory.
+    /// Rejects bytes that would decode to far more memory.
     fn check(_encoded: &[u8]) -> Result<(), Error> {
         Ok(())
     }
@@ -143,7 +143,8 @@ impl Inbound for RemoveMemberRequest {}
 impl Inbound for WatchRoomRequest {}
 
 impl Inbound for SendRequest {
-    /// An empty message is two bytes encoded and a hundred times that decoded.
+    /// Limits the number of messages. An empty message takes two bytes encoded and about a hundred times as many
+    /// decoded.
     fn check(mut encoded: &[u8]) -> Result<(), Error> {
         let mut messages = 0;
         while !encoded.is_empty() {
@@ -155,7 +156,7 @@ impl Inbound for SendRequest {
     }
 }
 
-/// Checks how many messages a `Send` holds.
+/// Checks the number of messages in a `Send`.
 fn check_batch(messages: usize) -> Result<(), Error> {
     if (1..=MAX_BATCH).contains(&messages) {
         Ok(())
@@ -169,7 +170,7 @@ fn malformed(error: prost::DecodeError) -> Error {
     Error::invalid("message", format!("malformed protobuf: {error}"))
 }
 
-/// Reads messages.
+/// Decodes messages of type `T`.
 pub struct MessageDecoder<T>(PhantomData<T>);
 
 impl<T: Inbound> Decoder for MessageDecoder<T> {

@@ -127,7 +127,7 @@ impl SessionOpener {
     }
 }
 
-/// Checks every field of a join before anything else happens.
+/// Validates every field of a join.
 pub(super) fn check(join: &Join, limits: &Limits) -> Result<RoomName, Error> {
     let name = RoomName::parse(&join.room, "join.room")?;
     for (field, text) in [
@@ -155,7 +155,7 @@ pub(super) fn check_map(field: &'static str, map: &HashMap<String, String>, limi
     ))
 }
 
-/// The limits in `Welcome`.
+/// Builds the limits for `Welcome`.
 fn client_limits(limits: &Limits) -> v1::Limits {
     v1::Limits {
         max_message_bytes: u32::try_from(limits.message_bytes).unwrap_or(u32::MAX),

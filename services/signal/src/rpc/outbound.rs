@@ -27,12 +27,13 @@ use crate::{
 /// Clients of a draining server reconnect at random times within this interval.
 const RETURN_SPREAD: Duration = Duration::from_secs(5);
 
-/// A session's response stream. Its frames come from the opener (the first one), the room, the ICE timer and `GoAway`.
+/// A session's response stream. It merges the opening message, the room's frames, new ICE servers and `go_away`.
 pub struct Outbound {
     state: State,
-    /// The next heartbeat or ack. Reset only after it has fired, or for an earlier deadline.
+    /// Timer of the next heartbeat, ack or ICE refresh. `poll_next` resets it only after it fires, or for an earlier
+    /// deadline.
     timer: Pin<Box<Sleep>>,
-    /// Dropped with this stream, which ends the task that reads the request stream.
+    /// Dropping this sender ends the task that reads the request stream.
     _alive: Option<oneshot::Sender<Infallible>>,
     opener: Arc<SessionOpener>,
     /// When the client needs fresh ICE servers.
@@ -40,16 +41,16 @@ pub struct Outbound {
 }
 
 enum State {
-    /// The session is being opened. The response headers have been sent.
+    /// The session is not open yet. The response headers have been sent.
     Opening(oneshot::Receiver<Result<OpenStream, Status>>),
     Live(StreamGuard),
-    /// The last message has been sent, and the status follows.
+    /// `go_away` has been sent, and the status follows.
     Ending(Status),
     Ended,
 }
 
 impl Outbound {
-    /// A stream whose session is being opened.
+    /// Creates the stream of a session that is not open yet.
     pub(super) fn new(
         opening: oneshot::Receiver<Result<OpenStream, Status>>,
         alive: Option<oneshot::Sender<Infallible>>,
@@ -70,7 +71,7 @@ impl Outbound {
         self.ice_due = after.map(|after| Instant::now() + after);
     }
 
-    /// Fresh ICE servers, if they are due.
+    /// Returns new ICE servers if they are due.
     fn fresh_ice(&mut self, id: MemberId) -> Option<Frame> {
         self.ice_due.filter(|due| *due <= Instant::now())?;
         self.schedule_ice();
@@ -102,7 +103,7 @@ impl Stream for Outbound {
         loop {
             match &mut this.state {
                 State::Opening(opening) => {
-                    // The sender is dropped without a value only when the server stops.
+                    // The opening task drops the sender without a value only when the server stops.
                     let opened = ready!(Pin::new(opening).poll(cx))
                         .unwrap_or_else(|_| Err(Error::Draining(RETURN_SPREAD).into()));
                     match opened {
@@ -130,7 +131,8 @@ impl Stream for Outbound {
                         if deadline < this.timer.deadline() || this.timer.is_elapsed() {
                             this.timer.as_mut().reset(deadline);
                         }
-                        // If it fires early, the room returns a later deadline.
+                        // The timer may fire before the room's current deadline. The next poll then returns this
+                        // deadline again.
                         ready!(this.timer.as_mut().poll(cx));
                     }
                 },
@@ -145,12 +147,13 @@ impl Stream for Outbound {
     }
 }
 
-/// What a client does after its stream ended with this error.
+/// Returns what a client does after its stream ended with this error.
 fn action(error: &Error) -> Action {
     match error {
         Error::Draining(_) | Error::Room(RoomError::HeartbeatTimeout | RoomError::SeqGap { .. }) => Action::Resume,
         Error::Room(RoomError::SessionGone | RoomError::SlowConsumer | RoomError::TokenExpired) => Action::Rejoin,
-        // Replaced, removed, closed and fenced are deliberate. The others are mistakes that the client would repeat.
+        // Replaced, removed, closed and fenced sessions end on purpose. Other errors are mistakes that the client would
+        // repeat.
         _ => Action::Stop,
     }
 }

@@ -26,15 +26,16 @@ use crate::{
     store::{Created, Filter, Record, Settings, Updated},
 };
 
-/// Rooms in one page of a list: the maximum, and the default.
+/// Maximum page size of `ListRooms`.
 const MAX_PAGE: u32 = 1000;
+/// Default page size of `ListRooms`.
 const DEFAULT_PAGE: u32 = 100;
-/// Bans of one room. They are part of its record, which is read and written as a whole.
+/// Maximum bans of one room. The store reads and writes a room's record as a whole, including its bans.
 const MAX_BANS: usize = 1000;
-/// Attempts of a change that conflicts with another one. Only another server with the same store can cause conflicts.
+/// Maximum attempts to apply a conflicting change. Only another server on the same store can cause conflicts.
 const TRIES: usize = 5;
 
-/// `signalbox.v1.Rooms`.
+/// Implements `signalbox.v1.Rooms`.
 #[derive(Clone)]
 pub struct RoomsService {
     context: Arc<Context>,
@@ -42,13 +43,13 @@ pub struct RoomsService {
 }
 
 impl RoomsService {
-    /// Serves the rooms of `context`. The public listener requires a token with `can_admin` where tokens are required; the
-    /// admin listener is unauthenticated.
+    /// Creates the service for the rooms of `context`. If the server requires tokens, the public listener requires
+    /// `can_admin`; the admin listener is unauthenticated.
     pub fn new(context: Arc<Context>, is_public: bool) -> Self {
         Self { context, is_public }
     }
 
-    /// The rooms that a caller may administer. `None`: all.
+    /// Returns the rooms that a caller may administer. `None` means all.
     fn administered<T>(&self, request: &Request<T>) -> Result<Option<RoomPattern>, Error> {
         if self.is_public { administered_rooms(&self.context.auth, request) } else { Ok(None) }
     }
@@ -59,8 +60,8 @@ impl RoomsService {
         if is_allowed { Ok(()) } else { Err(Error::RoomForbidden.into()) }
     }
 
-    /// Revokes the tokens of a member that is about to be removed. Called under the room's lock, so that every later join
-    /// with one of them is rejected.
+    /// Revokes the tokens of a member that is about to be removed. The caller holds the room's lock, so that later
+    /// joins with these tokens fail.
     fn revoke(&self, name: &RoomName, room: &RoomState, id: MemberId) {
         if let Some((identity, nbf)) = room.token_of(id) {
             self.context.auth.revoke(name, identity, nbf);
@@ -71,7 +72,8 @@ impl RoomsService {
         &self.context.rooms
     }
 
-    /// The live room. `None` if it is live only for its watchers: then its record counts.
+    /// Returns the live room. A room that is live only for its watchers yields `None`, because the store has its
+    /// current record.
     fn find(&self, name: &RoomName) -> Option<Arc<LiveRoom>> {
         self.rooms().find(name).filter(|room| !room.is_dormant())
     }
@@ -87,13 +89,13 @@ impl RoomsService {
         }
     }
 
-    /// The snapshot of a room whose record was just read.
+    /// Returns the snapshot of a room whose record was just read.
     fn snapshot_of(&self, record: Record) -> RoomSnapshot {
         let live = RoomName::parse(&record.name, "name").ok().and_then(|name| self.find(&name));
         live.map_or(RoomSnapshot { record, member_count: 0 }, |room| room.snapshot())
     }
 
-    /// Changes a room's settings, in its record and in the live room. With an `etag`, only if it still matches.
+    /// Changes a room's settings in its record and in the live room. Fails if `etag` is set and no longer matches.
     async fn update(
         &self,
         name: &RoomName,
@@ -133,7 +135,7 @@ impl Rooms for RoomsService {
     type WatchRoomStream = WatchStream;
 
     async fn create_room(&self, request: Request<CreateRoomRequest>) -> Result<Response<Room>, Status> {
-        // Server-generated names match only the `*` pattern.
+        // An empty name requests a generated name, which only the pattern `*` matches.
         let name = request.get_ref().room.as_ref().map_or("", |room| &room.name);
         self.authorize(&request, name)?;
         let CreateRoomRequest { room, passcode } = request.into_inner();
@@ -152,7 +154,7 @@ impl Rooms for RoomsService {
             let record = Record::new(&name, change.apply(this.rooms(), Settings::default())?, now_ms());
             match this.rooms().store().create(record.clone()).await? {
                 Created::New => {
-                    // Watchers of an expired room with that name must not watch this one.
+                    // An expired room with this name may still have watchers, which must not watch the new room.
                     this.rooms().find(&name).inspect(|earlier| earlier.close());
                     Ok(RoomSnapshot { record, member_count: 0 })
                 }
@@ -179,7 +181,7 @@ impl Rooms for RoomsService {
         }
         let page_size = if page_size == 0 { DEFAULT_PAGE } else { page_size } as usize;
         let labels = labels.into_iter().collect();
-        // One more than requested shows whether there are more.
+        // Fetch one more room than requested, to know whether another page exists.
         let mut snapshots: Vec<_> = if live_only {
             let mut live = self.rooms().all();
             live.retain(|room| {
@@ -275,7 +277,7 @@ impl Rooms for RoomsService {
             return Err(Error::invalid("ban", problem).into());
         }
         let this = self.clone();
-        // The record is updated first: a removed member that joins again must find the ban.
+        // Update the record first, so that a removed member that joins again finds the ban.
         let banned = self.rooms().change(async move {
             this.update(&name, "", |settings| Ok(with_ban(settings, &identity, ban))).await?;
             room.with(|r| {
@@ -300,7 +302,7 @@ fn room_name(name: &str, field: &'static str) -> Result<RoomName, Error> {
     Ok(RoomName::parse(name, field)?)
 }
 
-/// Adds a ban to the settings. To make space, it drops expired bans, then those that end first.
+/// Adds a ban to the settings. To make space, drops expired bans, then the bans that end first.
 fn with_ban(mut settings: Settings, identity: &str, ban: Duration) -> Settings {
     let now_ms = now_ms();
     let until_ms = now_ms.saturating_add(u64::try_from(ban.as_millis()).unwrap_or(u64::MAX));

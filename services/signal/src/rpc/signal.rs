@@ -22,7 +22,7 @@ use crate::{
     session_token::SessionToken,
 };
 
-/// `signalbox.v1.Signal`.
+/// Implements `signalbox.v1.Signal`.
 #[derive(Clone)]
 pub struct SignalService {
     context: Arc<Context>,
@@ -30,7 +30,7 @@ pub struct SignalService {
 }
 
 impl SignalService {
-    /// Serves the rooms of `context`.
+    /// Creates the service for the rooms of `context`.
     pub fn new(context: Arc<Context>) -> Self {
         Self { opener: Arc::new(SessionOpener { context: context.clone() }), context }
     }
@@ -45,7 +45,7 @@ impl Signal for SignalService {
         let (opened, opening) = oneshot::channel();
         let (alive, closed) = oneshot::channel();
         let credentials = Credentials::of(&request, &self.context.auth);
-        // The response headers are sent at once, while the first message is read.
+        // Return the response headers at once, while a task reads the first message.
         tokio::spawn(self.clone().read(credentials, request.into_inner(), opened, closed));
         Ok(Response::new(Outbound::new(opening, Some(alive), self.opener.clone())))
     }
@@ -63,7 +63,7 @@ impl Signal for SignalService {
     async fn send(&self, request: Request<SendRequest>) -> Result<Response<SendResponse>, Status> {
         let credentials = Credentials::of(&request, &self.context.auth);
         let SendRequest { session_token, messages } = request.into_inner();
-        // The room remembers the outcomes of this many messages, in case the client has to send them again.
+        // The room remembers the outcomes of this many messages, in case the client repeats them.
         let max_unacked = self.context.rooms.limits().max_unacked as usize;
         if messages.iter().filter(|message| message.seq != 0).count() > max_unacked {
             return Err(Error::invalid("messages", format!("must hold at most {max_unacked} numbered messages")).into());
@@ -92,7 +92,8 @@ impl Signal for SignalService {
 }
 
 impl SignalService {
-    /// Reads the messages of an `Exchange`. It never stops reading to slow a client down.
+    /// Reads the messages of an `Exchange`, without backpressure: the room rejects messages above its rate limit
+    /// instead.
     async fn read(
         self,
         credentials: Credentials,
@@ -101,7 +102,7 @@ impl SignalService {
         mut closed: oneshot::Receiver<Infallible>,
     ) {
         let Context { rooms, join_timeout, .. } = &*self.context;
-        // Boxed, since it is much larger than the state that the rest of the session needs.
+        // Boxed, because the opening needs far more state than the rest of the session.
         let opening = Box::pin(async {
             let first = tokio::select! {
                 biased;
@@ -138,7 +139,7 @@ impl SignalService {
     }
 }
 
-/// Delivers an opened session to its stream. If the client disconnects first, the opening is dropped.
+/// Runs `opening` and passes the session to its stream. Drops the opening if the client disconnects first.
 async fn deliver_opening(
     mut opened: oneshot::Sender<Result<OpenStream, Status>>,
     opening: impl Future<Output = Result<OpenStream, Status>>,
@@ -149,6 +150,6 @@ async fn deliver_opening(
         () = opened.closed() => return None,
     };
     let session = opening.as_ref().ok().map(|o| (o.stream.room.clone(), o.stream.id, o.stream.generation));
-    // If the client has just disconnected, the guard is dropped here.
+    // If the client has just disconnected, `send` fails and drops the guard.
     opened.send(opening).is_ok().then_some(session).flatten()
 }

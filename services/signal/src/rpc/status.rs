@@ -1,5 +1,5 @@
-//! The only mapping of errors to gRPC statuses. Clients branch on code and reason (signal.proto has the table). The text
-//! is for humans.
+//! The only mapping of errors to gRPC statuses. Clients branch on code and reason (signal.proto has the table), never
+//! on the text.
 
 use std::collections::HashMap;
 
@@ -69,7 +69,8 @@ impl From<Error> for Status {
     }
 }
 
-/// The error of a message that cannot be read. A lost connection yields the same error, which reaches no client.
+/// Converts the status of a message that cannot be read. A lost connection yields the same error, but no client
+/// receives it.
 pub(super) fn unreadable(status: &Status) -> RoomError {
     let is_too_large = status.code() == Code::OutOfRange;
     RoomError::Unreadable { is_too_large, problem: status.message().to_owned() }

@@ -1,4 +1,4 @@
-//! The embedded store: one redb file in a folder. It needs no setup, and serves a single server.
+//! The embedded store: one redb file in a folder. It needs no setup, but only one server can use it.
 
 use std::{fs, ops::Bound, path::PathBuf, sync::Arc, time::Duration};
 
@@ -11,7 +11,7 @@ use tracing::warn;
 use super::{Created, Filter, Record, Settings, Store, Unavailable, Updated, Usage};
 use crate::clock::now_ms;
 
-/// Name → record as JSON, so that records of newer versions stay readable.
+/// Maps room names to records in JSON, which keeps records of newer versions readable.
 const ROOMS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("rooms");
 
 type Rooms<'t> = Table<'t, &'static str, &'static [u8]>;
@@ -22,7 +22,8 @@ pub struct EmbeddedStore {
 }
 
 impl EmbeddedStore {
-    /// Opens the store in a folder, and creates both if missing. Only one server can have it open at a time.
+    /// Opens the store in a folder, and creates the folder and the file if missing. redb locks the file, so only one
+    /// server can open it.
     pub async fn open(folder: PathBuf) -> Result<Self, String> {
         let open = move || {
             let fail =
@@ -37,7 +38,7 @@ impl EmbeddedStore {
         run(open).await.unwrap_or_else(|Unavailable| Err("cannot open the store: its task failed".to_owned()))
     }
 
-    /// Runs `work` on a thread that may block, since a commit waits for the disk.
+    /// Runs `work` on a blocking thread, since a commit waits for the disk.
     async fn with<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Database) -> Result<T, redb::Error> + Send + 'static,
@@ -46,7 +47,7 @@ impl EmbeddedStore {
         run(move || work(&database)).await?.map_err(Unavailable::because)
     }
 
-    /// Runs `work` in a write transaction. An error rolls it back.
+    /// Runs `work` in a write transaction, which an error rolls back.
     async fn change<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Rooms<'_>) -> Result<T, redb::Error> + Send + 'static,
@@ -75,7 +76,8 @@ fn read(rooms: &impl ReadableTable<&'static str, &'static [u8]>, name: &str) -> 
     rooms.get(name)?.map(|found| decode(found.value())).transpose()
 }
 
-/// Writes a record. Fields that a newer version has added stay, so that a downgrade loses nothing.
+/// Writes a record. Keeps unknown fields of the stored record, so that a downgrade does not lose what a newer version
+/// added.
 fn write(rooms: &mut Rooms<'_>, record: &Record) -> Result<(), redb::Error> {
     let name = record.name.as_str();
     let old = rooms.get(name)?.and_then(|old| serde_json::from_slice::<Map<String, Value>>(old.value()).ok());
@@ -131,7 +133,7 @@ impl Store for EmbeddedStore {
                     break;
                 }
                 let (_, row) = row?;
-                // An unreadable record must not hide the others.
+                // An unreadable record must not make the whole list fail.
                 let Ok(record) = decode(row.value()).inspect_err(|error| warn!(%error, "room record skipped")) else {
                     continue;
                 };

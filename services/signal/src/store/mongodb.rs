@@ -1,7 +1,8 @@
-//! Room records in MongoDB: for rooms that outlive a machine, and for applications that already use MongoDB.
+//! Room records in MongoDB, for rooms that must survive the loss of a machine and for applications that already use
+//! MongoDB.
 //!
-//! Writes are acknowledged by a majority of the database's servers, and reads go to the primary. Every call ends within
-//! [`CALL_TIMEOUT`]. The result of a call without a reply is unknown: it returns [`Unavailable`], and a retry is safe.
+//! Writes use `w=majority`, and reads go to the primary. Every call ends within [`CALL_TIMEOUT`]. A call without a
+//! reply returns [`Unavailable`]: its result is unknown, and a retry is safe.
 
 mod breaker;
 mod document;
@@ -36,35 +37,36 @@ use self::{
 use super::{Created, Filter, Record, Settings, Store, Unavailable, Updated, Usage};
 use crate::clock::now_ms;
 
-/// Deadline of a call, including all waits.
+/// Deadline of a store call, including the wait for a permit.
 const CALL_TIMEOUT: Duration = Duration::from_millis(1500);
-/// Concurrent calls. More wait, within their deadline, since a call that times out costs its connection.
+/// Maximum number of concurrent store calls. Further calls queue, because a call that times out in the driver costs its
+/// connection.
 const MAX_CALLS: usize = 64;
-/// Attempts of a create that conflicts with others or loses its connection.
+/// Attempts to create a record while other writes conflict or connections are lost.
 const CREATE_ATTEMPTS: usize = 4;
-/// Rooms in one write-behind command.
+/// Maximum number of rooms in one write-behind command.
 const BATCH: usize = 1000;
-/// How long after its expiry a document is deleted. Until then the expiry of a room in use can still be renewed, and
-/// clock differences do no harm.
+/// Delay between the expiry of a document and its deletion by the TTL index. Meanwhile the server can still renew the
+/// expiry of a room in use, and clock skew is harmless.
 const TTL_DELAY: Duration = Duration::from_secs(3600);
-/// MongoDB's error code for a write of an existing `_id`.
+/// MongoDB's error code for the insertion of an existing `_id`.
 const DUPLICATE_KEY: i32 = 11000;
 
 /// Room records in MongoDB.
 pub struct MongoStore {
     url: MongoUrl,
-    /// Created at the first call: `mongodb+srv` needs DNS, which may be unavailable when the server starts.
+    /// Created at the first call, because `mongodb+srv` needs DNS, which may be unavailable at startup.
     client: OnceCell<Client>,
     calls: Semaphore,
-    /// A blocking lock: nothing is awaited while it is held.
+    /// A blocking lock, since no code awaits while it holds the lock.
     breaker: Mutex<Breaker>,
-    /// Whether the indexes were created and the kind of deployment was logged.
+    /// Whether `initialize` has succeeded.
     is_initialized: AtomicBool,
 }
 
 impl MongoStore {
-    /// A store that connects on its own, now or when the database is available. Fails if the driver cannot apply the
-    /// URL, for example because a key file is missing.
+    /// Creates a store that connects in the background when the database is available. Fails if the driver cannot apply
+    /// the URL, for example because a key file is missing.
     pub async fn open(url: MongoUrl) -> std::result::Result<Self, String> {
         let store = Self {
             client: OnceCell::new(),
@@ -79,7 +81,7 @@ impl MongoStore {
         Ok(store)
     }
 
-    /// Makes a call, unless the breaker is open.
+    /// Makes a store call, unless the circuit breaker is open.
     async fn call<T>(
         &self,
         name: &'static str,
@@ -92,7 +94,7 @@ impl MongoStore {
         self.attempt(name, work).await
     }
 
-    /// Makes a call, even if the breaker is open.
+    /// Makes a store call, even if the circuit breaker is open.
     async fn attempt<T>(
         &self,
         name: &'static str,
@@ -109,7 +111,7 @@ impl MongoStore {
                 }
                 return Ok(result);
             }
-            // The database answered, but a document is malformed.
+            // A malformed document is not an outage, so the breaker ignores it.
             Ok(Err(error)) if matches!(*error.kind, ErrorKind::Bson(_)) => {
                 return Err(Unavailable::because(error.kind));
             }
@@ -141,7 +143,7 @@ impl MongoStore {
         Ok(self.database().await?.collection("rooms"))
     }
 
-    /// Logs the kind of deployment and creates the indexes, once.
+    /// Logs the kind of deployment and creates the indexes. Does nothing after the first success.
     async fn initialize(&self) -> Result<()> {
         if self.is_initialized.load(Ordering::Relaxed) {
             return Ok(());
@@ -167,7 +169,7 @@ impl MongoStore {
             .options(IndexOptions::builder().name("labels".to_owned()).build())
             .build();
         match self.rooms().await?.create_indexes([expiry, labels]).await {
-            // A retry would be rejected too. The store works without indexes, but slower.
+            // MongoDB rejected the command and would reject a retry. Without indexes the store works, but more slowly.
             Err(error) if matches!(*error.kind, ErrorKind::Command(_)) => {
                 warn!(error = %error.kind, "cannot create room indexes: expired rooms stay in the database, and lists are slow");
             }
@@ -182,20 +184,21 @@ impl MongoStore {
         Ok(found.map(decode).transpose()?)
     }
 
-    /// Creates a record. A retry is idempotent, since the document contains the id of this creation.
+    /// Creates a record. Retries within this call are idempotent, since the document contains the id of the call.
     async fn try_create(&self, record: &Record) -> Result<Created> {
         let rooms = self.rooms().await?;
         let creation = Uuid::new();
         let document = encode(record, creation)?;
         let mut failure = None;
         for _ in 0..CREATE_ATTEMPTS {
-            // Replaces an expired document, or inserts a new one. If one exists that has not expired, the insert fails
-            // with a duplicate key.
+            // The upsert replaces an expired document or inserts a new one. If an unexpired document exists, the insert
+            // fails with a duplicate key.
             let expired = doc! { "_id": &record.name, "$nor": [alive(now_ms())] };
             match rooms.replace_one(expired, &document).upsert(true).await {
                 Ok(_) => return Ok(Created::New),
                 Err(error) if is_duplicate(&error) => {}
-                // It may have been written: the next attempt finds out.
+                // The write may have succeeded before the connection was lost. The next attempt detects it by the
+                // creation id.
                 Err(error) if is_lost_connection(&error) => {
                     failure = Some(error);
                     continue;
@@ -204,8 +207,8 @@ impl MongoStore {
             }
             match self.find(&record.name).await? {
                 Some((_, Some(other))) if other == creation => {
-                    // An earlier attempt of this call inserted it, perhaps not on a majority yet. An update that changes
-                    // nothing waits for the majority.
+                    // An earlier attempt of this call inserted the document, perhaps not on a majority yet. A no-op
+                    // update waits for the majority.
                     let own = doc! { "_id": &record.name, "creation": creation };
                     rooms.update_one(own, doc! { "$set": { "creation": creation } }).await?;
                     return Ok(Created::New);
@@ -213,7 +216,7 @@ impl MongoStore {
                 Some((existing, _)) if !existing.is_expired(now_ms()) => {
                     return Ok(Created::Exists(Box::new(existing)));
                 }
-                // It has just expired or been deleted.
+                // The conflicting document has expired or was deleted, so the next attempt may succeed.
                 _ => {}
             }
         }
@@ -239,7 +242,8 @@ impl Store for MongoStore {
         "mongodb"
     }
 
-    /// Writes, since a read-only database is of no use. Bypasses the breaker, because this check closes it.
+    /// Writes a document, since the server cannot use a read-only database. Bypasses the circuit breaker, because this
+    /// check closes it.
     async fn check(&self) -> std::result::Result<(), Unavailable> {
         self.attempt("check", async {
             let health = self.database().await?.collection::<Document>("health");
@@ -248,7 +252,7 @@ impl Store for MongoStore {
                 .upsert(true)
                 .await;
             match written {
-                // Another server has just inserted it.
+                // A concurrent check inserted the document first.
                 Err(error) if is_duplicate(&error) => {}
                 written => drop(written?),
             }
@@ -280,7 +284,7 @@ impl Store for MongoStore {
             let mut found = self.rooms().await?.find(query).sort(doc! { "_id": 1 }).limit(limit).await?;
             let mut page = Vec::new();
             while found.advance().await? {
-                // An unreadable record must not hide the others.
+                // An unreadable record must not make the whole list fail.
                 match decode(found.deserialize_current()?) {
                     Ok((record, _)) => page.push(record),
                     Err(error) => warn!(%error, "room record skipped"),
@@ -302,7 +306,7 @@ impl Store for MongoStore {
             let mut current = alive(now);
             current.insert("_id", name.as_str());
             if let Some(version) = expected_version {
-                // MongoDB has no unsigned integers, and no record has a version above `i64::MAX`.
+                // BSON has no unsigned integers. -1 represents a version above `i64::MAX`, which no record has.
                 current.insert("version", i64::try_from(version).unwrap_or(-1));
             }
             let mut set = encode_settings(&settings)?;
@@ -333,7 +337,7 @@ impl Store for MongoStore {
         Ok(deleted.await?.is_some_and(|(record, _)| !record.is_expired(now_ms())))
     }
 
-    /// Deletes nothing: the TTL index does.
+    /// Always returns 0, because the TTL index deletes expired documents.
     async fn renew_expiry(&self, in_use: Vec<RoomName>, grace: Duration) -> std::result::Result<usize, Unavailable> {
         for batch in in_use.chunks(BATCH) {
             let names: Vec<_> = batch.iter().map(RoomName::as_str).collect();
@@ -346,7 +350,7 @@ impl Store for MongoStore {
                         doc! { "_id": { "$in": names }, "empty_timeout_ms": { "$ne": null } },
                         vec![
                             doc! { "$set": { "idle_until": idle_until } },
-                            // `$min` ignores missing fields.
+                            // `$min` ignores missing fields, so a room without `ends_at` expires at `idle_until`.
                             doc! { "$set": { "expires_at": { "$min": ["$idle_until", "$ends_at"] } } },
                         ],
                     )
@@ -368,7 +372,7 @@ impl Store for MongoStore {
                     doc! { "q": { "_id": usage.name.as_str() }, "u": change }
                 })
                 .collect();
-            // The driver's call for multiple updates needs MongoDB 8.0.
+            // The driver's `bulk_write` needs MongoDB 8.0, so this sends an `update` command.
             let command = doc! {
                 "update": "rooms",
                 "updates": updates,

@@ -24,21 +24,23 @@ use super::{
 };
 use crate::{config::ConnectionConfig, limits::Memory};
 
-/// First wait before a retry of `accept`, which fails at once while the process has no file descriptors or memory.
+/// Initial backoff of a failing `accept`, which returns immediately while the process is out of file descriptors or
+/// memory.
 const BACK_OFF: Duration = Duration::from_millis(10);
-/// Longest wait between retries of a failing `accept`. The wait doubles up to it.
+/// Maximum backoff of a failing `accept`. The backoff doubles up to this limit.
 const MAX_BACK_OFF: Duration = Duration::from_secs(1);
-/// Interval between warnings about the same problem.
+/// Minimum interval between warnings about the same problem.
 const WARN_EVERY: Duration = Duration::from_secs(3);
 
 /// A network to listen on.
 pub trait Network: Listener<Addr = SocketAddr> {
-    /// The local address of a connection, if known.
+    /// Returns the local address of a connection, if known.
     fn local_addr_of(_: &Self::Io) -> Option<SocketAddr> {
         None
     }
 
-    /// Waits for the first byte of a connection without consuming it. `None` if the network does not support that.
+    /// Waits for the first byte of a connection without consuming it. Returns `None` if the network does not support
+    /// peeking.
     fn first_byte(_: &Self::Io) -> impl Future<Output = io::Result<Option<u8>>> + Send {
         std::future::ready(Ok(None))
     }
@@ -51,12 +53,12 @@ pub struct Connections {
     tls: Option<Arc<Tls>>,
     limiter: Arc<ConnectionLimiter>,
     memory: Arc<Memory>,
-    /// Every connection holds a receiver, so that the sender knows when all are closed.
+    /// Every connection holds a receiver, so the sender knows when all connections are closed.
     stop: watch::Sender<()>,
 }
 
 impl Connections {
-    /// Serves `app`, over TLS if `tls` is set.
+    /// Creates the accept loop of a listener that serves `app`, over TLS if `tls` is set.
     pub fn new(app: App, config: &ConnectionConfig, tls: Option<Arc<Tls>>, memory: Arc<Memory>) -> Self {
         let http = Arc::new(Http::new(config.clone()));
         let limiter = ConnectionLimiter::new(config.max_connections, config.max_connections_per_address);
@@ -91,7 +93,7 @@ impl Connections {
         if self.memory.accepts_connections() { self.limiter.acquire(from) } else { Err(LimitReached::Memory) }
     }
 
-    /// Serves a connection to its end.
+    /// Serves one connection until it closes.
     fn serve<L: Network>(
         &self,
         socket: L::Io,
@@ -101,7 +103,7 @@ impl Connections {
         let at = Instant::now();
         let deadline = at + self.http.first_request();
         let (app, http, tls, stop) = (self.app.clone(), self.http.clone(), self.tls.clone(), self.stop.subscribe());
-        // Large futures are boxed, so that a silent connection costs only its socket and a small task.
+        // Box large futures, so that a silent connection costs only its socket and a small task.
         async move {
             let _permit = permit;
             let Some(Ok(first)) = until(deadline, stop.clone(), L::first_byte(&socket)).await else { return };
@@ -123,13 +125,13 @@ impl Connections {
 
     /// Shuts down all connections gracefully, and waits until they are closed.
     pub async fn finish(self) {
-        // Fails only if there are no connections.
+        // `send` fails only if there are no connections.
         let _ = self.stop.send(());
         self.stop.closed().await;
     }
 }
 
-/// Runs the first steps of a connection. `None` if the deadline passes or the server stops first.
+/// Runs the first steps of a connection. Returns `None` if the deadline passes or the server stops first.
 async fn until<T>(deadline: Instant, mut stop: watch::Receiver<()>, first_steps: impl Future<Output = T>) -> Option<T> {
     tokio::select! {
         biased;
@@ -142,7 +144,7 @@ async fn until<T>(deadline: Instant, mut stop: watch::Receiver<()>, first_steps:
     }
 }
 
-/// Limits how often a warning is logged.
+/// Limits how often the server logs a warning.
 #[derive(Default)]
 struct Rarely(Option<Instant>);
 
@@ -220,11 +222,12 @@ impl Network for Tcp {
     }
 }
 
-/// Sends small messages at once, and detects dead clients.
+/// Disables Nagle's algorithm and lets the kernel detect dead clients.
 fn tune(socket: &TcpStream) -> io::Result<()> {
     socket.set_nodelay(true)?;
     let socket = SockRef::from(socket);
-    // HTTP/1.1 has no PING: keepalive probes detect silent clients, the user timeout those that do not acknowledge data.
+    // HTTP/1.1 has no PING. Keepalive probes detect dead idle clients, and the user timeout detects clients that do not
+    // acknowledge data.
     let keepalive = TcpKeepalive::new().with_time(Duration::from_secs(15)).with_interval(Duration::from_secs(5));
     socket.set_tcp_keepalive(&keepalive.with_retries(3))?;
     #[cfg(target_os = "linux")]
@@ -233,7 +236,7 @@ fn tune(socket: &TcpStream) -> io::Result<()> {
 }
 
 fn concerns_one_connection(error: &io::Error) -> bool {
-    // `InvalidInput` is returned when setting options on a closed socket.
+    // Setting an option on a closed socket returns `InvalidInput`.
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, InvalidInput, NotConnected};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | NotConnected | InvalidInput)
 }

@@ -1,4 +1,4 @@
-//! One connection: HTTP/1.1 or HTTP/2, detected by its first bytes, within the limits for untrusted clients.
+//! One HTTP connection. Its first bytes select HTTP/1.1 or HTTP/2, and limits protect the server from hostile clients.
 
 mod activity;
 
@@ -35,42 +35,42 @@ use crate::{
     rpc::EXCHANGE,
 };
 
-/// Silence after which a PING is sent, to detect a dead HTTP/2 client.
+/// Idle time before the server sends an HTTP/2 PING to detect a dead client.
 const PING_INTERVAL: Duration = Duration::from_secs(15);
 /// How long a PING may go unacknowledged before the connection counts as dead.
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long the head of a later HTTP/1.1 request may take.
+/// How long the head of a subsequent HTTP/1.1 request may take.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// Bytes that one stream may send before they are read.
+/// HTTP/2 flow-control window of a stream, in bytes.
 const STREAM_WINDOW: u32 = 64 * 1024;
-/// Bytes that one connection may send before they are read. A lower value shrinks h2's budget for pending small frames.
+/// HTTP/2 flow-control window of a connection, in bytes. A lower value shrinks h2's budget for pending small frames.
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
-/// Largest HTTP/2 frame: the minimum that RFC 9113 allows.
+/// Maximum HTTP/2 frame size, in bytes: the smallest that RFC 9113 allows.
 const FRAME: u32 = 16 * 1024;
-/// Bytes of one stream that may wait in a connection's buffer for a slow reader.
+/// Maximum bytes of one stream that h2 buffers for a slow reader.
 const SEND_BUFFER: usize = 64 * 1024;
-/// Bytes that are read ahead or wait to be written over HTTP/1.1. This also limits the head of a request.
+/// Maximum size of the HTTP/1.1 read and write buffers, in bytes. It also limits the head of a request.
 const BUFFER: usize = 64 * 1024;
 /// Maximum size of a request's headers over HTTP/2, in bytes.
 const HEADER_LIST: u32 = 8 * 1024;
-/// Stream resets before a connection is closed: by the client right after opening, and by the server for protocol errors.
-/// The latter has no limit by default.
+/// Streams that a client may reset right after opening, before the server closes the connection.
 const PENDING_RESETS: usize = 20;
+/// Streams that the server may reset for protocol errors, before it closes the connection. hyper's default is 1024.
 const LOCAL_RESETS: usize = 256;
-/// Streams of a client with a trusted certificate, such as a reverse proxy.
+/// Maximum concurrent streams of a client with a trusted certificate, such as a reverse proxy.
 const TRUSTED_STREAMS: u32 = 256;
-/// How long a graceful shutdown may take.
+/// How long the graceful shutdown of an idle connection may take.
 const LINGER: Duration = Duration::from_millis(500);
 
-/// A new connection.
+/// A newly accepted connection.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Arrival {
     pub(super) at: Instant,
-    /// Its remote address.
+    /// The remote address.
     pub(super) from: IpAddr,
-    /// Its local address, if known.
+    /// The local address, if known.
     pub(super) local: Option<SocketAddr>,
-    /// Whether it has a trusted client certificate.
+    /// Whether the client has a trusted certificate.
     pub(super) is_trusted: bool,
 }
 
@@ -79,7 +79,7 @@ pub(super) struct Http {
     public: auto::Builder<TokioExecutor>,
     trusted: auto::Builder<TokioExecutor>,
     limits: ConnectionConfig,
-    /// Open streams of all connections.
+    /// Number of open streams on all connections.
     pub(super) open_streams: Arc<AtomicUsize>,
 }
 
@@ -89,12 +89,12 @@ impl Http {
         Self { public: builder(limits.max_streams), trusted: builder(trusted), limits, open_streams: Arc::default() }
     }
 
-    /// How long the first request of a connection may take to arrive.
+    /// Returns how long the first request of a connection may take to arrive.
     pub(super) fn first_request(&self) -> Duration {
         self.limits.first_request_timeout
     }
 
-    /// Serves a connection to its end. It shuts down gracefully when `stop` changes.
+    /// Serves a connection until it closes. A change of `stop` starts a graceful shutdown.
     pub(super) async fn serve<S>(&self, app: App, socket: S, arrival: Arrival, mut stop: watch::Receiver<()>)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -117,7 +117,7 @@ impl Http {
                 biased;
                 ended = connection.as_mut() => {
                     if let Err(error) = ended {
-                        // Lost connections and malformed bytes are common: debug.
+                        // Log at debug, because lost connections and malformed bytes are common.
                         debug!(error, "connection failed");
                     }
                     return;
@@ -165,7 +165,7 @@ fn builder(max_streams: u32) -> auto::Builder<TokioExecutor> {
     http
 }
 
-/// The service of one connection: passes each request to `app` and tracks it.
+/// The service of one connection: passes each request to `app` and tracks its stream.
 struct Requests {
     app: App,
     activity: Arc<Activity>,
@@ -179,7 +179,8 @@ impl Service<Request<Incoming>> for Requests {
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let (stream, wait) = self.activity.open();
-        // The request body of Exchange has no end, and a stream that does not join has its own timeout.
+        // The request body of `Exchange` never ends, so the request counts as arrived at once. The join timeout ends a
+        // silent stream.
         let counts_at_once = request.uri().path() == EXCHANGE;
         let mut request = request.map(|body| Body::new(RequestBody::new(body, counts_at_once, self.activity.clone())));
         request.extensions_mut().insert(RemoteAddr(self.arrival.from));
@@ -188,7 +189,7 @@ impl Service<Request<Incoming>> for Requests {
         }
         let answered = self.app.clone().oneshot(request);
         Box::pin(async move {
-            // The limit on open streams also limits the waiting ones.
+            // A waiting stream is open, so `max_streams` limits waiting streams as well.
             if !wait.is_zero() {
                 sleep(wait).await;
             }

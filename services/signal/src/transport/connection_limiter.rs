@@ -23,7 +23,7 @@ struct Counts {
     by_subscriber: HashMap<Subscriber, usize>,
 }
 
-/// Why another connection is rejected.
+/// Why the server rejects a connection.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum LimitReached {
     Total(usize),
@@ -48,18 +48,18 @@ impl ConnectionLimiter {
         Arc::new(Self { max, max_per_subscriber, counts: Mutex::default() })
     }
 
-    /// Number of connections.
+    /// Returns the number of open connections.
     pub(super) fn total(&self) -> usize {
         self.counts.lock().total
     }
 
-    /// Acquires a permit for a connection from an address.
+    /// Acquires a permit for a connection. A private address counts toward the total only.
     pub(super) fn acquire(self: &Arc<Self>, ip: IpAddr) -> Result<ConnectionPermit, LimitReached> {
         let mut counts = self.counts.lock();
         if counts.total >= self.max {
             return Err(LimitReached::Total(self.max));
         }
-        // A loopback or private address may be that of a proxy for all clients.
+        // A loopback or private address may belong to a proxy for many clients.
         let from = (!is_private(ip)).then(|| Subscriber::from(ip));
         if let Some(from) = from {
             let here = counts.by_subscriber.entry(from).or_default();
@@ -73,7 +73,7 @@ impl ConnectionLimiter {
     }
 }
 
-/// The permit of a connection. Dropping it releases the permit.
+/// The permit of one connection. Dropping it frees the capacity.
 #[derive(Debug)]
 pub(super) struct ConnectionPermit {
     limiter: Arc<ConnectionLimiter>,

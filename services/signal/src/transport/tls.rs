@@ -1,5 +1,4 @@
-//! TLS of the public listener. Certificates can be replaced while the server runs; established connections are not
-//! affected.
+//! TLS of the public listener. The server reloads changed certificates; established connections keep theirs.
 
 mod self_signed;
 
@@ -34,23 +33,23 @@ use crate::{
     reload::{Reloaded, Source},
 };
 
-/// Handshakes at the same time. More wait, since a handshake needs far more memory than an established connection.
+/// Maximum concurrent handshakes, because a handshake needs far more memory than an established connection.
 const MAX_HANDSHAKES: usize = 256;
-/// How long a handshake may take while others wait. It is enough for several round trips.
+/// How long a handshake may take while others wait: enough for several round trips.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(1);
 
-/// The response to plain HTTP.
+/// The response to plain HTTP requests.
 const USE_HTTPS: &str = "This port speaks TLS: use https://.\n";
-/// Bytes of a plain HTTP request that are read before the response.
+/// Maximum bytes of a plain HTTP request that the server discards after its response.
 const MAX_REQUEST: u64 = 64 * 1024;
 
-/// TLS, with the current certificate.
+/// Accepts TLS connections with the current certificate.
 pub struct Tls {
     certificate: Arc<Reloaded<Files>>,
     handshakes: HandshakeLimiter,
 }
 
-/// Where certificates come from. Certificate and key may be one file.
+/// The configured PEM files. Certificate and key may be in the same file.
 #[derive(Debug, Clone)]
 struct Files {
     certificate: PathBuf,
@@ -66,7 +65,7 @@ struct Contents {
 }
 
 impl Tls {
-    /// Loads the configured certificate, or makes a self-signed one. `None` if the configuration has no TLS.
+    /// Loads the configured certificate, or generates a self-signed one. Returns `None` if TLS is not configured.
     pub fn open(config: &Config) -> Result<Option<Arc<Self>>, String> {
         let (certificate, key) = match (&config.tls_cert, &config.tls_key) {
             (Some(certificate), Some(key)) => (certificate.clone(), key.clone()),
@@ -81,18 +80,18 @@ impl Tls {
         Ok(Some(Arc::new(Self { certificate: Arc::new(Reloaded::load(files)?), handshakes })))
     }
 
-    /// Reloads the certificate files when they change, for as long as the server runs.
+    /// Reloads the certificate files when they change, while the server runs.
     pub async fn watch(self: Arc<Self>) {
         self.certificate.clone().watch().await;
     }
 
-    /// Accepts TLS on a connection with that first byte. Returns whether the client has a trusted certificate, or `None`
-    /// after a response to plain HTTP.
+    /// Performs the TLS handshake. Returns the stream and whether the client has a trusted certificate, or `None` for
+    /// plain HTTP.
     pub(super) async fn accept<S>(&self, mut socket: S, first: Option<u8>) -> io::Result<Option<(TlsStream<S>, bool)>>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        // An HTTP method, or the preface of HTTP/2. TLS begins with byte 22.
+        // HTTP/1.1 methods and the HTTP/2 preface start with an upper-case letter. TLS starts with byte 22.
         if first.is_some_and(|first| first.is_ascii_uppercase()) {
             let response = format!(
                 "HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\nconnection: close\r\n\
@@ -101,11 +100,11 @@ impl Tls {
             );
             socket.write_all(response.as_bytes()).await?;
             socket.shutdown().await?;
-            // Closing a socket with unread bytes resets it, and the client would lose the response.
+            // Closing a socket with unread bytes resets the connection, and the client would lose the response.
             tokio::io::copy(&mut socket.take(MAX_REQUEST), &mut tokio::io::sink()).await?;
             return Ok(None);
         }
-        // Silent clients need no handshake permit: it is acquired after the complete ClientHello.
+        // Acquire the permit only after the complete ClientHello, so that silent clients hold no permits.
         let hello = LazyConfigAcceptor::new(Acceptor::default(), socket).await?;
         let _permit = self.handshakes.acquire().await;
         let config = self.certificate.current();
@@ -118,7 +117,7 @@ impl Tls {
     }
 }
 
-/// Limits concurrent handshakes. A slow one must yield once others wait, so that stalled clients do not block others.
+/// Limits concurrent handshakes. A slow handshake fails once others wait, so that stalled clients cannot block them.
 struct HandshakeLimiter {
     free: Semaphore,
     waiting: watch::Sender<usize>,
@@ -133,20 +132,20 @@ impl HandshakeLimiter {
         self.free.acquire().await.expect("the semaphore is never closed")
     }
 
-    /// Completes when a handshake that begins now must yield.
+    /// Completes when a handshake that starts now must yield to others.
     async fn must_yield(&self) {
         time::sleep(HANDSHAKE_TIME).await;
-        // The sender lives as long as this, so it cannot fail.
+        // `wait_for` fails only if the sender is dropped, but `self` owns it.
         let _ = self.waiting.subscribe().wait_for(|waiting| *waiting > 0).await;
     }
 }
 
-/// Counts a handshake as waiting until it is dropped.
+/// Counts a waiting handshake until it is dropped.
 struct Waiting<'a>(&'a watch::Sender<usize>);
 
 impl<'a> Waiting<'a> {
     fn new(all: &'a watch::Sender<usize>) -> Self {
-        // Notify only on 0 to 1: a stalled handshake only needs to know that others wait.
+        // Notify only when the first handshake starts to wait: `must_yield` needs no exact count.
         all.send_if_modified(|waiting| {
             *waiting += 1;
             *waiting == 1
@@ -220,13 +219,13 @@ fn certificates(flag: &str, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, 
     }
 }
 
-/// The fingerprint as browsers and openssl print it.
+/// Formats the SHA-256 fingerprint like browsers and openssl.
 fn fingerprint(certificate: &CertificateDer<'_>) -> String {
     let bytes: Vec<String> = digest(&SHA256, certificate).as_ref().iter().map(|byte| format!("{byte:02X}")).collect();
     bytes.join(":")
 }
 
-/// The names in a self-signed certificate.
+/// Returns the names for a self-signed certificate.
 fn names(config: &Config) -> Vec<String> {
     let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
     let ip: IpAddr = config.listen.ip().to_canonical();

@@ -1,4 +1,4 @@
-//! Checks that a running server is safe to publish, by trying what visitors must not be able to do.
+//! Checks that a running server is safe to publish, with calls that it must reject from visitors.
 
 use std::net::SocketAddr;
 
@@ -20,11 +20,11 @@ use crate::probe::ProbeTarget;
 pub(super) enum RoomsAccess {
     /// Rooms is not served.
     None,
-    /// Admin tokens give access.
+    /// Rooms is served to callers with an admin token.
     AdminTokens,
 }
 
-/// Returns an error that names the flag to set if the server is not safe to publish. `admin` is its admin listener.
+/// Checks that the server at `target` is safe to publish. The error names the flag to set.
 pub(super) async fn check(
     target: &ProbeTarget,
     port: Option<u16>,
@@ -43,7 +43,7 @@ pub(super) async fn check(
         Err(format!("the server at {local} is not safe to publish: {problem}; start it with {flags}"))
     };
 
-    // The public port is unknown before the tunnel is open, unless --port sets it.
+    // Before the tunnel is open, the public port is known only if --port sets it.
     let host = format!("{}:{}", target.public_host, port.unwrap_or(1));
     let public_name =
         format!("--public-name '{}:{}'", target.public_host, port.map_or("*".to_owned(), |port| port.to_string()));

@@ -1,4 +1,4 @@
-//! A server process of the share's own, with a public listener for the tunnel only.
+//! The server process that a share starts. Its public listener is for the tunnel only.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -20,40 +20,43 @@ use tokio::{
 use super::tokens::{JWT_SECRET, TokenIssuer};
 use crate::config::{SECRET, ShareConfig};
 
-/// How long the server may take until it listens.
+/// Deadline for the server to listen.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
-/// How often to check whether the server listens.
+/// Interval between checks whether the server listens.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
-/// All visitors have the tunnel's address, so the limit is for all of them. A machine at home serves no more.
+/// Connection limit for all visitors together, since they share the tunnel's address. A machine at home cannot serve
+/// more.
 const MAX_CONNECTIONS: &str = "2000";
-/// The server's file name for its self-signed certificate, in its store.
+/// File name of the self-signed certificate in the server's store.
 const CERTIFICATE_FILE: &str = "tls-self-signed.pem";
-/// Server settings inherited from the environment. The share sets all others, such as permissions, itself.
+/// Server settings inherited from the environment. The share sets all others itself, so that the environment cannot
+/// weaken the server.
 const INHERITED_SETTINGS: [&str; 5] =
     ["SIGNALBOX_LOG", "SIGNALBOX_ICE_SERVER", "SIGNALBOX_TURN_URL", "SIGNALBOX_TURN_SECRET", "SIGNALBOX_TURN_TTL"];
 
-/// How to start the server.
+/// The command that starts the server.
 pub(super) struct ServerCommand {
     program: PathBuf,
     flags: Vec<OsString>,
     secret: String,
-    /// Keeps the self-signed certificate between shares; `None` if the server makes none.
+    /// Path that keeps the self-signed certificate between shares; `None` if the server generates none.
     kept_certificate: Option<PathBuf>,
-    /// The server's store and ready files. Removed with the share.
+    /// Temporary folder of the server's store and ready files. Removed when the share ends.
     folder: TempDir,
 }
 
 /// A running server.
 pub(super) struct ServerProcess {
-    /// The watchdog, which is the server's parent.
+    /// The watchdog process, which is the server's parent.
     pub(super) watchdog: Child,
-    /// The watchdog's standard input: closing it ends the server. Not in `watchdog`, because `Child::wait` closes it.
+    /// The watchdog's standard input; closing it ends the server. It is not in `watchdog`, because `Child::wait` would
+    /// close it.
     pub(super) stdin: Option<ChildStdin>,
-    /// The public listener and the admin listener.
+    /// Addresses of the public listener and of the admin listener.
     pub(super) addresses: (SocketAddr, SocketAddr),
 }
 
-/// The path of the server program.
+/// Returns the path of the server program.
 pub(super) fn program_path(config: &ShareConfig) -> Result<PathBuf, String> {
     if let Some(path) = &config.signalbox {
         return Ok(path.clone());
@@ -98,18 +101,18 @@ impl ServerCommand {
         flag("--web-dir", config.web_dir.as_os_str());
         // The tunnel server may assign any port.
         flag("--public-name", format!("{}:*", config.public_host()).as_ref());
-        // After a change of the public port, pages of the old port call the new one. Pages of strangers gain nothing:
-        // there are no cookies, and a page keeps its token to its origin.
+        // After a change of the public port, pages from the old port call the new one. Foreign pages gain nothing,
+        // since there are no cookies and a page keeps its token within its origin.
         let any_port = format!("{}://{}:*", config.scheme(), config.public_host().to_ascii_lowercase());
         flag("--cors-origin", any_port.as_ref());
         flag("--auth", "jwt".as_ref());
         flag("--jwt-max-ttl", format!("{}s", config.ttl.as_secs().max(60)).as_ref());
         flag("--auto-create", "false".as_ref());
-        // The share calls Rooms at the admin listener; the tunnel leads to the public one.
+        // The share calls Rooms at the admin listener, and the tunnel leads to the public listener.
         flag("--rooms", "false".as_ref());
         flag("--reflection", if config.reflection { "true" } else { "false" }.as_ref());
         flag("--detailed-health", "false".as_ref());
-        // All visitors have the tunnel's address.
+        // All visitors have the tunnel's address, so it identifies no caller.
         flag("--bad-joins-by-address", "false".as_ref());
         flag("--max-connections", MAX_CONNECTIONS.as_ref());
         flag("--drain-timeout", "2s".as_ref());
@@ -128,12 +131,12 @@ impl ServerCommand {
         flags
     }
 
-    /// Issues tokens that only this server accepts.
+    /// Returns an issuer of tokens that only this server accepts.
     pub(super) fn token_issuer(&self) -> TokenIssuer {
         TokenIssuer::with_secret(self.program.clone(), self.secret.clone())
     }
 
-    /// Starts the server at these addresses, or at free ports.
+    /// Starts the server at the given addresses, or at free ports.
     pub(super) async fn start(&self, addresses: Option<(SocketAddr, SocketAddr)>) -> Result<ServerProcess, String> {
         let fail = |error: &dyn std::fmt::Display| format!("cannot start the server: {error}");
         for file in [self.ready_file(), self.admin_ready_file()] {
@@ -164,7 +167,7 @@ impl ServerCommand {
             command.env("SIGNALBOX_LOG", "warn");
         }
         command.env(JWT_SECRET, &self.secret).env_remove(SECRET);
-        // Its own process group, so that Ctrl-C in the terminal does not stop it before the room is deleted.
+        // A separate process group keeps Ctrl-C in the terminal from stopping the server before the room is deleted.
         command.stdin(Stdio::piped()).stdout(Stdio::null()).process_group(0);
         let mut watchdog = command.spawn().map_err(|error| fail(&error))?;
         let stdin = watchdog.stdin.take();
@@ -195,7 +198,7 @@ impl ServerCommand {
         self.folder.path().join("admin-address")
     }
 
-    /// Restores the certificate of the previous share, so that the fingerprint stays the same.
+    /// Restores the certificate of the previous share, so that its fingerprint stays the same.
     fn restore_certificate(&self) -> Result<(), String> {
         let Some(kept) = &self.kept_certificate else { return Ok(()) };
         let rooms = self.folder.path().join("rooms");
@@ -223,7 +226,7 @@ impl ServerCommand {
 fn copy_private(from: &Path, to: &Path) -> io::Result<()> {
     let content = fs::read(from)?;
     let folder = to.parent().unwrap_or(Path::new("."));
-    // Created with mode 0600.
+    // `NamedTempFile` creates the file with mode 0600.
     let partial = tempfile::NamedTempFile::new_in(folder)?;
     fs::write(partial.path(), content)?;
     fs::set_permissions(partial.path(), Permissions::from_mode(0o600))?;

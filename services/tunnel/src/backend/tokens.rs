@@ -1,4 +1,4 @@
-//! Issues tokens with the server's own program (`signalbox token`).
+//! Issues tokens by running the server's program (`signalbox token`).
 
 use std::{path::PathBuf, process::Stdio, time::Duration};
 
@@ -7,7 +7,7 @@ use tokio::process::Command;
 use super::server_process::program_path;
 use crate::config::ShareConfig;
 
-/// The environment variable with the secret that signs tokens.
+/// Environment variable with the secret that signs tokens.
 pub(super) const JWT_SECRET: &str = "SIGNALBOX_JWT_SECRET";
 
 /// The holder of a token.
@@ -15,7 +15,7 @@ pub(super) const JWT_SECRET: &str = "SIGNALBOX_JWT_SECRET";
 pub enum Role {
     /// A visitor with the link.
     Guest,
-    /// The person who shares.
+    /// The person who started the share.
     Host,
     /// The share itself, to announce a new public address.
     Announcer,
@@ -24,7 +24,7 @@ pub enum Role {
 }
 
 impl Role {
-    /// The identity that other members see.
+    /// Returns the identity that other members see.
     pub fn identity(self) -> &'static str {
         match self {
             Self::Guest => "guest",
@@ -43,12 +43,12 @@ pub(super) struct TokenIssuer {
 }
 
 impl TokenIssuer {
-    /// For a server with this secret.
+    /// Creates an issuer for a server with this secret.
     pub(super) fn with_secret(program: PathBuf, secret: String) -> Self {
         Self { program, key: None, secret: Some(secret) }
     }
 
-    /// For a server that is already running, with the key or secret from the settings.
+    /// Creates an issuer for a server that is already running, with the key or secret from the settings.
     pub(super) fn for_running_server(config: &ShareConfig) -> Result<Self, String> {
         let secret = std::env::var(JWT_SECRET).ok();
         if config.key.is_none() && secret.is_none() {
@@ -59,10 +59,10 @@ impl TokenIssuer {
         Ok(Self { program: program_path(config)?, key: config.key.clone(), secret })
     }
 
-    /// A token that is valid for `ttl`.
+    /// Issues a token that is valid for `ttl`.
     pub(super) async fn issue(&self, room: &str, role: Role, ttl: Duration) -> Result<String, String> {
         let mut command = Command::new(&self.program);
-        // `--room=` because a room name may start with a dash.
+        // The form `--room=` is necessary, because a room name may start with a dash.
         command.args(["token", &format!("--room={room}"), "--identity", role.identity()]);
         command.args(["--ttl", &format!("{}s", ttl.as_secs())]);
         if role == Role::Admin {

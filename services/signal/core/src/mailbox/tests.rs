@@ -60,7 +60,7 @@ fn updates_and_visits_of_a_member_do_not_fill_mailboxes() {
     };
     let read =
         |mailbox: &mut Mailbox| -> Vec<_> { std::iter::from_fn(|| mailbox.take(now)).map(|e| e.subject).collect() };
-    // Updates replace each other, and an unseen visit leaves nothing.
+    // A newer update replaces an older one, and an unread join and leave cancel out.
     for subject in
         [Subject::Joined(id), Subject::Updated(id), Subject::Updated(id), Subject::Updated(id), Subject::Updated(id)]
     {
@@ -69,7 +69,7 @@ fn updates_and_visits_of_a_member_do_not_fill_mailboxes() {
     assert_eq!(mailbox.waiting(), 2);
     assert_eq!(push(&mut mailbox, Subject::Left(id)), Ok(()));
     assert_eq!((mailbox.waiting(), mailbox.held_bytes()), (0, 0));
-    // The leave of a member that sent a signal, or was seen, is delivered.
+    // The mailbox keeps a leave if the member sent a signal or the client has read the join.
     for subject in [Subject::Joined(id), Subject::SignalFrom(id), Subject::Left(id)] {
         assert_eq!(push(&mut mailbox, subject), Ok(()));
     }

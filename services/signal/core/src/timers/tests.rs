@@ -17,7 +17,7 @@ use crate::{
 };
 
 const HEARTBEAT: Duration = Duration::from_secs(15);
-/// Two heartbeats and 5 s.
+/// `Limits::silence_timeout`: two heartbeats and 5 s.
 const SILENCE: Duration = Duration::from_secs(35);
 const MOMENT: Duration = Duration::from_millis(1);
 
@@ -28,7 +28,7 @@ struct Clocked {
 }
 
 impl Clocked {
-    /// A room with one member, whose stream has nothing to read.
+    /// Creates a room with one member whose mailbox is empty.
     fn new(kind: StreamKind) -> Self {
         let limits = Limits { heartbeat_interval: HEARTBEAT, ..Limits::default() };
         let (mut room, id, start) = (Room::new(Policy::default(), limits), MemberId::new([1; 12]), Instant::now());
@@ -71,7 +71,7 @@ fn an_idle_stream_gets_a_heartbeat_in_each_interval() {
 fn a_silent_page_loses_its_stream_after_the_timeout_and_a_native_client_does_not() {
     for (kind, is_lost) in [(StreamKind::Subscribe, true), (StreamKind::Exchange, false)] {
         let mut clocked = Clocked::new(kind);
-        // The last message of the client counts.
+        // The timeout starts at the client's last message.
         let sent_at = Duration::from_secs(10);
         let heartbeat = Some(ClientBody::Heartbeat(Heartbeat {}));
         let heartbeat = ClientMessage { body: heartbeat, ..ClientMessage::default() };

@@ -1,9 +1,9 @@
-//! SDP and candidates as nobody writes them, with addresses in all places.
+//! Property tests of the relay filter, with addresses in every position of generated SDP and candidates.
 
 use proptest::prelude::*;
 use signalbox_core::relay::{filter_candidate, filter_sdp};
 
-/// An address, as it may be written. None of them contains another one's text.
+/// Generates an address in one of its text forms.
 fn address() -> impl Strategy<Value = String> {
     prop_oneof![
         any::<[u8; 3]>().prop_map(|[b, c, d]| format!("10.{b}.{c}.{d}")),
@@ -15,7 +15,8 @@ fn address() -> impl Strategy<Value = String> {
     ]
 }
 
-/// A line that says an address, in one of the ways of RFC 8866, RFC 8839, RFC 3605 and RFC 4570, or in one of its own.
+/// Generates an SDP line that contains the address, in a position that RFC 8866, RFC 8839, RFC 3605 or RFC 4570 allows,
+/// or in an invalid one.
 fn line(address: &str) -> impl Strategy<Value = String> + use<> {
     let family = if address.contains(':') { "IP6" } else { "IP4" };
     let places = [
@@ -55,7 +56,7 @@ fn line(address: &str) -> impl Strategy<Value = String> + use<> {
     prop::sample::select(places.to_vec())
 }
 
-/// A candidate as RFC 8839 has it, in which nearly every word is what it should be.
+/// Generates a candidate in the form of RFC 8839, in which a few words are wrong.
 fn candidate() -> impl Strategy<Value = String> {
     let word = |right: &[&'static str]| {
         let odd = ["", "typ", "relay", "host", "0", "-1", "RELAY", "x"];
@@ -81,7 +82,7 @@ proptest! {
         let filtered = filter_sdp(&sdp);
         for (address, line) in &said {
             prop_assert!(!filtered.contains(address.as_str()), "{} of {:?} is in {:?}", address, line, filtered);
-            // Nor what is left of it when only a part was seen.
+            // If the filter blanks only the IPv6 part of a mixed address, its IPv4 part must not remain either.
             let tail = address.rsplit([':']).next().filter(|tail| tail.matches('.').count() == 3);
             let is_gone = tail.is_none_or(|tail| !filtered.contains(tail));
             prop_assert!(is_gone, "{:?} of {:?} is in {:?}", tail, line, filtered);
@@ -94,7 +95,7 @@ proptest! {
         around in any::<String>(),
     ) {
         let said = format!("candidate:{text}");
-        // What it is stands at the eighth place; whatever gets through was a relay's, and says so.
+        // The seventh and eighth words are the type. Only relay candidates may pass, and they keep their type.
         let is_relay = |candidate: &str| candidate.split_ascii_whitespace().skip(6).take(2).eq(["typ", "relay"]);
         if let Ok(candidate) = filter_candidate(&said) {
             prop_assert!(is_relay(&said) && is_relay(&candidate), "{:?} of {:?}", candidate, said);

@@ -1,8 +1,8 @@
-//! What gets through a `relay_only` room: from real browsers.
+//! Tests the filter of `relay_only` rooms with SDP and candidates of real browsers.
 //!
-//! The SDP and candidates of chromium.json and firefox.json were gathered by those browsers on a network with a private
-//! IPv4 and an IPv6 address, a NAT and a TURN server: offers before and after gathering, answers, with all candidates
-//! and with those of relays only, with and without mDNS names.
+//! chromium.json and firefox.json come from browsers behind a NAT, with a private IPv4 address, an IPv6 address and a
+//! TURN server. They contain offers before and after gathering, and answers, with all or only relay candidates, with
+//! and without mDNS names.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
@@ -13,11 +13,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 use signalbox_core::relay::{NotRelay, filter_candidate, filter_sdp};
 
-/// The addresses of the network: where the browsers ran, what their NAT made of it, and the one that others may know.
+/// What the filter must hide: the browsers' private IPv4 and IPv6 addresses, the NAT's public address, and mDNS names.
 const PRIVATE: [&str; 4] = ["10.0.5.2", "2001:db8:5::2", "203.0.113.9", ".local"];
+/// The address of the TURN server, which peers may learn.
 const RELAY: &str = "198.51.100.7";
 
-/// What a browser says.
+/// SDP and candidates of one browser.
 #[derive(Deserialize)]
 struct Corpus {
     browser: String,
@@ -37,7 +38,7 @@ fn is_relay(candidate: &str) -> bool {
     candidate.contains(" typ relay")
 }
 
-/// What is left of SDP has no private address, all of its relay candidates, and every line that has no address.
+/// Checks that filtered SDP hides private addresses, keeps all relay candidates, and leaves the other lines unchanged.
 fn check_sdp(what: &str, before: &str, after: &str) {
     for private in PRIVATE {
         assert!(!after.contains(private), "{what}: {private} got through:\n{after}");
@@ -160,7 +161,7 @@ fn what_is_not_a_relay_candidate_is_none() {
         "candidate:1 1 udp 1 10.0.5.2 9 typ host",
         "candidate:1 1 udp 1 203.0.113.9 9 typ srflx raddr 10.0.5.2 rport 9",
         "candidate:1 1 udp 1 203.0.113.9 9 typ prflx raddr 10.0.5.2 rport 9",
-        // The type is where the grammar says, and written as it says.
+        // The type must be the eighth word, in lower case.
         "candidate:1 1 udp 1 10.0.5.2 9 typ host typ relay",
         "candidate:1 1 udp 1 10.0.5.2 9 typ RELAY",
         "candidate:1 1 udp 1 10.0.5.2 9 typ",

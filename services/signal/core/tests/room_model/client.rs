@@ -1,5 +1,5 @@
-//! A client of the room. It applies `Welcome`, `Resumed` and every entry as the client libraries do, so it checks what an
-//! application sees, independently of what the model expects the server to send.
+//! A client that applies `Welcome`, `Resumed` and entries like the client libraries. It checks what an application
+//! sees, independently of the model's expectations.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,13 +11,13 @@ pub(crate) type Roster = BTreeMap<String, MemberState>;
 
 /// The client of one session.
 pub(crate) struct Client {
-    /// The roster of the web client: members missing from a snapshot stay until their leave arrives.
+    /// The roster of the web client, which keeps members missing from a snapshot until their leave arrives.
     web: Roster,
     stale: BTreeSet<String>,
     replay_left: u64,
-    /// The roster of applications of the Rust client: a snapshot replaces it.
+    /// The roster of an application on the Rust client, which replaces the roster with each snapshot.
     native: Roster,
-    /// Members to whom a signal of this client was accepted.
+    /// Addressees of this client's accepted signals.
     addressed: BTreeSet<String>,
     /// Members whose leave has arrived.
     left: BTreeSet<String>,
@@ -43,7 +43,7 @@ impl Client {
         self.check_stale();
     }
 
-    /// An entry arrived. `None` if it is a duplicate, which the client drops.
+    /// Applies an entry. `None` is a duplicate, which the client drops.
     pub(crate) fn receive(&mut self, entry: Option<&Entry>) {
         match entry {
             Some(Entry::Joined(id)) => self.put(id, MemberState::Connected),
@@ -70,18 +70,19 @@ impl Client {
         self.native.insert(id.to_owned(), state);
     }
 
-    /// After the replay, the web client would remove stale members on its own and without a reason. So the replay must
-    /// contain their leaves.
+    /// Checks that the replay contains the leave of every stale member. After the replay, the web client would remove a
+    /// stale member without a reason.
     fn check_stale(&self) {
         assert!(self.replay_left > 0 || self.stale.is_empty(), "members without a leave: {:?}", self.stale);
     }
 
-    /// A signal to that member was accepted.
+    /// Records that the room accepted a signal to `to`.
     pub(crate) fn accepted(&mut self, to: String) {
         self.addressed.insert(to);
     }
 
-    /// The client has received everything: its rosters are `members`, and it has the leave of every other addressee.
+    /// Checks a client that has received everything: its rosters equal `members`, and it has the leave of every
+    /// addressee that is gone.
     pub(crate) fn check(&self, members: &Roster) {
         assert_eq!(&self.web, members, "roster of a web client");
         assert_eq!(&self.native, members, "roster of a Rust client");

@@ -1,4 +1,4 @@
-//! Cases of entries that a client may know of without having received them.
+//! Tests with entries that a client may know of before it receives them.
 
 use std::{task::Waker, time::Instant};
 
@@ -21,7 +21,7 @@ const RESUME: Op = Op::Resume { member: 0, back: 0, ahead: false, lost: false };
 const RESUMED_LOST: Op = Op::Resume { member: 0, back: 0, ahead: false, lost: true };
 const READ: Op = Op::Read { member: 0, limit: 100 };
 
-/// Runs the operations and returns the entries that member 0, the observer, has received by then.
+/// Runs the operations and returns the entries that member 0, the observer, has received.
 fn observe(ops: &[Op]) -> Vec<Entry> {
     let mut world = World::new();
     for op in ops {
@@ -80,8 +80,8 @@ fn unseen_join_and_leave_cancel_out() {
     assert_eq!(observe(&[JOIN, JOIN, Op::Leave { member: 1 }, READ]), []);
 }
 
-/// The update that announces a resume may overflow the mailbox of a slow member and end it. The snapshot does not contain
-/// that member, and the replay contains its leave.
+/// The announcement of a resume may overflow a slow member's mailbox and end its session. The snapshot must omit the
+/// slow member, and the replay must contain its leave.
 #[test]
 fn snapshot_is_as_new_as_the_replay() {
     let now = Instant::now();
@@ -117,7 +117,8 @@ fn snapshot_is_as_new_as_the_replay() {
     assert_eq!(read_all(&mut room, observer, 1).len(), 11);
     let after = 12;
     room.stream_lost(now, observer, 1);
-    // A sender may know of everything before its signal, so a later update of the observer does not replace an earlier one.
+    // A signal marks all earlier entries as known to its sender, so the observer's updates do not replace each other in
+    // the sender's mailbox.
     let data = ClientBody::Data(Data { text: "known".to_owned(), ..Data::default() });
     let message = ClientMessage { to: observer.to_string(), body: Some(data), ..ClientMessage::default() };
     assert!(room.handle(now, slow, Via::Unary, message).unwrap().undelivered.is_empty());

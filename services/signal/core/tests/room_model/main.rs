@@ -1,10 +1,10 @@
-//! Random operations on a room, checked against a model that is too simple to be wrong.
+//! Runs random operations on a room and compares it with a simple model.
 //!
-//! For each session, the model keeps the list of all entries that must reach it. The client's received entries are a
-//! prefix of that list at any time, and the whole list once its stream has no more to send: without gaps or duplicates,
-//! in order, over any number of resumes.
+//! For each session, the model lists all entries that must reach the client. The client has always received a prefix of
+//! this list, without gaps or duplicates, over any number of resumes. Once its stream is idle, it has received the
+//! whole list.
 //!
-//! `PROPTEST_CASES=100000` runs more sequences. The fuzz target `session` runs the same model with generated sequences.
+//! `PROPTEST_CASES=100000` runs more sequences. The fuzz target `session` runs this model with the fuzzer's sequences.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 

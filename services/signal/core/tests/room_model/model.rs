@@ -1,4 +1,4 @@
-//! The model of a session: the list of all entries that must reach it, and a client that checks those that do.
+//! The model of a session: the entries that must reach it, and a client that checks the entries it receives.
 
 use std::{
     collections::BTreeSet,
@@ -19,24 +19,26 @@ pub(crate) enum Entry {
     Signal { from: String, text: String },
 }
 
-/// A session in the model, with the client that reads it.
+/// The model of a session, with its client.
 pub(crate) struct Session {
     pub(crate) id: MemberId,
     pub(crate) secret: Secret,
     pub(crate) identity: String,
-    /// All entries addressed to it, with sequence numbers. The first `kept_from` are dropped, those up to `cursor` taken.
+    /// All entries addressed to the session, with sequence numbers.
     pub(crate) inbox: Vec<(u64, Entry)>,
     pub(crate) taken_at: Vec<Instant>,
+    /// Number of leading entries that the mailbox has dropped.
     pub(crate) kept_from: usize,
+    /// Index of the first waiting entry.
     pub(crate) cursor: usize,
     pub(crate) delivered: u64,
-    /// Highest sequence number that its client may know of without having received it.
+    /// Highest sequence number that the client may know of before it receives the entry.
     pub(crate) known: u64,
     pub(crate) generation: u64,
     pub(crate) suspended_since: Option<Instant>,
     pub(crate) waits_since: Option<Instant>,
     pub(crate) handled: u64,
-    /// Messages whose `undelivered` the current stream has not sent yet.
+    /// Messages whose `undelivered` report the current stream has not sent yet.
     pub(crate) unreported: BTreeSet<u64>,
     pub(crate) failed: BTreeSet<u64>,
     /// Entries that the client has processed.
@@ -81,13 +83,13 @@ impl Session {
         if self.is_connected() { MemberState::Connected } else { MemberState::Suspended }
     }
 
-    /// Whether the mailbox has space for another waiting entry.
+    /// Returns whether the mailbox has space for another waiting entry.
     pub(crate) fn fits(&self, cap: usize) -> bool {
         self.inbox.len() - self.cursor < cap
     }
 
-    /// Adds an entry. Taken entries make space for waiting ones. Among entries that the client cannot know of, only the
-    /// latest update of a member stays, and the join and leave of a member that sent nothing cancel out.
+    /// Adds an entry, and drops taken entries to make space. Among entries that the client cannot know of, keeps only a
+    /// member's latest update and cancels the join and leave of a member that sent nothing.
     pub(crate) fn deliver(&mut self, now: Instant, seq: u64, entry: Entry, cap: usize) {
         let known = self.delivered.max(self.known);
         match &entry {
@@ -113,7 +115,7 @@ impl Session {
         self.waits_since.get_or_insert(now);
     }
 
-    /// A message of this session was handled.
+    /// Records the outcome of a handled message.
     pub(crate) fn settle(&mut self, seq: u64, failed: bool, ack: u64) {
         if seq != 0 {
             self.handled = seq;
@@ -125,7 +127,7 @@ impl Session {
         assert_eq!(ack, self.handled);
     }
 
-    /// The client acknowledges everything up to `seq`.
+    /// Acknowledges all entries up to `seq`.
     pub(crate) fn acknowledge(&mut self, now: Instant, seq: u64) {
         let acked = self.inbox.partition_point(|(at, _)| *at <= seq.min(self.delivered));
         self.kept_from = self.kept_from.max(acked);
@@ -134,12 +136,12 @@ impl Session {
         self.waits_since = self.waits_since.filter(|_| self.cursor < self.inbox.len());
     }
 
-    /// Sequence number of the newest dropped entry.
+    /// Returns the sequence number of the newest dropped entry.
     pub(crate) fn floor(&self) -> u64 {
         self.kept_from.checked_sub(1).map_or(0, |last| self.inbox[last].0)
     }
 
-    /// A new stream continues after that sequence number. Returns how many entries it will replay.
+    /// Resumes on a new stream that reads after `after`. Returns the number of entries that it will replay.
     pub(crate) fn resume(&mut self, now: Instant, after: u64) -> usize {
         self.cursor = self.inbox.partition_point(|(seq, _)| *seq <= after).max(self.kept_from);
         self.generation += 1;
@@ -151,14 +153,14 @@ impl Session {
         replayed
     }
 
-    /// Drops entries that were taken too long ago.
+    /// Drops entries that a stream took more than `retention` ago.
     pub(crate) fn expire(&mut self, now: Instant, retention: Duration) {
         while self.kept_from < self.cursor && now - self.taken_at[self.kept_from] > retention {
             self.kept_from += 1;
         }
     }
 
-    /// The client receives a message. It must be the next one of the model.
+    /// Receives a message, which must be the next one of the model.
     pub(crate) fn receive(&mut self, now: Instant, message: ServerMessage) {
         if message.ack > 0 {
             assert!(message.ack <= self.handled, "ack of an unhandled message");
@@ -212,7 +214,7 @@ impl Session {
     }
 }
 
-/// The roster of a snapshot.
+/// Converts a snapshot to a roster.
 pub(crate) fn roster(members: &[Member]) -> Roster {
     members.iter().map(|m| (m.member_id.clone(), m.state())).collect()
 }

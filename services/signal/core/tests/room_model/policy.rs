@@ -11,7 +11,7 @@ use signalbox_proto::v1::{
 use crate::world::World;
 
 impl World {
-    /// Present members stay in the room.
+    /// Changes the policy. Present members stay in the room.
     pub(crate) fn set_policy(&mut self, max_members: u32, locked: bool, duplicate: DuplicateIdentity, passcode: u8) {
         self.policy = Policy {
             max_members,
@@ -23,7 +23,7 @@ impl World {
         self.room.set_policy(self.policy.clone());
     }
 
-    /// Bans an identity as the server does, which also removes all of its sessions.
+    /// Bans an identity and removes all of its sessions, as the server does.
     pub(crate) fn ban(&mut self, identity: u8, time: Duration) {
         let identity = name(identity);
         if identity.is_empty() {
@@ -83,12 +83,12 @@ impl World {
     }
 }
 
-/// An identity. 0 is anonymous, which never collides.
+/// Returns the name of an identity. 0 is anonymous and never collides.
 pub(crate) fn name(identity: u8) -> String {
     if identity == 0 { String::new() } else { format!("user-{identity}") }
 }
 
-/// The hash of a passcode. 0 is none.
+/// Returns the hash of a passcode. 0 means no passcode.
 pub(crate) fn hash(passcode: u8) -> Option<Arc<str>> {
     (passcode > 0).then(|| format!("hash {passcode}").into())
 }

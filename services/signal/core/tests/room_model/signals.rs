@@ -43,7 +43,7 @@ impl World {
         let outcome = result.unwrap();
         let reasons: Vec<_> = outcome.undelivered.iter().map(|u| u.reason.as_str()).collect();
         if seq != 0 && seq <= handled {
-            // A resent message repeats its outcome and has no other effect.
+            // A repeated message repeats its outcome and has no other effect.
             assert_eq!(!reasons.is_empty(), self.live[from].failed.contains(&seq));
             assert_eq!(outcome.ack, handled);
             let failed = self.live[from].failed.clone();
@@ -98,7 +98,7 @@ impl World {
         self.live[from].settle(seq, !full.is_empty(), outcome.ack);
     }
 
-    /// From now on, the sender's client must receive the leave of the addressee.
+    /// Records an accepted signal: the sender's client must now receive the leave of the addressee.
     fn accepted(&mut self, from: usize, to: usize) {
         let to = self.live[to].id.to_string();
         let sender = &mut self.live[from];

@@ -1,4 +1,4 @@
-//! Streams, acknowledgements, resumes, and the effects of time on sessions.
+//! Streams, acknowledgements, resumes and timeouts.
 
 use std::{task::Waker, time::Duration};
 
@@ -15,7 +15,7 @@ use crate::{
 };
 
 impl World {
-    /// Reads up to `limit` frames of the session's stream, as its client. Returns whether no more are waiting.
+    /// Reads up to `limit` frames as the session's client. Returns whether no more frames are waiting.
     pub(crate) fn read(&mut self, index: usize, limit: usize) -> bool {
         for _ in 0..limit {
             let (id, generation) = (self.live[index].id, self.live[index].generation);
@@ -37,7 +37,8 @@ impl World {
         false
     }
 
-    /// May acknowledge entries that the client has not received yet: these must not be dropped.
+    /// Acknowledges entries, even beyond the last received one. The room must not drop entries that the client has not
+    /// received.
     pub(crate) fn ack(&mut self, member: usize, offset: i64) {
         let Some(index) = self.pick(member) else { return };
         let session = &mut self.live[index];
@@ -61,7 +62,7 @@ impl World {
         }
     }
 
-    /// `lost`: the stream breaks before the client receives the `Resumed`.
+    /// Resumes a session. If `lost`, the stream breaks before the client receives `Resumed`.
     pub(crate) fn resume(&mut self, member: usize, back: u64, ahead: bool, lost: bool) {
         let Some(index) = self.pick(member) else { return };
         let (now, head) = (self.now, self.head);
@@ -93,7 +94,8 @@ impl World {
             let next = self.room.poll(now, id, old, Waker::noop());
             assert!(matches!(next, Next::End(End::Fault(Error::Fenced))), "{next:?}");
         }
-        // The snapshot contained everything until now. It counts as received even if it was lost.
+        // The snapshot contains everything until now. It counts as received even if it is lost, because the room cannot
+        // tell.
         self.live[index].known = self.head;
         if lost {
             return self.drop_stream(member);
@@ -140,7 +142,7 @@ impl World {
     }
 }
 
-/// Decodes a frame: the shared bytes, with the reader's own `ack` appended.
+/// Decodes a frame: the shared bytes with `ack` appended.
 pub(crate) fn decode(frame: &Frame) -> ServerMessage {
     let mut bytes = BytesMut::from(&frame.bytes[..]);
     if frame.ack > 0 {

@@ -1,4 +1,4 @@
-//! A room and its model. Every operation is applied to both, and they must agree.
+//! The room under test and its model. The test applies every operation to both and compares them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -24,7 +24,7 @@ const MAX_MEMBERS: u32 = 4;
 pub(crate) const MAILBOX_ENTRIES: usize = 6;
 const MEMBERSHIP_RESERVE: usize = 256;
 
-/// A random operation. Members are indices of live sessions, modulo their number.
+/// A random operation. A member is an index into the live sessions, modulo their number.
 #[derive(Debug, Clone)]
 pub(crate) enum Op {
     Join { identity: u8, passcode: Option<u8> },
@@ -67,8 +67,9 @@ pub(crate) enum Numbering {
 pub(crate) struct World {
     pub(crate) room: Room,
     pub(crate) policy: Policy,
-    /// A watch of the room, and its roster by the events of the watch.
+    /// The number of a watch of the room.
     pub(crate) watch: u64,
+    /// The roster according to the events of the watch.
     pub(crate) watched: BTreeMap<String, MemberState>,
     /// Pairs of members that reported a connection.
     pub(crate) connected_pairs: BTreeSet<BTreeSet<MemberId>>,
@@ -145,7 +146,7 @@ impl World {
         let mut ended = self.live.remove(index);
         self.counts.ended[reason as usize] += 1;
         if ended.is_connected() {
-            // The stream ends once, with the reason. After a `leave`, pending outcomes are flushed first.
+            // The stream ends once, with the expected reason. After `leave` it first flushes pending outcomes.
             let end = expected.map_or(End::Left, End::Fault);
             let mut next = self.room.poll(self.now, ended.id, ended.generation, Waker::noop());
             while let (End::Left, Next::Frame(frame)) = (&end, &next) {
@@ -174,7 +175,7 @@ impl World {
             Op::Ack { member, offset } => self.ack(member, offset),
             Op::Drop { member } => self.drop_stream(member),
             Op::LateDrop { member } => {
-                // An event of a stream that is no longer attached to the session.
+                // A late event of an older stream must have no effect.
                 if let Some(index) = self.pick(member) {
                     let (id, generation) = (self.live[index].id, self.live[index].generation);
                     self.room.stream_lost(self.now, id, generation - 1);
@@ -221,7 +222,7 @@ impl World {
         }
     }
 
-    /// `passcode`: the passcode that was verified. `None` verifies the required one.
+    /// Joins with `passcode` as the verified passcode. `None` means the required passcode.
     pub(crate) fn join(&mut self, identity: u8, passcode: Option<u8>) {
         let identity = name(identity);
         let policy_hash = self.policy.passcode_hash.clone();
@@ -236,7 +237,7 @@ impl World {
         let result = self.room.join(self.now, newcomer, verified.as_ref(), StreamKind::Exchange);
 
         let Policy { max_members, locked, duplicate_identity, .. } = self.policy;
-        // If several members have that identity, the one with the lowest id is replaced.
+        // If several members have the identity, the room replaces the one with the lowest id.
         let named = |s: &&Session| !identity.is_empty() && s.identity == identity;
         let same = self
             .live
@@ -299,7 +300,7 @@ impl World {
         assert_eq!(self.live[index].roster, self.others(index));
     }
 
-    /// The stream has delivered everything: the client's roster must be that of the room.
+    /// Checks that the client's roster equals the room's, once the stream is idle.
     pub(crate) fn check_client(&self, index: usize) {
         self.live[index].client.check(&self.others(index));
     }
@@ -309,7 +310,7 @@ impl World {
         self.live.iter().filter(|s| s.id != own).map(|s| (s.id.to_string(), s.state())).collect()
     }
 
-    /// All sessions resume and read to the end. Then no entry is missing, and all rosters agree.
+    /// Resumes all sessions and reads them to the end. Then no entry may be missing, and all rosters must agree.
     pub(crate) fn finish(&mut self) {
         for member in 0..self.live.len() {
             if self.live.get(member).is_some_and(|s| !s.is_connected()) {

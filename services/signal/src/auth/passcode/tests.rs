@@ -9,7 +9,7 @@ fn room() -> RoomName {
     RoomName::parse("demo", "room").expect("a name")
 }
 
-/// Makes wrong attempts until then, as fast as the room allows. Returns how many it allowed.
+/// Makes failed attempts until the given time, as fast as the room allows. Returns how many the room allowed.
 async fn guess(passcodes: Arc<Passcodes>, until: Instant) -> u32 {
     let mut attempts = 0;
     while Instant::now() < until {
@@ -44,7 +44,7 @@ async fn after_an_attack_the_next_attempt_waits_for_one_interval_at_most() {
     assert!(wait <= ATTEMPT_INTERVAL + JITTER, "{wait:?}");
     sleep(ATTEMPT_INTERVAL).await;
     assert_eq!(passcodes.take_attempt(&room()), Ok(()));
-    // Later all free attempts are back.
+    // The bucket is full again after `FREE_ATTEMPTS` intervals.
     sleep(ATTEMPT_INTERVAL * FREE_ATTEMPTS).await;
     for _ in 0..FREE_ATTEMPTS {
         assert_eq!(passcodes.take_attempt(&room()), Ok(()));
@@ -65,7 +65,7 @@ async fn right_passcodes_at_the_same_time_use_up_no_attempts() {
     for _ in 0..FREE_ATTEMPTS {
         assert_eq!(passcodes.verify(&room(), &hash, "wrong").await, Err(RoomError::PasscodeWrong.into()));
     }
-    // Once the attempts are used up, even the remembered passcode is rejected.
+    // A rate-limited room rejects even a cached right passcode.
     for passcode in ["wrong", "secret"] {
         let result = passcodes.verify(&room(), &hash, passcode).await;
         assert!(matches!(result, Err(Error::RateLimited(_))), "{passcode}: {result:?}");
@@ -97,7 +97,7 @@ async fn a_hash_matches_its_passcode_only() {
             assert_eq!(passcodes.verify(&room(), &hash, other).await, wrong());
         }
     }
-    // The MAC of one hash does not count for another, nor for another room.
+    // A cached MAC is valid for one hash and one room only.
     let other = Arc::from(passcodes.hash("other").await.expect("a hash"));
     assert_eq!(passcodes.verify(&room(), &other, "secret").await, wrong());
     assert_eq!(passcodes.verify(&room(), &other, "other").await, Ok(()));
@@ -105,6 +105,6 @@ async fn a_hash_matches_its_passcode_only() {
     assert_eq!(passcodes.verify_mac(&room(), &other, "secret"), Some(false));
     let elsewhere = RoomName::parse("elsewhere", "room").expect("a name");
     assert_eq!(passcodes.verify_mac(&elsewhere, &other, "other"), None);
-    // A damaged hash matches nothing.
+    // A malformed hash matches no passcode.
     assert_eq!(passcodes.verify(&room(), &Arc::from("$argon2id$"), "secret").await, wrong());
 }

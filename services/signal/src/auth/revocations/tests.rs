@@ -36,7 +36,7 @@ fn earlier_tokens_are_revoked_for_that_room_and_subject() {
     assert!(!revoked.contains(&room("demo"), &grant("ann", NOW + 1)));
     assert!(!revoked.contains(&room("demo"), &grant("bob", NOW)));
     assert!(!revoked.contains(&room("other"), &grant("ann", NOW)));
-    // A used token of an issuer whose clock is ahead.
+    // The issuer's clock is ahead, so the `nbf` of the used token is in the future.
     revoked.add(&room("demo"), "bob", NOW + 8, at(NOW), &rules());
     assert!(revoked.contains(&room("demo"), &grant("bob", NOW + 8)));
 }
@@ -49,7 +49,7 @@ fn list_is_bounded_and_drops_the_oldest() {
     for n in 0..MAX.get() {
         revoked.add(&room, &n.to_string(), 0, at(NOW), &rules());
     }
-    // A second removal makes the first one the newest.
+    // A second removal makes the oldest revocation the newest.
     revoked.add(&room, "0", 0, at(NOW + 1), &rules());
     assert!(contains(0) && contains(1) && contains(MAX.get() - 1));
     revoked.add(&room, &MAX.to_string(), 0, at(NOW + 2), &rules());

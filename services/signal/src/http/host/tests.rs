@@ -115,7 +115,7 @@ fn public_names_match_their_given_port_or_a_default_port() {
     for (name, is_named) in [("signal.example.org", true), ("127.0.0.1:1", false), ("localhost:50051", false)] {
         assert_eq!(named.is_named(&name.parse().expect("an authority")), is_named, "{name}");
     }
-    // The port of https, once given and once omitted.
+    // A host with the default https port matches with and without the port.
     let named = hosts("127.0.0.1:1", &["signal.example.org:443"]);
     assert!(is_accepted(&named, None, "signal.example.org"));
 }

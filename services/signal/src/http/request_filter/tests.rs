@@ -20,7 +20,7 @@ fn grpc_is_detected_by_path_or_content_type() {
     assert!(!is_grpc(&request("/x", &[("content-type", "application/grpcfoo")])));
 }
 
-/// Whether a request for `host` with these headers passes.
+/// Returns whether the filter accepts the origin of a request for `host`.
 fn passes(host: &str, headers: &[(&str, &str)]) -> bool {
     let listed = ["https://app.example", "http://localhost:5173", "https://share.example:*"];
     let listed = listed.map(|origin| origin.parse().expect("an origin"));
@@ -36,7 +36,7 @@ fn own_and_listed_origins_pass() {
     for own in ["http://box.example:8080", "https://box.example:8080", "https://BOX.example:8080"] {
         assert!(passes(own), "{own}");
     }
-    // Another public name, as behind a proxy that replaces the host.
+    // A proxy may replace `Host`, so the origin may be another public name.
     for own in ["https://signal.example.org", "http://signal.example.org", "https://signal.example.org:443"] {
         assert!(passes(own), "{own}");
     }

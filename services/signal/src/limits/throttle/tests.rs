@@ -31,7 +31,7 @@ fn ten_failures_are_allowed_and_then_the_wait_doubles() {
     }
     assert_eq!(waits, [3, 6, 12, 24, 30, 30]);
     assert_eq!(throttle.check(now, &Caller::Subject("bob".into())), Ok(()));
-    // A day later all is forgotten.
+    // After a day the bucket is empty, and the wait starts at its minimum again.
     now += 24 * 60 * MINUTE;
     for _ in 0..10 {
         assert_eq!(throttle.check(now, &ann), Ok(()));

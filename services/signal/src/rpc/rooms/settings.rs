@@ -1,4 +1,4 @@
-//! Changes of room settings: checked as a whole before any of it is applied.
+//! Changes of room settings. The server checks a whole change before it applies any part of it.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,7 +7,7 @@ use signalbox_proto::v1::{DuplicateIdentity, Room};
 
 use crate::{clock::now_ms, error::Error, rooms::Rooms, rpc::join::check_map, store::Settings};
 
-/// Fields that can be set. The passcode is set separately.
+/// Fields of `Room` that a change can set. The passcode is not a field of `Room`.
 const SETTABLE: [&str; 8] = [
     "display_name",
     "max_members",
@@ -18,7 +18,7 @@ const SETTABLE: [&str; 8] = [
     "duplicate_identity",
     "relay_only",
 ];
-/// The path of the passcode, which is not a field of `Room`.
+/// The path of the passcode in an update mask.
 const PASSCODE: &str = "passcode";
 
 /// A checked change of a room's settings.
@@ -30,7 +30,7 @@ pub(super) struct Change {
 }
 
 impl Change {
-    /// All settings of a new room.
+    /// Builds the change that sets all settings of a new room.
     pub(super) async fn whole(rooms: &Rooms, room: Room, passcode: &str) -> Result<Self, Error> {
         if room.passcode_required && passcode.is_empty() {
             return Err(Error::invalid("room.passcode_required", "is output only: set CreateRoomRequest.passcode"));
@@ -39,7 +39,7 @@ impl Change {
         Self { room, paths, passcode_hash: Some(None) }.checked(rooms, Some(passcode)).await
     }
 
-    /// The settings that the mask names, for an existing room.
+    /// Builds a change of the settings that the mask names.
     pub(super) async fn masked(
         rooms: &Rooms,
         room: Room,
@@ -61,7 +61,7 @@ impl Change {
         Self { room, paths, passcode_hash }.checked(rooms, sets_passcode.then_some(passcode)).await
     }
 
-    /// Checks every setting, and hashes the passcode.
+    /// Checks every setting and hashes the passcode.
     async fn checked(mut self, rooms: &Rooms, passcode: Option<&str>) -> Result<Self, Error> {
         self.apply(rooms, Settings::default())?;
         if let Some(passcode) = passcode.filter(|passcode| !passcode.is_empty()) {
@@ -71,7 +71,7 @@ impl Change {
         Ok(self)
     }
 
-    /// The settings with the change applied.
+    /// Returns the settings with the change applied.
     pub(super) fn apply(&self, rooms: &Rooms, mut settings: Settings) -> Result<Settings, Error> {
         for path in &self.paths {
             set(rooms, &mut settings, path, &self.room)?;
@@ -83,7 +83,7 @@ impl Change {
     }
 }
 
-/// Copies the field that a path names from `room`.
+/// Copies the field at `path` from `room` to `settings`.
 pub(in crate::rpc) fn set(rooms: &Rooms, settings: &mut Settings, path: &str, room: &Room) -> Result<(), Error> {
     match path {
         "display_name" => {
@@ -131,7 +131,7 @@ fn check_length(rooms: &Rooms, field: &'static str, text: &str) -> Result<(), Er
     if text.len() > most { Err(Error::invalid(field, format!("must be at most {most} bytes"))) } else { Ok(()) }
 }
 
-/// Milliseconds since 1970 of a future time.
+/// Checks that a time is in the future. Returns it in milliseconds since 1970.
 fn future(at: Timestamp) -> Result<u64, Error> {
     let since = SystemTime::try_from(at).ok().and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok());
     let ms = since.and_then(|since| u64::try_from(since.as_millis()).ok());

@@ -15,11 +15,11 @@ use tonic::Status;
 
 use crate::{clock::now, error::Error, rooms::LiveRoom};
 
-/// A watch of a room. Dropping it ends the watch.
+/// The response stream of a watch. Dropping it ends the watch.
 pub struct WatchStream {
     room: Arc<LiveRoom>,
     watch: u64,
-    /// Members present when the watch began, not yet sent.
+    /// Members that were present when the watch started and are not sent yet.
     present: vec::IntoIter<RoomEvent>,
     is_over: bool,
 }
@@ -57,7 +57,7 @@ impl Drop for WatchStream {
     }
 }
 
-/// Sets the time of an event. The room's clock is monotonic and has no date.
+/// Sets the wall-clock time of an event. The room only knows monotonic time.
 fn at(then: Instant, event: RoomEvent) -> RoomEvent {
     let at = SystemTime::now() - now().saturating_duration_since(then);
     RoomEvent { at: Some(at.into()), ..event }

@@ -1,13 +1,14 @@
-//! A circuit breaker: while the database does not answer, calls fail at once instead of waiting one by one.
+//! Circuit breaker: while the database does not answer, store calls fail immediately instead of waiting for their
+//! timeouts.
 
 use std::time::{Duration, Instant};
 
-/// Consecutive failures that open the breaker.
+/// Number of consecutive failures that opens the circuit breaker.
 const THRESHOLD: u32 = 5;
 /// How long the breaker stays open before it lets one call through as a probe.
 const PAUSE: Duration = Duration::from_secs(2);
 
-/// Counts consecutive failures. Time is an argument.
+/// Counts consecutive failures. The caller passes the time, so that tests need no clock.
 #[derive(Debug, Default)]
 pub(super) struct Breaker {
     failures: u32,
@@ -15,11 +16,11 @@ pub(super) struct Breaker {
 }
 
 impl Breaker {
-    /// Whether a call may be made now.
+    /// Returns whether a store call may be made now.
     pub(super) fn admits(&mut self, now: Instant) -> bool {
         match self.open_until {
             Some(until) if now < until => false,
-            // Half-open: this call is the probe. The next one follows after another pause without an answer.
+            // Half-open: this call is the probe. If it gets no answer, the next probe follows after another pause.
             Some(_) => {
                 self.open_until = Some(now + PAUSE);
                 true
@@ -28,14 +29,14 @@ impl Breaker {
         }
     }
 
-    /// The database answered. Returns whether the breaker was open.
+    /// Records an answer and closes the breaker. Returns whether the breaker was open.
     pub(super) fn answered(&mut self) -> bool {
         let was_open = self.open_until.is_some();
         *self = Self::default();
         was_open
     }
 
-    /// The database did not answer. Returns whether the breaker was open before, and is open now.
+    /// Records a failure. Returns whether the breaker was open before, and whether it is open now.
     pub(super) fn failed(&mut self, now: Instant) -> (bool, bool) {
         let was_open = self.open_until.is_some();
         self.failures = self.failures.saturating_add(1);
@@ -64,7 +65,7 @@ mod tests {
             assert_eq!(breaker.failed(start), (false, n == THRESHOLD), "failure {n}");
         }
         assert!(!breaker.admits(start) && !breaker.admits(later(1999)));
-        // One probe per pause, whether it fails or never ends.
+        // One probe per pause, whether the probe fails or never returns.
         assert!(breaker.admits(later(2000)));
         assert!(!breaker.admits(later(2001)));
         assert_eq!(breaker.failed(later(3500)), (true, true));

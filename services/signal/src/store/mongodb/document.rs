@@ -1,22 +1,22 @@
-//! Room records as documents of the collection `rooms`. Labels and bans are lists, since keys that clients choose must
-//! not become field names.
+//! Room records as documents of the collection `rooms`. Labels and bans are arrays, because keys that clients choose
+//! must not become field names.
 
 use mongodb::bson::{self, DateTime, Document, Uuid, doc};
 use serde::{Deserialize, Serialize};
 
 use crate::store::{Record, Settings};
 
-/// 9999-12-31T23:59:59.999Z: the last date that is certain to be displayed. Later times are stored as this one, and a sum
-/// of two does not overflow.
+/// 9999-12-31T23:59:59.999Z, the last date that tools display reliably. The encoder clamps later times to this date, so
+/// that the sum of two times does not overflow.
 const LAST_MS: u64 = 253_402_300_799_999;
 
-/// The document of a room.
+/// The MongoDB document of a room.
 #[derive(Serialize, Deserialize)]
 struct RoomDocument {
     #[serde(rename = "_id")]
     name: String,
     schema: u32,
-    /// Identifies the call that created the document, for a server that retries after a lost reply.
+    /// Identifies the call that created the document, so that a retry after a lost reply recognizes its own write.
     #[serde(default)]
     creation: Option<Uuid>,
     #[serde(flatten)]
@@ -72,7 +72,7 @@ struct Ban {
     until: DateTime,
 }
 
-/// The document of a new record.
+/// Encodes a new record, with the id of the call that creates it.
 pub(super) fn encode(record: &Record, creation: Uuid) -> bson::error::Result<Document> {
     bson::serialize_to_document(&RoomDocument {
         name: record.name.clone(),
@@ -90,7 +90,7 @@ pub(super) fn encode(record: &Record, creation: Uuid) -> bson::error::Result<Doc
     })
 }
 
-/// The fields that an update of the settings sets. Fields of newer versions stay unchanged.
+/// Encodes the fields that an update of the settings replaces. Fields of newer versions stay unchanged.
 pub(super) fn encode_settings(new: &Settings) -> bson::error::Result<Document> {
     bson::serialize_to_document(&settings(new))
 }
@@ -114,7 +114,7 @@ fn settings(settings: &Settings) -> SettingsDocument {
     }
 }
 
-/// The record of a document, and the id of the call that created it.
+/// Decodes a document into its record and the id of the call that created it.
 pub(super) fn decode(document: Document) -> bson::error::Result<(Record, Option<Uuid>)> {
     let room: RoomDocument = bson::deserialize_from_document(document)?;
     let settings = Settings {
@@ -145,7 +145,7 @@ pub(super) fn decode(document: Document) -> bson::error::Result<(Record, Option<
     Ok((record, room.creation))
 }
 
-/// A time in milliseconds as a BSON date.
+/// Converts milliseconds since 1970 into a BSON date.
 pub(super) fn date(ms: u64) -> DateTime {
     DateTime::from_millis(i64::try_from(ms.min(LAST_MS)).unwrap_or(i64::MAX))
 }
@@ -154,7 +154,7 @@ fn millis(date: DateTime) -> u64 {
     u64::try_from(date.timestamp_millis()).unwrap_or(0)
 }
 
-/// The query for documents that have not expired. `$not` also matches those that never expire.
+/// Returns a query for unexpired documents. `$not` also matches documents without `expires_at`, which never expire.
 pub(super) fn alive(now_ms: u64) -> Document {
     doc! { "expires_at": { "$not": { "$lte": date(now_ms) } } }
 }

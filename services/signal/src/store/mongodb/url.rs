@@ -1,4 +1,4 @@
-//! The URL of a MongoDB database: checked when parsed, and never displayed with its credentials.
+//! The URL of a MongoDB database. Parsing validates the URL, and its display form omits credentials.
 
 #[cfg(test)]
 mod tests;
@@ -13,38 +13,37 @@ use mongodb::{
     },
 };
 
-/// The database, if the URL names none.
+/// Name of the database if the URL contains none.
 const DATABASE: &str = "signalbox";
-/// How long to look for a server that accepts writes. Slightly shorter than a call, so that the error says why there is
-/// none.
+/// How long the driver looks for a writable server. Slightly shorter than the deadline of a store call, so that the
+/// driver's error explains the failure.
 const SELECTION_TIMEOUT: Duration = Duration::from_millis(1400);
-/// How long connecting may take.
+/// Deadline for connecting to a server of the database.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// Interval of health checks of the database's servers.
+/// Interval between the driver's health checks of the database's servers.
 const HEARTBEAT: Duration = Duration::from_secs(2);
-/// How long a write waits for the majority of the database's servers. Shorter than a call, so that the error says what
-/// was missing.
+/// How long a write waits for a majority of the database's servers. Shorter than the deadline of a store call, so that
+/// the call returns the write concern error instead of timing out.
 const MAJORITY_TIMEOUT: Duration = Duration::from_secs(1);
-/// The connection pool of each server of the database: maximum size, minimum size, concurrent connects, and how long an
-/// idle connection stays open.
+/// Connection pool per server of the database: maximum and minimum size, concurrent connects, and idle timeout.
 const MAX_CONNECTIONS: u32 = 32;
 const MIN_CONNECTIONS: u32 = 4;
 const MAX_CONNECTING: u32 = 4;
 const MAX_IDLE: Duration = Duration::from_secs(300);
 
-/// The URL of a MongoDB database, as given on the command line.
+/// The URL of a MongoDB database, parsed from `--store`.
 #[derive(Clone, PartialEq)]
 pub struct MongoUrl {
-    /// Never displayed: it contains the credentials.
+    /// The URL with its credentials, which must never be displayed.
     text: String,
     parsed: ConnectionString,
 }
 
 impl MongoUrl {
-    /// Checks a URL that starts with `mongodb://` or `mongodb+srv://`.
+    /// Parses and validates a `mongodb://` or `mongodb+srv://` URL.
     pub fn parse(text: &str) -> std::result::Result<Self, String> {
         let invalid = |problem: &dyn fmt::Display| {
-            // The driver's error may quote parts of the URL, and in a malformed URL these may be parts of a secret.
+            // The driver's error may quote parts of the URL. In a malformed URL they may be parts of a password.
             let has_secret = text.contains('@') || text.to_ascii_lowercase().contains("password");
             let problem = if has_secret {
                 "details are hidden, since the URL contains credentials; percent-encode everything in them that is \
@@ -78,18 +77,18 @@ impl MongoUrl {
         Ok(url)
     }
 
-    /// Whether the servers are listed in DNS records, which may not be available yet.
+    /// Returns whether the driver finds the servers through DNS records, which may be unavailable at startup.
     pub(super) fn needs_dns(&self) -> bool {
         matches!(self.parsed.host_info, HostInfo::DnsRecord(_))
     }
 
-    /// Name of the database that contains the rooms.
+    /// Returns the name of the database that contains the rooms.
     pub(super) fn database(&self) -> &str {
         self.parsed.default_database.as_deref().unwrap_or(DATABASE)
     }
 
-    /// The driver's options. Resolves DNS records for `mongodb+srv`. Pool sizes and timeouts in the URL apply; the
-    /// write concern and read preference are fixed.
+    /// Resolves DNS records for `mongodb+srv` and returns the driver's options. The URL can set pool sizes and
+    /// timeouts, but not the write concern and read preference.
     pub(super) async fn options(&self) -> Result<ClientOptions> {
         let mut options = ClientOptions::parse(&self.text).await?;
         options.app_name.get_or_insert_with(|| "signalbox".to_owned());
@@ -107,12 +106,13 @@ impl MongoUrl {
     }
 }
 
-/// A write counts once the majority of the database's servers have it. It then survives the loss of any one of three.
+/// A write succeeds once a majority of the database's servers have it, so in a replica set of three it survives the
+/// loss of any one server.
 pub(super) fn write_concern() -> WriteConcern {
     WriteConcern::builder().w(Acknowledgment::Majority).w_timeout(MAJORITY_TIMEOUT).build()
 }
 
-/// Omits user, password and options.
+/// Displays the URL without user, password and options.
 impl fmt::Display for MongoUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.parsed.host_info {

@@ -1,4 +1,4 @@
-//! The activity of a connection: whether a request has arrived, how many are open, and how many the client has reset.
+//! Tracks the activity of a connection: its first request, open requests and client resets.
 
 #[cfg(test)]
 mod tests;
@@ -20,11 +20,11 @@ use parking_lot::Mutex;
 use signalbox_core::{Rate, TokenBucket};
 use tokio::{sync::Notify, time::Instant};
 
-/// Tracks open and completed requests of a connection, and its rates.
+/// The activity of a connection: open and completed requests, and the client's rates.
 pub(super) struct Activity {
     state: Mutex<State>,
     reset_limit_reached: Notify,
-    /// Open streams of all connections.
+    /// Number of open streams on all connections.
     open_streams: Arc<AtomicUsize>,
 }
 
@@ -33,15 +33,15 @@ struct State {
     has_begun: bool,
     /// Requests without a complete response.
     open: usize,
-    /// When the last response was completed.
+    /// When the last stream closed, or the connection opened.
     idle_since: Instant,
     limits: Option<Limits>,
 }
 
-/// The rates that a client must keep. A trusted client has none.
+/// Rate limits of a client. Trusted clients have none.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rates {
-    /// Rate at which the client may open streams. Further ones are delayed.
+    /// Rate at which the client may open streams. The server delays further streams.
     pub(super) calls: Rate,
     /// Rate at which the client may reset streams before their response is complete.
     pub(super) resets: Rate,
@@ -54,7 +54,7 @@ struct Limits {
 }
 
 impl Activity {
-    /// The activity of a new connection.
+    /// Starts tracking a new connection.
     pub(super) fn new(rates: Option<Rates>, open_streams: Arc<AtomicUsize>) -> Self {
         let now = Instant::now();
         let full = TokenBucket::full(now.into_std());
@@ -63,7 +63,7 @@ impl Activity {
         Self { state: Mutex::new(state), reset_limit_reached: Notify::new(), open_streams }
     }
 
-    /// Opens a stream for a request. Returns how long the request must wait.
+    /// Opens a stream for a request. Returns how long the request must wait for the rate limit.
     pub(super) fn open(self: &Arc<Self>) -> (Stream, Duration) {
         let now = Instant::now().into_std();
         let mut state = self.state.lock();
@@ -73,12 +73,12 @@ impl Activity {
         (Stream { activity: self.clone(), is_answered: false }, wait)
     }
 
-    /// Whether a whole request has arrived yet.
+    /// Returns whether a whole request has arrived yet.
     pub(super) fn has_begun(&self) -> bool {
         self.state.lock().has_begun
     }
 
-    /// The earliest time when the connection can have been idle for that long.
+    /// Returns the earliest time when the connection can have been idle for `idle`.
     pub(super) fn due(&self, now: Instant, idle: Duration) -> Instant {
         let state = self.state.lock();
         if state.open > 0 { now + idle } else { state.idle_since + idle }
@@ -121,7 +121,7 @@ impl Drop for Stream {
     }
 }
 
-/// The body of a request, which records when it has arrived.
+/// A request body that records when the whole request has arrived.
 pub(super) struct RequestBody {
     body: Incoming,
     /// `None` once the whole request has arrived.
@@ -129,7 +129,7 @@ pub(super) struct RequestBody {
 }
 
 impl RequestBody {
-    /// `counts_at_once`: the request counts as arrived before its body has.
+    /// Wraps a request body. If `counts_at_once`, the request counts as arrived before its body.
     pub(super) fn new(body: Incoming, counts_at_once: bool, activity: Arc<Activity>) -> Self {
         let mut this = Self { body, activity: Some(activity) };
         if counts_at_once || this.body.is_end_stream() {
@@ -166,7 +166,7 @@ impl HttpBody for RequestBody {
     }
 }
 
-/// The body of a response, which records when it is complete.
+/// A response body that records when the response is complete.
 pub(super) struct ResponseBody {
     body: Body,
     stream: Stream,

@@ -9,18 +9,18 @@ use std::{
 
 use rcgen::{CertificateParams, DnType, KeyPair};
 
-/// Key and certificate.
+/// Name of the file that holds the key and the certificate.
 const FILE: &str = "tls-self-signed.pem";
 
-/// Returns a file with a key and a certificate for these names. It is generated once, so that the fingerprint stays. If
-/// the names have changed, a new certificate is generated for the same key.
+/// Returns the path of a PEM file with a key and a certificate for these names. Generates it only once to keep the
+/// fingerprint, and reuses the key for a new certificate if the names change.
 pub(super) fn file(folder: &Path, names: &[String]) -> Result<PathBuf, String> {
     let path = folder.join(FILE);
     let fail = |error: &dyn std::fmt::Display| format!("--tls-self-signed: {}: {error}", path.display());
     let header = format!("For {}\n", names.join(" "));
     let key = match fs::read_to_string(&path) {
         Ok(kept) => {
-            // Only the owner may read the key, even if the permissions were widened.
+            // Only the owner may read the key, so undo widened permissions.
             fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).map_err(|error| fail(&error))?;
             if kept.starts_with(&header) {
                 return Ok(path);
@@ -39,7 +39,7 @@ pub(super) fn file(folder: &Path, names: &[String]) -> Result<PathBuf, String> {
     Ok(path)
 }
 
-/// Writes a file that only its owner can read. A partial file never appears under the name.
+/// Writes a file atomically, readable only by its owner.
 fn write(folder: &Path, path: &Path, text: &str) -> io::Result<()> {
     fs::create_dir_all(folder)?;
     let partial = path.with_extension("partial");
