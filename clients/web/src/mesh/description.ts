@@ -41,7 +41,7 @@ export function parseDescription(sdp: string): Description {
     sessionVersion,
     fingerprints,
     cnames: new Set([...sdp.matchAll(/^a=ssrc:\d+ cname:(\S+)/gm)].map(([, cname = '']) => cname)),
-    iceCredentials: `${attribute(sdp, 'ice-ufrag') ?? ''} ${attribute(sdp, 'ice-pwd') ?? ''}`.trim(),
+    iceCredentials: `${iceUfrag(sdp) ?? ''} ${attribute(sdp, 'ice-pwd') ?? ''}`.trim(),
     media,
     isBundled: active.length === 1 || active.every(({ mid }) => mid !== undefined && bundle.includes(mid)),
   };
@@ -50,6 +50,11 @@ export function parseDescription(sdp: string): Description {
 /** The DTLS role in a description: `active`, `passive` or `actpass`. */
 export function dtlsSetup(sdp: string): string | undefined {
   return attribute(sdp, 'setup');
+}
+
+/** The ICE username fragment of the first m-line. */
+export function iceUfrag(sdp: string): string | undefined {
+  return attribute(sdp, 'ice-ufrag');
 }
 
 function parseMedia(section: string): MediaDescription {

@@ -401,9 +401,10 @@ export class Peer {
     const { elapsedMs } = this.#recovery;
     const error = connection ? await diagnose(connection) : this.#error;
     if (!this.#recovery.hasFailed || this.#state === 'closed') return;
+    const isNew = error?.reason !== this.#error?.reason || this.#state !== 'failed';
     this.#error = error;
     this.#setState('failed');
-    this.#host.onConnectionResult(this, elapsedMs);
+    if (isNew) this.#host.onConnectionResult(this, elapsedMs);
   }
 
   #trackChanged(report: () => void): void {

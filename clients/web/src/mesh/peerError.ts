@@ -1,4 +1,5 @@
 import type { Connection } from './connection.js';
+import { iceUfrag } from './description.js';
 
 /**
  * Why a peer is not connected, or a message could not be sent:
@@ -35,6 +36,10 @@ export class PeerError extends Error {
   }
 }
 
+interface CandidateStats extends RTCStats {
+  usernameFragment?: string;
+}
+
 /** Finds out why a connection is not connected. */
 export async function diagnose(connection: Connection): Promise<PeerError> {
   const { rtc, iceError } = connection;
@@ -42,15 +47,19 @@ export async function diagnose(connection: Connection): Promise<PeerError> {
   if (rtc.iceConnectionState === 'connected' || rtc.iceConnectionState === 'completed') {
     return new PeerError('NO_HANDSHAKE', 'a network path was found, but the DTLS handshake does not finish');
   }
-  const kinds = new Set<string>();
-  for (const { type } of ((await rtc.getStats()) as unknown as Map<string, RTCStats>).values()) kinds.add(type);
+  const candidates = [...((await rtc.getStats()) as unknown as Map<string, CandidateStats>).values()];
+  // Those from before an ICE restart stay in the statistics.
+  const ufrag = iceUfrag(rtc.localDescription?.sdp ?? '');
+  const hasLocal = candidates.some(
+    ({ type, usernameFragment = ufrag }) => type === 'local-candidate' && usernameFragment === ufrag,
+  );
   const cause = iceError ? `: ${iceError}` : '';
-  if (!kinds.has('local-candidate')) {
+  if (!hasLocal) {
     return rtc.getConfiguration().iceTransportPolicy === 'relay'
       ? new PeerError('NO_RELAY', `no TURN server can be reached${cause}`)
       : new PeerError('NO_CANDIDATES', `this device has no usable network address${cause}`);
   }
-  if (!kinds.has('remote-candidate')) {
+  if (!candidates.some(({ type }) => type === 'remote-candidate')) {
     return new PeerError('NO_REMOTE_CANDIDATES', 'the peer sent no usable network address');
   }
   return new PeerError('NO_PATH', `no network path to the peer works${cause}`);

@@ -22,7 +22,7 @@ export interface RecoveryHost {
   receivedBytes(): Promise<number>;
   restartIce(): void;
   replaceConnection(): void;
-  /** The connection failed or took too long. */
+  /** The connection failed or took too long, or another attempt had no success. */
   onFailure(): void;
 }
 
@@ -133,10 +133,8 @@ export class Recovery {
 
   #act(): void {
     this.#timer = undefined;
-    if (!this.#hasFailed) {
-      this.#hasFailed = true;
-      this.#host.onFailure();
-    }
+    this.#hasFailed = true;
+    this.#host.onFailure();
     this.#actIn(this.#nextDelay());
     // `reachable` acts as soon as it can help.
     if (!this.#host.isReachable) return;
