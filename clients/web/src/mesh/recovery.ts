@@ -37,10 +37,12 @@ export class Recovery {
   #attempt = 0;
   #hasFailed = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
+  // Fires also while the remote peer acts.
+  #failTimer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(host: RecoveryHost) {
     this.#host = host;
-    this.#actIn(CONNECT_TIMEOUT_MS);
+    this.#connecting();
   }
 
   /** Milliseconds since the connection was lost, or since the first attempt to connect. */
@@ -59,7 +61,7 @@ export class Recovery {
     this.#lostAt = undefined;
     this.#hasFailed = false;
     this.#connectedAt = Date.now();
-    this.#stop();
+    this.close();
     return elapsedMs;
   }
 
@@ -80,6 +82,7 @@ export class Recovery {
     this.#lost();
     // The next attempt is under way.
     if (this.#hasFailed && this.#timer !== undefined) return;
+    this.#fail();
     this.#actIn(0);
   }
 
@@ -101,11 +104,25 @@ export class Recovery {
   /** A connection takes the place of the previous one. */
   replaced(): void {
     this.#lost();
-    if (!this.#hasFailed) this.#actIn(CONNECT_TIMEOUT_MS);
+    if (!this.#hasFailed) this.#connecting();
   }
 
+  /** Stops everything. */
   close(): void {
     this.#stop();
+    clearTimeout(this.#failTimer);
+  }
+
+  #connecting(): void {
+    clearTimeout(this.#failTimer);
+    this.#failTimer = setTimeout(() => this.#fail(), CONNECT_TIMEOUT_MS);
+    this.#actIn(CONNECT_TIMEOUT_MS);
+  }
+
+  #fail(): void {
+    clearTimeout(this.#failTimer);
+    this.#hasFailed = true;
+    this.#host.onFailure();
   }
 
   #lost(): void {
@@ -133,8 +150,8 @@ export class Recovery {
 
   #act(): void {
     this.#timer = undefined;
-    this.#hasFailed = true;
-    this.#host.onFailure();
+    // Again, as the cause may be another one by now.
+    this.#fail();
     this.#actIn(this.#nextDelay());
     // `reachable` acts as soon as it can help.
     if (!this.#host.isReachable) return;
