@@ -39,14 +39,16 @@ need_build_tools() {
     [ "$major" -ge 20 ] || fail "Node.js $(node --version) is too old. Install 20 or newer from https://nodejs.org."
 }
 
-# Installs the npm packages of clients/web, unless they match the lock file already.
+# npm_install FOLDER: installs the npm packages of a folder, unless they match its lock file already.
+npm_install() {
+    local lock=$ROOT/$1/package-lock.json stamp=$ROOT/$1/node_modules/.installed
+    ! cmp -s "$lock" "$stamp" || return 0
+    (cd "$ROOT/$1" && npm ci --ignore-scripts --no-audit --no-fund) && cp "$lock" "$stamp"
+}
+
+# Installs the npm packages of clients/web.
 install_web() {
-    local lock=$ROOT/clients/web/package-lock.json stamp=$ROOT/clients/web/node_modules/.installed
-    if ! cmp -s "$lock" "$stamp"; then
-        (cd "$ROOT/clients/web" && npm ci --ignore-scripts --no-audit --no-fund) ||
-            fail "npm ci failed in clients/web: see the output above"
-        cp "$lock" "$stamp"
-    fi
+    npm_install clients/web || fail "npm ci failed in clients/web: see the output above"
 }
 
 # Builds the demo page and the web client into clients/web/dist.

@@ -105,6 +105,22 @@ install_python_jwt() {
         { rm -rf "$PYTHON_JWT" && skip "pip could not install PyJWT"; }
 }
 
+# Installs both versions of aiortc that the native members use. All parts have binaries; none may be built.
+install_aiortc() {
+    local requirements name
+    for requirements in testing/interop/aiortc-*.txt; do
+        name=$(basename "$requirements" .txt)
+        [ ! -d "$CACHE/$name" ] || continue
+        pip_install "$CACHE/$name" --no-deps --only-binary :all: <"$requirements" ||
+            { rm -rf "${CACHE:?}/$name" && skip "pip could not install $name"; }
+    done
+}
+
+# Installs werift, which the other native member uses.
+install_werift() {
+    npm_install testing/interop || skip "npm could not install werift"
+}
+
 # Sets BORE to a real tunnel server, unless it names one already.
 install_bore() {
     [ ! -x "${BORE:-}" ] || return 0
@@ -124,11 +140,13 @@ test_rust() {
     fi
 }
 
-phase "Tools: Debian packages, grpcurl, PyJWT, bore, mongod, npm packages"
+phase "Tools: Debian packages, grpcurl, PyJWT, aiortc, werift, bore, mongod, npm packages"
 need_build_tools
 install_packages
 install_grpcurl
 install_python_jwt
+install_aiortc
+install_werift
 install_bore
 install_mongod || skip "mongod could not be installed, or does not run on this machine"
 install_web
@@ -178,5 +196,5 @@ CARGO_PROFILE_RELEASE_OPT_LEVEL=1 scripts/fuzz.sh
 phase "Web client: unit tests"
 npm --prefix clients/web test
 
-phase "End to end: calls between real browsers on the release server"
+phase "End to end: calls between real browsers and native members on the release server"
 npm --prefix clients/web run test:e2e

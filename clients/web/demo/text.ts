@@ -1,4 +1,6 @@
-import type { Member, PeerState, SignalError } from '../src/index.js';
+import type { Member, PeerErrorReason, PeerState, QualityLevel, SignalError } from '../src/index.js';
+
+const LEVELS: Readonly<Record<QualityLevel, string>> = { good: 'Good', fair: 'Fair', poor: 'Poor', lost: 'Lost' };
 
 const REASONS: Readonly<Record<string, string>> = {
   ROOM_FULL: 'This room is full. Try again when a member has left, or use another room.',
@@ -17,6 +19,8 @@ const REASONS: Readonly<Record<string, string>> = {
   DRAINING: 'The server is restarting. Try again in a moment.',
   NETWORK: 'The server is unreachable. Check your connection and try again.',
   TIMEOUT: 'The server does not respond. Check your connection and try again.',
+  UNSUPPORTED: 'This browser does not support WebRTC, or it is disabled. Use another browser.',
+  STREAM_BLOCKED: 'A proxy holds back the response of the server. Ask its operator to turn off buffering.',
   PROXY: 'The response did not come from a Signalbox server. Check for a proxy in between.',
   LEFT: 'You have left the room.',
   REPLACED: 'You joined this room on another page, so this page has left it.',
@@ -44,10 +48,41 @@ export function tileState(member: Member, state: PeerState): TileState {
   return 'connecting';
 }
 
-/** Describes a tile state to the user. */
-export function stateText(tile: TileState, state: PeerState, path: string | undefined): string {
-  if (tile === 'suspended' || state === 'disconnected') return 'reconnecting…';
-  if (tile === 'failed') return 'failed, trying again…';
-  if (tile === 'connecting') return 'connecting…';
-  return path ?? 'connected';
+/** Describes a tile state in a word or two. */
+export function stateText(tile: TileState, state: PeerState, level: QualityLevel | undefined): string {
+  if (tile === 'suspended' || state === 'disconnected') return 'Reconnecting…';
+  if (tile === 'failed') return 'Trying again…';
+  if (tile === 'connecting') return 'Connecting…';
+  return level ? LEVELS[level] : 'Connected';
+}
+
+const CAUSES: Readonly<Record<PeerErrorReason, string>> = {
+  NO_ANSWER: 'The other page does not respond.',
+  NO_RELAY: 'No relay (TURN server) can be reached.',
+  NO_CANDIDATES: 'This device has no usable network.',
+  NO_REMOTE_CANDIDATES: 'The other device has no usable network.',
+  NO_PATH: 'A firewall may block the connection.',
+  NO_HANDSHAKE: 'The connection cannot be secured.',
+  NO_CONNECTION: 'The browser cannot open another connection.',
+  CLOSED: '',
+  INTERRUPTED: '',
+};
+
+/** Describes a peer connection that needs attention, or returns ''. */
+export function messageText(state: PeerState, reason: PeerErrorReason | undefined): string {
+  switch (state) {
+    case 'connecting':
+      return 'Connecting…';
+    case 'disconnected':
+      return 'The connection is lost. Reconnecting…';
+    case 'failed':
+      return `${reason ? CAUSES[reason] : 'The connection failed.'} Trying again…`;
+    default:
+      return '';
+  }
+}
+
+/** Joins a name and what is known about it, for screen readers. */
+export function describe(name: string, facts: readonly (string | false)[]): string {
+  return [name, ...facts.filter((fact) => fact !== false && fact !== '')].join(', ');
 }

@@ -1,4 +1,4 @@
-// Runs test/unit/*.test.ts, bundled to JavaScript because Node 20 does not run TypeScript. Run with: npm test
+// Runs test/unit/**/*.test.ts, bundled to JavaScript because Node 20 does not run TypeScript. Run with: npm test
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
@@ -8,7 +8,7 @@ process.chdir(new URL('..', import.meta.url).pathname);
 // Inside node_modules, so that Node resolves the external packages.
 const folder = mkdtempSync('node_modules/.unit-');
 try {
-  const entryPoints = readdirSync('test/unit')
+  const entryPoints = readdirSync('test/unit', { recursive: true })
     .filter((name) => name.endsWith('.test.ts'))
     .map((name) => join('test/unit', name));
   await build({
@@ -21,7 +21,7 @@ try {
     sourcemap: true,
     logLevel: 'warning',
   });
-  const files = readdirSync(folder)
+  const files = readdirSync(folder, { recursive: true })
     .filter((name) => name.endsWith('.js'))
     .map((name) => join(folder, name));
   const args = ['--enable-source-maps', '--test', ...process.argv.slice(2), ...files];

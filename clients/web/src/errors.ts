@@ -3,6 +3,7 @@ import { BinaryReader, WireType } from '@bufbuild/protobuf/wire';
 import { DurationSchema } from '@bufbuild/protobuf/wkt';
 import { Code, ConnectError } from '@connectrpc/connect';
 import { durationMs } from './model.js';
+import type { ErrorReason } from './reasons.js';
 
 /** An invalid field of a request. */
 export interface FieldViolation {
@@ -12,36 +13,47 @@ export interface FieldViolation {
   readonly description: string;
 }
 
+/**
+ * HTTP statuses that come from a wrong configuration, such as `--public-name` or `--cors-origin`, and do not go away by
+ * themselves. See "Reason and action" in docs/protocol.md.
+ */
+const CONFIGURATION_STATUSES: ReadonlySet<number | undefined> = new Set([403, 415, 421]);
+/** Reasons of errors that no retry resolves. */
+const FINAL_REASONS: ReadonlySet<string> = new Set(['ABORTED', 'ENDED', 'QUEUE_FULL', 'STREAM_BLOCKED', 'UNSUPPORTED']);
+/** Reasons of the server that a retry may resolve, whatever the code. */
+const RETRYABLE_REASONS: ReadonlySet<string> = new Set(['RATE_LIMITED', 'SERVER_FULL']);
+const RETRYABLE_CODES: ReadonlySet<Code> = new Set([Code.Unavailable, Code.DeadlineExceeded]);
+
 interface SignalErrorInit {
   code: Code;
   reason: string;
   message: string;
+  isFromServer?: boolean;
+  httpStatus?: number | undefined;
   retryAfterMs?: number | undefined;
   fieldViolations?: readonly FieldViolation[];
   metadata?: Readonly<Record<string, string>>;
   cause?: unknown;
 }
 
-/**
- * The error of every failed operation. Branch on `code` and `reason`, never on `message`.
- *
- * Server reasons (`ROOM_FULL`, `SESSION_GONE`, ...) are listed in signal.proto. Client reasons:
- *
- * - `NETWORK`: no connection, or it was lost.
- * - `TIMEOUT`: no response in time.
- * - `PROXY`: the response did not come from a Signalbox server.
- * - `NO_TOKEN`: the `token` function failed.
- * - `ABORTED`: canceled by an AbortSignal or a later call.
- * - `ENDED`: the session has ended.
- */
+/** The error of every failed operation. Branch on `code` and `reason`, never on `message`. */
 export class SignalError extends Error {
   override readonly name = 'SignalError';
   /** gRPC status code. */
   readonly code: Code;
   /** Stable machine-readable reason; empty if the server sent none. */
-  readonly reason: string;
+  readonly reason: ErrorReason;
   /** Whether retrying the same operation may succeed. */
   readonly retryable: boolean;
+  /** @internal Whether a Signalbox server sent the reason. */
+  readonly isFromServer: boolean;
+  /** @internal Whether the environment, and not the server, rules out another attempt. */
+  get isFinal(): boolean {
+    // The browser may cancel a call that the client did not abort.
+    return !this.isFromServer && !this.retryable && this.reason !== 'ABORTED';
+  }
+  /** HTTP status of a response that is not gRPC-Web, with the reason `PROXY`. */
+  readonly httpStatus: number | undefined;
   /** Delay before a retry as requested by the server, in milliseconds. */
   readonly retryAfterMs: number | undefined;
   /** Fields that the server rejected. */
@@ -53,11 +65,11 @@ export class SignalError extends Error {
     super(init.message, { cause: init.cause });
     this.code = init.code;
     this.reason = init.reason;
-    this.retryable =
-      init.code === Code.Unavailable ||
-      init.code === Code.DeadlineExceeded ||
-      init.reason === 'RATE_LIMITED' ||
-      init.reason === 'SERVER_FULL';
+    this.isFromServer = init.isFromServer ?? false;
+    this.httpStatus = init.httpStatus;
+    this.retryable = this.isFromServer
+      ? RETRYABLE_CODES.has(init.code) || RETRYABLE_REASONS.has(init.reason)
+      : !FINAL_REASONS.has(init.reason) && !CONFIGURATION_STATUSES.has(init.httpStatus);
     this.retryAfterMs = init.retryAfterMs;
     this.fieldViolations = init.fieldViolations ?? [];
     this.metadata = init.metadata ?? {};
@@ -67,15 +79,25 @@ export class SignalError extends Error {
   static from(error: unknown): SignalError {
     if (error instanceof SignalError) return error;
     const from = ConnectError.from(error);
+    // Thrown by the client's own wrapper of `fetch`.
+    if (from.cause instanceof SignalError) return from.cause;
     const message = from.rawMessage;
-    if (from.code === Code.Canceled) return SignalError.aborted();
+    if (from.code === Code.Canceled && !from.isWireError) return SignalError.aborted();
     if (from.isWireError || from.details.length > 0) {
-      return new SignalError({ code: from.code, message, cause: error, ...readDetails(from) });
+      const details = readDetails(from);
+      return new SignalError({
+        code: from.code,
+        message,
+        cause: error,
+        isFromServer: details.reason !== '',
+        ...details,
+      });
     }
     if (from.code === Code.DeadlineExceeded) return SignalError.timeout(message);
     // Neither a failed fetch (TypeError) nor an interrupted stream ("missing trailer") has a status.
-    if (from.code === Code.Unknown && !/^HTTP /.test(message)) return SignalError.network(message, error);
-    return new SignalError({ code: from.code, reason: 'PROXY', message, cause: error });
+    const httpStatus = Number(/^HTTP (\d+)$/.exec(message)?.[1]) || undefined;
+    if (from.code === Code.Unknown && !httpStatus) return SignalError.network(message, error);
+    return new SignalError({ code: from.code, reason: 'PROXY', message, httpStatus, cause: error });
   }
 
   /** No connection, or it was lost. */
@@ -88,6 +110,13 @@ export class SignalError extends Error {
     return new SignalError({ code: Code.DeadlineExceeded, reason: 'TIMEOUT', message });
   }
 
+  /** Calls work and streams do not. Retrying cannot help until the proxy is configured. */
+  static streamBlocked(cause: unknown): SignalError {
+    const message =
+      'the server answers, but its stream does not arrive: turn off response buffering in the proxy in between';
+    return new SignalError({ code: Code.FailedPrecondition, reason: 'STREAM_BLOCKED', message, cause });
+  }
+
   /** The application's `token` function failed. Retryable, since its backend may be temporarily unavailable. */
   static noToken(cause: unknown): SignalError {
     const message = `failed to get a token: ${cause instanceof Error ? cause.message : String(cause)}`;
@@ -97,6 +126,17 @@ export class SignalError extends Error {
   /** Canceled by an AbortSignal or a later call. */
   static aborted(): SignalError {
     return new SignalError({ code: Code.Canceled, reason: 'ABORTED', message: 'canceled by the caller' });
+  }
+
+  /** The environment lacks what is needed. Nothing was sent. */
+  static unsupported(message: string, cause?: unknown): SignalError {
+    return new SignalError({ code: Code.Unimplemented, reason: 'UNSUPPORTED', message, cause });
+  }
+
+  /** A loop over events does not keep up. */
+  static queueFull(limit: number): SignalError {
+    const message = `more than ${limit} events wait for the loop: make its body faster or raise limit`;
+    return new SignalError({ code: Code.ResourceExhausted, reason: 'QUEUE_FULL', message });
   }
 
   /** The session has ended. */

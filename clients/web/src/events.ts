@@ -1,5 +1,6 @@
 import type { SignalError } from './errors.js';
 import type { IceServerList, LeaveReason, Member } from './model.js';
+import type { EndReason } from './reasons.js';
 
 /** A session description from another member. */
 export interface DescriptionEvent {
@@ -7,7 +8,7 @@ export interface DescriptionEvent {
   readonly from: string;
   readonly sdp: string;
   /** Groups the offer, answer and candidates of one negotiation; 0 = not used by the sender. */
-  readonly negotiation: bigint;
+  readonly negotiation: number;
 }
 
 /** An ICE candidate from another member. */
@@ -15,7 +16,7 @@ export interface CandidateEvent {
   readonly from: string;
   /** An empty `candidate` is the end-of-candidates indication. */
   readonly candidate: RTCIceCandidateInit;
-  readonly negotiation: bigint;
+  readonly negotiation: number;
 }
 
 /** Application data from another member. */
@@ -39,15 +40,15 @@ export interface SessionEvents {
    *
    * - This member has a new member_id.
    * - `members` is replaced without `memberJoined` or `memberLeft` events.
-   * - Messages without an outcome are reported as `unknown`.
+   * - Messages without an outcome are reported as `unknown`, except updates, which are sent again.
    * - Peer connections must be renegotiated, which `Mesh` does.
    */
   rejoined: { readonly previousMemberId: string; readonly previousMembers: ReadonlyMap<string, Member> };
   /**
    * The session has ended and does not reconnect. The reason is `LEFT` (by `leave`), `REPLACED`, `REMOVED`,
-   * `ROOM_CLOSED`, `FENCED` (resumed elsewhere), or the reason of a rejected rejoin.
+   * `ROOM_CLOSED`, or the reason of a rejected rejoin.
    */
-  ended: { readonly reason: string; readonly error: SignalError | undefined };
+  ended: { readonly reason: EndReason; readonly error: SignalError | undefined };
 
   /** A member joined: this client makes the offer. */
   memberJoined: Member;

@@ -1,6 +1,6 @@
 import type { SessionEvents } from './events.js';
 import type * as pb from './gen/signalbox/v1/signal_pb.js';
-import { type Member, toCandidate, toIceServers, toLeaveReason, toMember } from './model.js';
+import { type Member, toCandidate, toIceServers, toLeaveReason, toMember, toNegotiation } from './model.js';
 import { Roster } from './roster.js';
 
 /** Bounds the memory of an application that never registers a handler. */
@@ -112,10 +112,14 @@ export class Inbox {
       }
       case 'offer':
       case 'answer':
-        this.#emit(body.case, { from, sdp: body.value.sdp, negotiation });
+        this.#emit(body.case, { from, sdp: body.value.sdp, negotiation: toNegotiation(negotiation) });
         break;
       case 'candidate':
-        this.#emit('candidate', { from, candidate: toCandidate(body.value), negotiation });
+        this.#emit('candidate', {
+          from,
+          candidate: toCandidate(body.value),
+          negotiation: toNegotiation(negotiation),
+        });
         break;
       case 'data':
         this.#emit('data', { from, topic: body.value.topic, text: body.value.text, payload: body.value.payload });

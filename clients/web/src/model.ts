@@ -20,22 +20,30 @@ export interface Member {
   /** Set by the member. */
   readonly attributes: Readonly<Record<string, string>>;
   /** Increases with each join to the room. */
-  readonly joinOrder: bigint;
+  readonly joinOrder: number;
   /** `suspended`: disconnected from the server, and may resume. Its media may be unaffected. */
   readonly state: 'connected' | 'suspended';
   /** When the session was opened. */
   readonly joinedAt: Date | undefined;
 }
 
-/** Why a member's session ended; see LeaveReason in signal.proto. */
+/** Why a member's session ended. */
 export type LeaveReason =
+  /** Unknown: the client missed the event, or the server is newer than the client. */
   | 'UNSPECIFIED'
+  /** The member left. */
   | 'LEFT'
+  /** The member did not resume in time, or did not renew its token. */
   | 'TIMED_OUT'
+  /** The application server or an operator removed the member. */
   | 'REMOVED'
+  /** The same identity joined again. */
   | 'REPLACED'
+  /** The room was deleted or expired. */
   | 'ROOM_CLOSED'
+  /** The member did not read its messages. */
   | 'SLOW_CONSUMER'
+  /** Reserved; no server sends it. */
   | 'SERVER_LOST';
 
 /** The room as it was when the session was opened. */
@@ -69,17 +77,30 @@ export function durationMs(duration: Duration): number {
   return Number(duration.seconds) * 1_000 + duration.nanos / 1e6;
 }
 
-/** Converts a member. */
+/** Converts a member. Frozen, because snapshots share it. */
 export function toMember(member: pb.Member): Member {
-  return {
+  return Object.freeze({
     memberId: member.memberId,
     identity: member.identity,
     displayName: member.displayName,
-    attributes: { ...member.attributes },
-    joinOrder: member.joinOrder,
+    attributes: Object.freeze({ ...member.attributes }),
+    joinOrder: Number(member.joinOrder),
     state: member.state === PbMemberState.SUSPENDED ? 'suspended' : 'connected',
     joinedAt: toDate(member.joinedAt),
-  };
+  });
+}
+
+/** Converts a received negotiation number. One above 2^53 - 1, which the contract rules out, counts as not used. */
+export function toNegotiation(negotiation: bigint): number {
+  return negotiation <= Number.MAX_SAFE_INTEGER ? Number(negotiation) : 0;
+}
+
+/** Converts a negotiation number to send. */
+export function fromNegotiation(negotiation: number): bigint {
+  if (!Number.isSafeInteger(negotiation) || negotiation < 0) {
+    throw new RangeError(`invalid negotiation ${negotiation}: use an integer from 0 to 2^53 - 1`);
+  }
+  return BigInt(negotiation);
 }
 
 /** Converts a leave reason; one of a newer contract becomes UNSPECIFIED. */

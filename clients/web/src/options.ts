@@ -1,7 +1,19 @@
-import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { Transport } from '@connectrpc/connect';
 import type { TokenSource } from './credentials.js';
-import type { ConnectionReportSchema } from './gen/signalbox/v1/signal_pb.js';
+import type { Logger } from './logger.js';
+
+/** How a session reconnects. The delays grow from 0 to 7 s, unless the server requests others. */
+export interface ReconnectOptions {
+  /** Minimum delay between attempts. Default: 0 ms, for the first attempt after a loss. */
+  readonly minDelayMs?: number;
+  /** Maximum delay between attempts. Default: 7,000 ms, which is also the longest. */
+  readonly maxDelayMs?: number;
+  /**
+   * Ends a session that was lost for this long, with the reason of the last error. Default: no limit. It is checked after
+   * each attempt, and an attempt takes up to 10 s.
+   */
+  readonly giveUpAfterMs?: number;
+}
 
 /** Options of `join`. */
 export interface JoinOptions {
@@ -26,6 +38,12 @@ export interface JoinOptions {
   signal?: AbortSignal;
   /** How long to retry while the server is unreachable or asks to wait. Default: 15,000 ms. */
   joinTimeoutMs?: number;
+  /** How the session reconnects. */
+  reconnect?: ReconnectOptions;
+  /** Replaces the global `fetch`. Its responses must have a `body` that can be read while it arrives. */
+  fetch?: typeof globalThis.fetch;
+  /** Receives the log of the session and the errors of event handlers. Default: no log. */
+  logger?: Logger;
   /** Replaces the transport, for tests. A function is called with the URL of the server. */
   transport?: Transport | ((url: string) => Transport);
 }
@@ -33,5 +51,19 @@ export interface JoinOptions {
 /** `suspended`: disconnected and reconnecting. `ended`: final. */
 export type SessionState = 'joining' | 'connected' | 'suspended' | 'ended';
 
-/** State of a peer connection, for the operators of the server; see ConnectionReport in signal.proto. */
-export type Report = Omit<MessageInitShape<typeof ConnectionReportSchema>, '$typeName' | '$unknown'>;
+/** State of a peer connection, for the operators of the server. Texts have at most 64 bytes. */
+export interface Report {
+  /** member_id of the other member. */
+  readonly peer: string;
+  readonly iceState?: RTCIceConnectionState;
+  readonly connectionState?: RTCPeerConnectionState;
+  /** RTCIceCandidateType of the selected pair, or empty. */
+  readonly localCandidateType?: string;
+  readonly remoteCandidateType?: string;
+  /** Transport of the selected pair: `udp`, `tcp` or `tls`, or empty. */
+  readonly protocol?: string;
+  /** Milliseconds from the first signal to this state. */
+  readonly elapsedMs?: number;
+  /** Description of the failure, at most 256 bytes. */
+  readonly error?: string;
+}

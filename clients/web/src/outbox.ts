@@ -1,16 +1,13 @@
 import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
 import { type ClientMessage, ClientMessageSchema, type SendResponse } from './gen/signalbox/v1/signal_pb.js';
 import { durationMs, type Limits } from './model.js';
+import type { FailureReason } from './reasons.js';
 
 /** A member that a message was not delivered to. */
 export interface Failure {
   /** member_id; empty if the message was delivered to no member. */
   readonly to: string;
-  /**
-   * `NO_SUCH_MEMBER`, `TARGET_REQUIRED`, `MAILBOX_FULL`, `RATE_LIMITED`, `TOO_LARGE` or `FORBIDDEN`; a reason of
-   * SignalError if the server rejected the message; `OUTBOX_FULL` if too many messages are waiting to be sent.
-   */
-  readonly reason: string;
+  readonly reason: FailureReason;
   /** Delay before sending again as requested by the server, in milliseconds. */
   readonly retryAfterMs: number | undefined;
 }
@@ -72,7 +69,8 @@ export class Outbox {
   /** Adds a message. The promise never rejects; `settle`, `reject` or `abandon` resolves it. */
   push(outgoing: OutgoingMessage): Promise<Outcome> {
     const message = create(ClientMessageSchema, { ...outgoing, seq: this.#lastSeq + 1n });
-    const bytes = toBinary(ClientMessageSchema, message).length;
+    const bytes = encodedLength(message);
+    if (bytes === undefined) return Promise.resolve(undelivered(message.to, 'INVALID_MESSAGE'));
     if (bytes > this.#limits.maxMessageBytes) return Promise.resolve(undelivered(message.to, 'TOO_LARGE'));
     if (this.#pending.length >= MAX_PENDING || this.#pendingBytes + bytes > MAX_PENDING_BYTES) {
       return Promise.resolve(undelivered(message.to, 'OUTBOX_FULL'));
@@ -138,6 +136,15 @@ export class Outbox {
     const pending = this.#pending.shift();
     this.#pendingBytes -= pending?.bytes ?? 0;
     pending?.settle(outcome);
+  }
+}
+
+/** Undefined if a value is out of its range, such as a negative index. */
+function encodedLength(message: ClientMessage): number | undefined {
+  try {
+    return toBinary(ClientMessageSchema, message).length;
+  } catch {
+    return undefined;
   }
 }
 

@@ -44,7 +44,12 @@ export function watchPage(handlers: PageHandlers): () => void {
  * Sends `leave` while the page unloads. Encodes the gRPC-Web frame manually, because only a fetch with `keepalive`
  * outlives the page.
  */
-export function sendLeaveKeepalive(url: string, sessionToken: string, headers: Record<string, string>): void {
+export function sendLeaveKeepalive(
+  url: string,
+  sessionToken: string,
+  headers: Record<string, string>,
+  fetch = globalThis.fetch,
+): void {
   const messages = [{ body: { case: 'leave' as const, value: { reason: 'page closed' } } }];
   const message = toBinary(SendRequestSchema, create(SendRequestSchema, { sessionToken, messages }));
   const frame = new Uint8Array(5 + message.length);

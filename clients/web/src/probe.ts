@@ -16,6 +16,7 @@ export async function probe(
   client: Client<typeof Signal>,
   sessionToken: string,
   headers: Record<string, string>,
+  attempts = ATTEMPTS,
 ): Promise<void> {
   const messages = [{ body: { case: 'heartbeat' as const, value: {} } }];
   for (let attempt = 1; ; attempt += 1) {
@@ -25,7 +26,7 @@ export async function probe(
     } catch (cause) {
       const error = SignalError.from(cause);
       if (error.reason === 'SESSION_GONE') return;
-      if (!error.retryable || attempt === ATTEMPTS) throw error;
+      if (!error.retryable || attempt === attempts) throw error;
       await sleep(error.retryAfterMs ?? backoff(attempt));
     }
   }

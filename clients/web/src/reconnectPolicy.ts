@@ -3,31 +3,53 @@ import type { SignalError } from './errors.js';
 import { Action, type GoAway } from './gen/signalbox/v1/signal_pb.js';
 import { durationMs } from './model.js';
 
-/** What to do after a stream has ended. `waitMs` undefined: use the backoff. */
+/**
+ * What failed: the opening of a stream with `join` or `resume`, a `stream` after its first message, or a `send`. See
+ * "Reason and action" in docs/protocol.md for the rules of each.
+ */
+export type Phase = 'join' | 'resume' | 'stream' | 'send';
+
+/** How a stream ended. */
+export interface StreamEnd {
+  readonly phase: Phase;
+  /** Undefined if the stream ended without an error. */
+  readonly error: SignalError | undefined;
+  readonly goAway: GoAway | undefined;
+  /** Whether the server rejected the token and another one is available. */
+  readonly hasNewToken: boolean;
+}
+
+/**
+ * What to do next. `resume` without a session repeats the join. `waitMs` undefined: use the backoff. `stop` has the
+ * reason for the application.
+ */
 export type Step =
   | { readonly to: 'resume' | 'rejoin'; readonly waitMs: number | undefined }
-  | { readonly to: 'end'; readonly reason: string };
+  | { readonly to: 'stop'; readonly reason: string };
 
-/**
- * Reasons after which the client joins again. SEQ_GAP keeps the session, but a resume would send the same messages and
- * hit the same gap.
- */
-const REJOIN_REASONS = new Set(['SESSION_GONE', 'SLOW_CONSUMER', 'SEQ_GAP']);
+/** Reasons that decide by themselves. For other ones the status code decides. */
+const ACTIONS: Readonly<Record<Phase, Readonly<Record<string, 'resume' | 'rejoin'>>>> = {
+  join: { RATE_LIMITED: 'resume', SERVER_FULL: 'resume' },
+  resume: { RATE_LIMITED: 'resume', SESSION_GONE: 'rejoin', INVALID_MESSAGE: 'rejoin' },
+  stream: { SEQ_GAP: 'resume', SESSION_GONE: 'rejoin', SLOW_CONSUMER: 'rejoin' },
+  send: { SEQ_GAP: 'resume', SESSION_GONE: 'rejoin', SLOW_CONSUMER: 'rejoin' },
+};
+const TRANSIENT_CODES: ReadonlySet<Code> = new Set([Code.Unavailable, Code.DeadlineExceeded, Code.Internal]);
 
-/**
- * Follows the server's go_away if there is one, else the error. `error` is undefined if the stream ended without one.
- */
-export function nextStep(error: SignalError | undefined, goAway: GoAway | undefined, resuming: boolean): Step {
+/** Follows the server's go_away if there is one, else the error. */
+export function nextStep({ phase, error, goAway, hasNewToken }: StreamEnd): Step {
   const waitMs = goAway?.retryAfter ? durationMs(goAway.retryAfter) : error?.retryAfterMs;
-  if (goAway?.action === Action.STOP) return { to: 'end', reason: goAway.reason };
-  if (goAway?.action === Action.REJOIN) return { to: 'rejoin', waitMs: waitMs ?? 0 };
-  if (goAway?.action === Action.RESUME) return { to: 'resume', waitMs };
-  const reason = error?.reason ?? '';
-  if (REJOIN_REASONS.has(reason)) return { to: 'rejoin', waitMs: waitMs ?? 0 };
-  // Errors of the network or of a proxy do not end the session.
-  const fromServer = error && reason !== '' && reason !== 'PROXY' && !error.retryable && error.code !== Code.Internal;
-  if (!fromServer) return { to: 'resume', waitMs };
-  // The server cannot process the resume, for example because its data was reset: the session is lost.
-  if (resuming && error.code === Code.InvalidArgument) return { to: 'rejoin', waitMs: waitMs ?? 0 };
-  return { to: 'end', reason };
+  const resume = { to: 'resume', waitMs } as const;
+  const rejoin = { to: 'rejoin', waitMs: waitMs ?? 0 } as const;
+  // The session token never leaves this client, so the newer stream was an abandoned resume that arrived late.
+  if ((goAway?.reason ?? error?.reason) === 'FENCED') return resume;
+  if (goAway?.action === Action.STOP) return { to: 'stop', reason: goAway.reason };
+  if (goAway?.action === Action.REJOIN) return rejoin;
+  if (goAway?.action === Action.RESUME || !error) return resume;
+  // The rejection of the old token says nothing about the new one. A stream ends only when the session does.
+  if (hasNewToken) return phase === 'stream' && error.reason === 'TOKEN_EXPIRED' ? rejoin : resume;
+  if (!error.isFromServer) return error.isFinal ? { to: 'stop', reason: error.reason } : resume;
+  const action = ACTIONS[phase][error.reason] ?? (TRANSIENT_CODES.has(error.code) ? 'resume' : 'stop');
+  if (action === 'stop') return { to: 'stop', reason: error.reason };
+  return action === 'rejoin' ? rejoin : resume;
 }

@@ -6,34 +6,39 @@ import type { Member } from './model.js';
  */
 export class Roster {
   #members = new Map<string, Member>();
+  // Created on demand and dropped with each change, so that it keeps its identity in between.
+  #snapshot: ReadonlyMap<string, Member> | undefined;
   // Members missing from the snapshot of a resume. They stay until the replay delivers their member_left, because it
   // may contain earlier signals from them.
   #stale = new Set<string>();
 
-  /** By member_id, in join order. */
+  /** An immutable snapshot, by member_id, in join order. Another one after each change. */
   get members(): ReadonlyMap<string, Member> {
-    return this.#members;
+    this.#snapshot ??= new Map(this.#members);
+    return this.#snapshot;
   }
 
   /** Replaces all members after a join. */
   reset(members: readonly Member[]): void {
     this.#members = new Map(members.map((member) => [member.memberId, member]));
+    this.#snapshot = undefined;
     this.#stale.clear();
   }
 
   /** Adds or replaces a member. */
   put(member: Member): 'joined' | 'updated' | 'unchanged' {
     const known = this.#members.get(member.memberId);
-    this.#members.set(member.memberId, member);
     this.#stale.delete(member.memberId);
-    if (!known) return 'joined';
-    return isEqual(known, member) ? 'unchanged' : 'updated';
+    if (known && isEqual(known, member)) return 'unchanged';
+    this.#members.set(member.memberId, member);
+    this.#snapshot = undefined;
+    return known ? 'updated' : 'joined';
   }
 
   /** Removes a member and returns it, if present. */
   remove(memberId: string): Member | undefined {
     const member = this.#members.get(memberId);
-    this.#members.delete(memberId);
+    if (this.#members.delete(memberId)) this.#snapshot = undefined;
     this.#stale.delete(memberId);
     return member;
   }

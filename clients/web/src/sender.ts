@@ -29,20 +29,24 @@ export class Sender {
   #unacked = 0;
   #tokenPending = false;
 
-  /** `client` returns the client for the current URL, `lastSeq` the highest ServerMessage.seq that was processed. */
+  /**
+   * `client` returns the client for the current URL, `lastSeq` the highest ServerMessage.seq that was processed.
+   * `lastAck` is that of the start.
+   */
   constructor(
     client: () => Client<typeof Signal>,
     token: string,
     credentials: Credentials,
     limits: Limits,
     lastSeq: () => bigint,
+    lastAck: bigint,
   ) {
     this.#client = client;
     this.#token = token;
     this.#credentials = credentials;
     this.#limits = limits;
     this.#lastSeq = lastSeq;
-    this.#lastAck = lastSeq();
+    this.#lastAck = lastAck;
     this.#outbox = new Outbox(limits);
   }
 
@@ -117,15 +121,6 @@ export class Sender {
     }
   }
 
-  /** Sends an unnumbered `leave` without the pending messages. Best effort. */
-  async sendLeave(reason: string, timeoutMs: number): Promise<void> {
-    const messages = [{ body: { case: 'leave' as const, value: { reason } } }];
-    const options = { headers: this.#credentials.headers(), timeoutMs };
-    await this.#client()
-      .send({ sessionToken: this.#token, messages }, options)
-      .catch(() => {});
-  }
-
   #idleMs(): number {
     return Date.now() - this.#lastSendAt;
   }
@@ -145,11 +140,14 @@ export class Sender {
   }
 }
 
+/** The server rejects one message of the batch. */
 function isMessageError(error: SignalError): boolean {
   return error.reason !== 'PROXY' && (error.code === Code.InvalidArgument || error.code === Code.OutOfRange);
 }
 
+/** The stream must be replaced, or the session has ended. `nextStep` decides which. */
 function isSessionError(error: SignalError): boolean {
+  if (!error.isFromServer) return error.isFinal;
   const codes = [Code.NotFound, Code.Aborted, Code.FailedPrecondition, Code.Unauthenticated, Code.PermissionDenied];
-  return error.reason !== 'PROXY' && error.reason !== '' && codes.includes(error.code);
+  return codes.includes(error.code);
 }

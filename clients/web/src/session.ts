@@ -1,129 +1,112 @@
-import { type Client, createClient } from '@connectrpc/connect';
-import { createGrpcWebTransport } from '@connectrpc/connect-web';
-import { backoff, sleep } from './backoff.js';
-import { Credentials } from './credentials.js';
-import { Emitter, type Unsubscribe } from './emitter.js';
+import { createClient } from '@connectrpc/connect';
+import { Connection } from './connection.js';
+import { Emitter } from './emitter.js';
 import { SignalError } from './errors.js';
 import type { SessionEvents } from './events.js';
 import * as pb from './gen/signalbox/v1/signal_pb.js';
+import { Handlers, type Unsubscribe } from './handlers.js';
 import { Inbox } from './inbox.js';
+import { handlerErrorReporter, safeLogger } from './logger.js';
 import * as model from './model.js';
 import type { JoinOptions, Report, SessionState } from './options.js';
 import type { Outcome, OutgoingMessage } from './outbox.js';
 import { sendLeaveKeepalive, watchPage } from './page.js';
-import { probe } from './probe.js';
-import { nextStep } from './reconnectPolicy.js';
-import { Sender } from './sender.js';
-import { readStream } from './stream.js';
-
-/** Timeout for opening a stream, in milliseconds. */
-const OPEN_TIMEOUT_MS = 10_000;
-/** Shorter for the first resume attempts, which the browser may send on a connection that is already dead. */
-const RESUME_TIMEOUT_MS = 3_000;
-/** Resumes are attempted this long after the resume window, because the server detects the loss later. */
-const WINDOW_GRACE_MS = 5_000;
-/**
- * Only a stream that lived this long resets the backoff, so that one that fails at once does not cause a retry storm.
- */
-const STABLE_MS = 5_000;
-/** How long `leave` waits for the server, in milliseconds. */
-const LEAVE_TIMEOUT_MS = 2_000;
-/** Reasons after which a new token may help. */
-const TOKEN_REJECTED = new Set(['TOKEN_INVALID', 'TOKEN_EXPIRED']);
+import { Profile, type ProfileChange, type ProfileValues } from './profile.js';
+import { checkStreaming, createTransport } from './transport.js';
 
 /**
  * Joins a room. Resolves with a session that reconnects without help from the application.
  *
- * Events are held until the first call of `on`. Register all handlers in one task to receive every event.
+ * Events are held until the first call of `on`, `once`, `events` or `subscribe`. Register all handlers in one task to
+ * receive every event.
+ *
+ * An abort or a timeout rejects at once. A join that is under way then finishes in the background and leaves.
  *
  * @throws SignalError with `ROOM_FULL`, `INVALID_ROOM_NAME`, `PASSCODE_WRONG`, ..., or after `joinTimeoutMs` with a
  * transient reason such as `NETWORK`.
  */
 export function join(room: string, options: JoinOptions = {}): Promise<Session> {
-  return new Promise((resolve, reject) => new Session(room, options, resolve, reject));
+  return Session.open(room, options);
 }
 
 /** This client's membership in a room, across reconnects. Created by `join`. */
 export class Session extends Emitter<SessionEvents> {
-  readonly #createClient: (url: string) => Client<typeof pb.Signal>;
-  #url: string;
-  #client: Client<typeof pb.Signal>;
-  // The URL of the latest `moveTo`, which cancels earlier ones.
-  #targetUrl: string;
-  readonly #credentials: Credentials;
-  readonly #join: {
-    room: string;
-    identity: string;
-    displayName: string;
-    attributes: Record<string, string>;
-    passcode: string;
-  };
-  readonly #inbox = new Inbox((name, event) => this.emit(name, event));
+  readonly #inbox = new Inbox((name, event) => {
+    this.emit(name, event);
+    if (name === 'ended') this.endEvents();
+    // Others change no property.
+    if (name.startsWith('member')) this.#changes.call();
+  });
+  readonly #changes: Handlers<void>;
+  readonly #connection: Connection;
+  readonly #profile: Profile;
   readonly #stopWatchingPage: () => void;
-  #state: SessionState = 'joining';
-  #token = '';
   #me: model.Member | undefined;
   #room = model.toRoom(undefined);
-  #limits = model.toLimits(undefined);
   #ice: model.IceServerList = { iceServers: [], expiresAt: undefined };
-  #sender: Sender | undefined;
-  // Abort the current stream with its sends, and the wait before the next one.
-  #streamAbort = new AbortController();
-  #backoffAbort = new AbortController();
-  #goAway: pb.GoAway | undefined;
-  // The error of a Send that ended the stream.
-  #sendError: SignalError | undefined;
-  #attempt = 0;
-  #openedAt = 0;
-  #receivedAt = 0;
-  #leaving = false;
-  readonly #resolveJoin: (session: Session) => void;
 
   /** @internal Use `join`. */
-  constructor(
-    room: string,
-    options: JoinOptions,
-    resolve: (session: Session) => void,
-    reject: (error: SignalError) => void,
-  ) {
-    super();
+  static async open(room: string, options: JoinOptions): Promise<Session> {
+    const session = new Session(room, options);
+    await session.#connection.open(options.joinTimeoutMs ?? 15_000, options.signal);
+    return session;
+  }
+
+  private constructor(room: string, options: JoinOptions) {
+    const reportError = handlerErrorReporter(options.logger);
+    super(reportError);
+    this.#changes = new Handlers(reportError);
     const { url = globalThis.location?.origin ?? '', identity = '', displayName = '', passcode = '' } = options;
-    const { transport = (baseUrl: string) => createGrpcWebTransport({ baseUrl }) } = options;
-    this.#createClient = (url) => createClient(pb.Signal, typeof transport === 'function' ? transport(url) : transport);
-    this.#url = this.#targetUrl = stripTrailingSlashes(url);
-    this.#client = this.#createClient(this.#url);
-    this.#credentials = new Credentials(options.token, () => this.#sender?.sendToken());
-    this.#join = { room, identity, displayName, passcode, attributes: { ...options.attributes } };
-    this.#resolveJoin = resolve;
-    this.#stopWatchingPage = watchPage({
-      networkChanged: () => this.#reconnect(),
-      becameVisible: () => {
-        if (Date.now() - this.#receivedAt > this.#limits.heartbeatMs + 3_000) this.#reconnect();
+    const { attributes = {}, token, transport, fetch, reconnect = {} } = options;
+    this.#connection = new Connection({
+      url,
+      token,
+      reconnect,
+      logger: safeLogger(options.logger),
+      createClient: (url) => {
+        const custom = typeof transport === 'function' ? transport(url) : transport;
+        return createClient(pb.Signal, custom ?? createTransport(url, fetch));
       },
+      checkSupport: async () => {
+        if (!transport) await checkStreaming(fetch);
+      },
+      joinRequest: () => ({ room, identity, passcode, ...this.#profile.accepted }),
+      lastSeq: () => this.#inbox.lastSeq,
+      onWelcome: (seq, welcome) => this.#handleWelcome(seq, welcome),
+      onResumed: (resumed) => this.#handleResumed(resumed),
+      onMessage: (message) => this.#handleMessage(message),
+      onSuspended: (error) => {
+        this.#changes.call();
+        this.#inbox.notify('suspended', { error });
+      },
+      onEnded: (reason, error) => this.#handleEnded(reason, error),
+    });
+    this.#profile = new Profile(
+      { displayName, attributes },
+      (message) => this.#send(message),
+      (change) => {
+        if (this.#me) this.#me = Object.freeze({ ...this.#me, ...change });
+        this.#changes.call();
+      },
+    );
+    this.#stopWatchingPage = watchPage({
+      networkChanged: () => this.#connection.reconnect(),
+      becameVisible: () => this.#connection.reconnectIfSilent(),
       unloading: () => {
-        if (this.#token !== '' && this.#state !== 'ended') {
-          sendLeaveKeepalive(this.#url, this.#token, this.#credentials.headers());
-        }
+        const { url, token, headers } = this.#connection;
+        if (token !== '') sendLeaveKeepalive(url, token, headers, fetch);
       },
     });
-    const abort = () => {
-      if (this.#state === 'joining') this.#end('ABORTED', undefined);
-    };
-    options.signal?.addEventListener('abort', abort);
-    if (options.signal?.aborted) abort();
-    this.#run(options.joinTimeoutMs ?? 15_000)
-      .then(reject)
-      .finally(() => options.signal?.removeEventListener('abort', abort));
   }
 
   /** State of the connection to the server. */
   get state(): SessionState {
-    return this.#state;
+    return this.#connection.state;
   }
 
   /** The current URL of the server. */
   get url(): string {
-    return this.#url;
+    return this.#connection.url;
   }
 
   /** This member, as the other members see it. */
@@ -132,7 +115,10 @@ export class Session extends Emitter<SessionEvents> {
     return this.#me;
   }
 
-  /** The other members, by member_id, in join order. Live: it changes together with the events. */
+  /**
+   * The other members, by member_id, in join order. An immutable snapshot: a change of the roster, which comes with an
+   * event, replaces it.
+   */
   get members(): ReadonlyMap<string, model.Member> {
     return this.#inbox.members;
   }
@@ -148,18 +134,26 @@ export class Session extends Emitter<SessionEvents> {
   }
 
   /** Sends an offer. `negotiation` groups it with its answer and candidates. */
-  sendOffer(to: string, sdp: string, negotiation = 0n): Promise<Outcome> {
-    return this.#send({ to, negotiation, body: { case: 'offer', value: { sdp } } });
+  sendOffer(to: string, sdp: string, negotiation = 0): Promise<Outcome> {
+    return this.#send({ to, negotiation: model.fromNegotiation(negotiation), body: { case: 'offer', value: { sdp } } });
   }
 
   /** Sends an answer with the negotiation of its offer. */
-  sendAnswer(to: string, sdp: string, negotiation = 0n): Promise<Outcome> {
-    return this.#send({ to, negotiation, body: { case: 'answer', value: { sdp } } });
+  sendAnswer(to: string, sdp: string, negotiation = 0): Promise<Outcome> {
+    return this.#send({
+      to,
+      negotiation: model.fromNegotiation(negotiation),
+      body: { case: 'answer', value: { sdp } },
+    });
   }
 
   /** Sends a candidate with the negotiation of its description. */
-  sendCandidate(to: string, candidate: RTCIceCandidateInit, negotiation = 0n): Promise<Outcome> {
-    return this.#send({ to, negotiation, body: { case: 'candidate', value: model.fromCandidate(candidate) } });
+  sendCandidate(to: string, candidate: RTCIceCandidateInit, negotiation = 0): Promise<Outcome> {
+    return this.#send({
+      to,
+      negotiation: model.fromNegotiation(negotiation),
+      body: { case: 'candidate', value: model.fromCandidate(candidate) },
+    });
   }
 
   /** Sends application data through the server to one member or, without `to`, to all others. */
@@ -168,23 +162,23 @@ export class Session extends Emitter<SessionEvents> {
     return this.#send({ to, body: { case: 'data', value: { topic, text, payload } } });
   }
 
-  /** Changes the name or attributes of this member. Omitted fields stay unchanged. */
-  update(change: { displayName?: string; attributes?: Record<string, string> }): Promise<Outcome> {
-    const { displayName, attributes } = change;
-    if (displayName !== undefined) this.#join.displayName = displayName;
-    if (attributes !== undefined) this.#join.attributes = { ...attributes };
-    if (this.#me) this.#me = { ...this.#me, displayName: this.#join.displayName, attributes: this.#join.attributes };
-    const value = {
-      ...(displayName === undefined ? {} : { displayName }),
-      attributes: attributes ?? {},
-      clearAttributes: attributes !== undefined && Object.keys(attributes).length === 0,
-    };
-    return this.#send({ body: { case: 'update', value } });
+  /**
+   * Changes the name or attributes of this member. Omitted fields stay unchanged, and `attributes` replace all
+   * attributes. `me` changes when the server has accepted the update. A function receives the values that result if the
+   * server accepts all earlier updates.
+   *
+   * If the client has to rejoin before the outcome is known, the update is sent again in the new session.
+   */
+  update(change: ProfileChange | ((expected: ProfileValues) => ProfileChange)): Promise<Outcome> {
+    if (this.#connection.isClosing) return this.#send({});
+    const { expected } = this.#profile;
+    return this.#profile.update(typeof change === 'function' ? change(expected) : change, this.#connection.hasSession);
   }
 
   /** Reports the state of a peer connection to the operators of the server. */
   report(report: Report): Promise<Outcome> {
-    return this.#send({ body: { case: 'report', value: report } });
+    const elapsedMs = Math.max(0, Math.round(report.elapsedMs ?? 0));
+    return this.#send({ body: { case: 'report', value: { ...report, elapsedMs } } });
   }
 
   /**
@@ -202,33 +196,27 @@ export class Session extends Emitter<SessionEvents> {
    * server rejects the probe, `ABORTED` if a later call named another URL, or `ENDED`.
    */
   async moveTo(url: string): Promise<void> {
-    if (this.#isEnded() || this.#leaving) throw SignalError.ended();
-    const target = stripTrailingSlashes(url);
-    this.#targetUrl = target;
-    if (target === this.#url) return;
-    const client = this.#createClient(target);
-    await probe(client, this.#token, this.#credentials.headers());
-    if (this.#isEnded() || this.#leaving) throw SignalError.ended();
-    if (this.#targetUrl !== target) throw SignalError.aborted();
-    // A concurrent call with the same URL may have finished first.
-    if (target === this.#url) return;
-    this.#url = target;
-    this.#client = client;
-    this.#reconnect();
+    await this.#connection.moveTo(url);
+    this.#changes.call();
   }
 
   /** Leaves the room. Resolves when the server has confirmed it, or after 2 s. */
-  async leave(reason = ''): Promise<void> {
-    if (this.#state === 'ended' || this.#leaving) return;
-    this.#leaving = true;
-    if (this.#state === 'connected' && this.#sender) {
-      const sent = this.#sender.send({ body: { case: 'leave', value: { reason } } });
-      await Promise.race([sent, sleep(LEAVE_TIMEOUT_MS)]);
-    } else {
-      await this.#sender?.sendLeave(reason, LEAVE_TIMEOUT_MS);
-    }
-    this.#end('LEFT', undefined);
+  leave(reason = ''): Promise<void> {
+    return this.#connection.leave(reason);
   }
+
+  /**
+   * Calls `listener` after each change of a property, such as `state`, `me` or `members`. Properties keep their identity
+   * until they change, as `useSyncExternalStore` of React requires:
+   *
+   * ```ts
+   * const members = useSyncExternalStore(session.subscribe, () => session.members);
+   * ```
+   */
+  readonly subscribe = (listener: () => void): Unsubscribe => {
+    queueMicrotask(() => this.#inbox.release());
+    return this.#changes.add(listener);
+  };
 
   override on<Name extends keyof SessionEvents>(
     name: Name,
@@ -240,160 +228,41 @@ export class Session extends Emitter<SessionEvents> {
   }
 
   #send(message: OutgoingMessage): Promise<Outcome> {
-    if (this.#sender && this.#state !== 'ended' && !this.#leaving) return this.#sender.send(message);
-    const reason = this.#state === 'ended' || this.#leaving ? 'ENDED' : 'SESSION_GONE';
-    const failure = { to: message.to ?? '', reason, retryAfterMs: undefined };
-    return Promise.resolve({ status: 'undelivered', failures: [failure] });
-  }
-
-  /** Opens streams until the session ends. Resolves with the error that made the join fail. */
-  async #run(joinTimeoutMs: number): Promise<SignalError> {
-    let lostAt = Date.now();
-    let error: SignalError | undefined;
-    while (this.#state !== 'ended') {
-      error = await this.#runStream();
-      if (this.#isEnded() || this.#leaving) break;
-      const now = Date.now();
-      if (this.#state === 'connected') {
-        lostAt = now;
-        if (now - this.#openedAt > STABLE_MS) this.#attempt = 0;
-        this.#state = 'suspended';
-        this.#inbox.notify('suspended', { error });
-        if (this.#isEnded()) break;
-      }
-      const tokenReplaced =
-        TOKEN_REJECTED.has(this.#goAway?.reason ?? error?.reason ?? '') && this.#credentials.rejected();
-      // The rejection of the old token says nothing about the new one.
-      const step = nextStep(tokenReplaced ? undefined : error, this.#goAway, this.#token !== '');
-      const waitMs = 'waitMs' in step ? (step.waitMs ?? backoff(this.#attempt)) : 0;
-      this.#attempt += 1;
-      if (this.#state === 'joining') {
-        error ??= SignalError.network('the stream ended before `welcome`');
-        if (!tokenReplaced && (!error.retryable || now + waitMs - lostAt > joinTimeoutMs)) break;
-      } else if (step.to === 'end') {
-        this.#end(step.reason, error);
-      } else if (step.to === 'rejoin' || now - lostAt > this.#limits.resumeWindowMs + WINDOW_GRACE_MS) {
-        this.#discardSession();
-      }
-      await sleep(waitMs, this.#backoffAbort.signal);
-    }
-    if (this.#state === 'joining') this.#end(error?.reason ?? 'ABORTED', error);
-    return error ?? SignalError.aborted();
-  }
-
-  // Control flow analysis does not see that awaiting and emitting may end the session.
-  #isEnded(): boolean {
-    return this.#state === 'ended';
-  }
-
-  async #runStream(): Promise<SignalError | undefined> {
-    this.#streamAbort = new AbortController();
-    this.#backoffAbort = new AbortController();
-    this.#goAway = undefined;
-    this.#sendError = undefined;
-    const { signal } = this.#streamAbort;
-    const open = this.#token
-      ? { case: 'resume' as const, value: { sessionToken: this.#token, afterSeq: this.#inbox.lastSeq } }
-      : { case: 'join' as const, value: this.#join };
-    const openMs = this.#token
-      ? Math.min(RESUME_TIMEOUT_MS * Math.max(this.#attempt, 1), OPEN_TIMEOUT_MS)
-      : OPEN_TIMEOUT_MS;
-    const silenceMs = () => (this.#state === 'connected' ? 2 * this.#limits.heartbeatMs + 5_000 : openMs);
-    try {
-      await this.#credentials.ensureToken();
-      const headers = this.#credentials.headers();
-      await readStream(this.#client, { open }, headers, silenceMs, signal, (message) => this.#receive(message));
-      return this.#sendError;
-    } catch (error) {
-      return this.#sendError ?? (signal.aborted ? undefined : SignalError.from(error));
-    } finally {
-      this.#streamAbort.abort();
-    }
-  }
-
-  #receive(message: pb.ServerMessage): void {
-    this.#receivedAt = Date.now();
-    this.#sender?.messageReceived();
-    const { body } = message;
-    if (body.case === 'welcome') {
-      this.#handleWelcome(message.seq, body.value);
-    } else if (body.case === 'resumed') {
-      this.#handleResumed(body.value);
-    } else if (body.case === 'goAway') {
-      this.#goAway = body.value;
-      this.#streamAbort.abort();
-    } else {
-      if (body.case === 'iceServers') this.#ice = model.toIceServers(body.value.iceServers, body.value.expiresAt);
-      this.#inbox.receive(message);
-    }
+    return this.#connection.send(message);
   }
 
   #handleWelcome(seq: bigint, welcome: pb.Welcome): void {
     const previous = this.#me;
-    this.#token = welcome.sessionToken;
     this.#me = welcome.you && model.toMember(welcome.you);
     this.#room = model.toRoom(welcome.room);
-    this.#limits = model.toLimits(welcome.limits);
     this.#ice = model.toIceServers(welcome.iceServers, welcome.iceExpiresAt);
     const previousMembers = this.#inbox.welcome(seq, welcome.members);
-    this.#sender = new Sender(
-      () => this.#client,
-      this.#token,
-      this.#credentials,
-      this.#limits,
-      () => this.#inbox.lastSeq,
-    );
-    this.#connected();
+    this.#profile.resend();
+    this.#changes.call();
     if (previous) this.#inbox.notify('rejoined', { previousMemberId: previous.memberId, previousMembers });
-    else this.#resolveJoin(this);
   }
 
   #handleResumed(resumed: pb.Resumed): void {
     this.#ice = model.toIceServers(resumed.iceServers, resumed.iceExpiresAt);
-    this.#connected();
+    this.#changes.call();
     this.#inbox.notify('resumed', { replayed: Number(resumed.replayed) });
     this.#inbox.notify('iceServers', this.#ice);
     this.#inbox.resumed(resumed);
   }
 
-  #connected(): void {
-    this.#state = 'connected';
-    this.#credentials.accepted();
-    this.#openedAt = Date.now();
-    const streamAbort = this.#streamAbort;
-    this.#sender?.run(streamAbort.signal).catch((error) => {
-      if (streamAbort.signal.aborted) return;
-      this.#sendError = SignalError.from(error);
-      streamAbort.abort();
-    });
+  #handleMessage(message: pb.ServerMessage): void {
+    const { body } = message;
+    if (body.case === 'iceServers') {
+      this.#ice = model.toIceServers(body.value.iceServers, body.value.expiresAt);
+      this.#changes.call();
+    }
+    this.#inbox.receive(message);
   }
 
-  /** Replaces the stream, which may be dead without an error, and skips the backoff. */
-  #reconnect(): void {
-    if (this.#state === 'joining' || this.#state === 'ended') return;
-    this.#attempt = 0;
-    this.#streamAbort.abort();
-    this.#backoffAbort.abort();
-  }
-
-  #discardSession(): void {
-    this.#token = '';
-    this.#sender?.abandon();
-    this.#sender = undefined;
-  }
-
-  #end(reason: string, error: SignalError | undefined): void {
-    if (this.#state === 'ended') return;
-    this.#state = 'ended';
+  #handleEnded(reason: string, error: SignalError | undefined): void {
     this.#stopWatchingPage();
-    this.#credentials.stop();
-    this.#streamAbort.abort();
-    this.#backoffAbort.abort();
-    this.#discardSession();
+    this.#profile.end();
+    this.#changes.call();
     this.#inbox.notify('ended', { reason, error });
   }
-}
-
-function stripTrailingSlashes(url: string): string {
-  return url.replace(/\/+$/, '');
 }

@@ -49,10 +49,10 @@ test('every kind of signal arrives unchanged', { skip }, async (t) => {
   const to = ann.me.memberId;
   const candidate = { candidate: 'candidate:1', sdpMid: '', sdpMLineIndex: 0, usernameFragment: 'uf' };
   const outcomes = await Promise.all([
-    ben.sendOffer(to, 'offer', 3n),
-    ben.sendCandidate(to, candidate, 3n),
-    ben.sendCandidate(to, { candidate: '' }, 3n),
-    ben.sendAnswer(to, 'answer', 4n),
+    ben.sendOffer(to, 'offer', 3),
+    ben.sendCandidate(to, candidate, 3),
+    ben.sendCandidate(to, { candidate: '' }, 3),
+    ben.sendAnswer(to, 'answer', 4),
     ben.sendData({ topic: 't', text: 'x', payload: new Uint8Array([1, 2]) }),
     ben.update({ attributes: { b: '2' } }),
     ben.sendOffer('nobody', 'offer'),
@@ -67,10 +67,10 @@ test('every kind of signal arrives unchanged', { skip }, async (t) => {
   await until('the leave', () => received.at(-1)?.[0] === 'memberLeft');
   const from = received[0][1].memberId;
   assert.deepEqual(received.slice(1, 6), [
-    ['offer', { from, sdp: 'offer', negotiation: 3n }],
-    ['candidate', { from, candidate, negotiation: 3n }],
-    ['candidate', { from, candidate: { candidate: '' }, negotiation: 3n }],
-    ['answer', { from, sdp: 'answer', negotiation: 4n }],
+    ['offer', { from, sdp: 'offer', negotiation: 3 }],
+    ['candidate', { from, candidate, negotiation: 3 }],
+    ['candidate', { from, candidate: { candidate: '' }, negotiation: 3 }],
+    ['answer', { from, sdp: 'answer', negotiation: 4 }],
     ['data', { from, topic: 't', text: 'x', payload: new Uint8Array([1, 2]) }],
   ]);
   assert.deepEqual(received[6][1].attributes, { b: '2' });

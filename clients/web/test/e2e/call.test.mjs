@@ -6,6 +6,7 @@ import {
   chatReaches,
   joinRoom,
   missing,
+  openChat,
   openPage,
   startProxy,
   startServer,
@@ -34,6 +35,7 @@ test('two browsers exchange video and chat, and a closed tab leaves at once', { 
   await chatReaches(ben, [ann], '<b>hello</b> from Ben');
   assert.deepEqual([...ann.errors, ...ben.errors], []);
 
+  await openChat(ann);
   const closed = Date.now();
   await ben.close();
   await ann.getByTestId('chat-log').getByText('Ben left').waitFor();

@@ -147,7 +147,8 @@ export function framesDecoded(page) {
     const counts = [];
     for (const peer of window.signalboxDemo.mesh.peers.values()) {
       const stats = [...(await peer.connection.getStats()).values()];
-      counts.push(stats.find((stat) => stat.type === 'inbound-rtp' && stat.kind === 'video')?.framesDecoded ?? 0);
+      const videos = stats.filter((stat) => stat.type === 'inbound-rtp' && stat.kind === 'video');
+      counts.push(videos.reduce((sum, { framesDecoded = 0 }) => sum + framesDecoded, 0));
     }
     return counts;
   });
@@ -188,11 +189,18 @@ export async function watchVideo(page) {
   return () => page.evaluate(() => window.endVideoWatch());
 }
 
-/** Sends a chat message and waits until the other pages show it. */
+/** Opens the chat, unless it is open. */
+export async function openChat(page) {
+  const isClosed = await page.evaluate(() => document.getElementById('chat').hidden);
+  if (isClosed) await page.locator(at('chat-button')).click();
+}
+
+/** Sends a chat message and waits until the other pages have it. */
 export async function chatReaches(from, others, text) {
   // A peer may be connected before its data channel is open.
   const isOpen = () => from.evaluate(() => window.signalboxDemo.mesh.broadcast(new ArrayBuffer(0)).length === 0);
   await until('open data channels', isOpen);
+  await openChat(from);
   await from.locator(at('chat-input')).fill(text);
   await from.locator(at('chat-send')).click();
   for (const page of others) {

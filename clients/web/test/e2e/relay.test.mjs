@@ -22,14 +22,20 @@ import {
 const TURN = process.env.TURNSERVER_BIN ?? '/usr/bin/turnserver';
 const SECRET = 'secret-of-the-test';
 
-/** Starts a TURN server on the loopback interface and returns its URL. */
-async function startTurn(t) {
-  const port = await new Promise((found) => {
+/** A free port of the loopback interface. */
+function freePort() {
+  return new Promise((found) => {
     const probe = createServer().listen(0, '127.0.0.1', () => {
       const { port } = probe.address();
       probe.close(() => found(port));
     });
   });
+}
+
+const urlOf = (port) => `turn:127.0.0.1:${port}?transport=udp`;
+
+/** Starts a TURN server on the loopback interface. Returns its URL, and a function that kills it. */
+async function startTurn(t, port) {
   const folder = mkdtempSync(join(tmpdir(), 'signalbox-turn-'));
   const options = {
     'listening-ip': '127.0.0.1',
@@ -48,12 +54,13 @@ async function startTurn(t) {
   const exited = new Promise((done) => child.once('exit', done));
   const kill = () => child.kill('SIGKILL');
   process.once('exit', kill);
-  t.after(async () => {
+  const stop = async () => {
     kill();
     await exited;
     process.off('exit', kill);
     rmSync(folder, { recursive: true, force: true });
-  });
+  };
+  t.after(stop);
   // It listens on TCP as well as UDP.
   await until('the TURN server to listen', () => {
     if (child.exitCode !== null) throw new Error(`the TURN server exited with ${child.exitCode}`);
@@ -62,7 +69,7 @@ async function startTurn(t) {
       socket.on('error', () => is(false));
     });
   });
-  return `turn:127.0.0.1:${port}?transport=udp`;
+  return stop;
 }
 
 /** Creates a relay_only room: CreateRoomRequest { room: { name, relay_only: true } } over gRPC-Web. */
@@ -123,13 +130,19 @@ async function checkRemote(page, name) {
     assert.match(line, /[ =]IN IP4 0\.0\.0\.0$/, name);
 }
 
-async function call(t, names, pages) {
-  const turn = await startTurn(t);
-  const server = await startServer(t, { args: ['--turn-url', turn, '--turn-secret', SECRET] });
+/** Joins both pages to a relay_only room of a server whose TURN server has the port. */
+async function joinBoth(t, names, pages, port) {
+  const server = await startServer(t, { args: ['--turn-url', urlOf(port), '--turn-secret', SECRET] });
   await createRelayOnly(server.url, 'relayed');
+  await joinRoom(pages[0], server.url, 'relayed', names[0]);
+  await joinRoom(pages[1], server.url, 'relayed', names[1]);
+}
+
+async function call(t, names, pages) {
+  const port = await freePort();
+  await startTurn(t, port);
+  await joinBoth(t, names, pages, port);
   const [ann, ben] = pages;
-  await joinRoom(ann, server.url, 'relayed', names[0]);
-  await joinRoom(ben, server.url, 'relayed', names[1]);
   await Promise.all([allConnected(ann, 1), allConnected(ben, 1)]);
   await Promise.all([videoFlows(ann), videoFlows(ben)]);
   return [ann, ben];
@@ -164,4 +177,66 @@ test('Chromium and Firefox connect through the relay', { skip: missing(TURN, FIR
   assert.deepEqual(await selectedPair(ann), ['relay', 'relay']);
   await checkRemote(ann, 'Ann');
   await checkRemote(fox, 'Fox');
+});
+
+/** Waits until both pages say that the relay is missing, and have reported it to the server. */
+async function relayMissing(pages) {
+  for (const page of pages) {
+    await until(
+      'the cause',
+      () => page.evaluate(() => window.reports.some(({ error }) => /NO_RELAY/.test(error))),
+      40_000,
+    );
+    await page.getByTestId('member-tile').getByText('No relay').waitFor();
+  }
+}
+
+/** Records the reports of a page to the server. */
+async function recordReports(page) {
+  await page.evaluate(() => {
+    const { session } = window.signalboxDemo;
+    const report = session.report.bind(session);
+    window.reports = [];
+    session.report = (message) => {
+      window.reports.push(message);
+      return report(message);
+    };
+  });
+}
+
+test('TURN server that is away at the join is told and awaited', { skip: missing(TURN) }, async (t) => {
+  const pages = await Promise.all([openPage(t), openPage(t)]);
+  const port = await freePort();
+  await joinBoth(t, ['Ann', 'Ben'], pages, port);
+  for (const page of pages) await recordReports(page);
+  await relayMissing(pages);
+  await startTurn(t, port);
+  for (const page of pages) {
+    const states = () =>
+      page.$$eval('[data-testid="member-tile"]', (tiles) => tiles.map(({ dataset }) => dataset.state));
+    await until('the connection', async () => (await states()).join() === 'connected', 40_000);
+  }
+  const [{ elapsedMs, error }] = await pages[0].evaluate(() => window.reports);
+  assert.ok(elapsedMs >= 14_000, `elapsedMs ${elapsedMs}`);
+  assert.match(error, /^NO_RELAY: no TURN server can be reached/);
+});
+
+test('call recovers from a TURN server that is away', { skip: missing(TURN) }, async (t) => {
+  const pages = await Promise.all([openPage(t), openPage(t)]);
+  const port = await freePort();
+  const stop = await startTurn(t, port);
+  await joinBoth(t, ['Ann', 'Ben'], pages, port);
+  await Promise.all(pages.map((page) => allConnected(page, 1)));
+  for (const page of pages) await recordReports(page);
+  await stop();
+  await relayMissing(pages);
+  await startTurn(t, port);
+  const back = Date.now();
+  for (const page of pages) {
+    const states = () =>
+      page.$$eval('[data-testid="member-tile"]', (tiles) => tiles.map(({ dataset }) => dataset.state));
+    await until('the connection', async () => (await states()).join() === 'connected', 40_000);
+  }
+  t.diagnostic(`connected ${Date.now() - back} ms after the return`);
+  await Promise.all(pages.map((page) => videoFlows(page)));
 });

@@ -1,44 +1,138 @@
-// Takes docs/demo.png: the demo page in a call of two, 1280x800. Run with: npm run screenshot
+// Takes the pictures of the documentation: docs/demo.png, the demo page in a call of two, and docs/share.png, a terminal
+// after scripts/share.sh. Run with: npm run screenshot
+//
+// With a folder as argument, it takes every view of the page instead, to look at.
+
 import { mkdirSync } from 'node:fs';
-import { allConnected, chatReaches, joinRoom, missing, openPage, startServer, videoFlows } from './harness.mjs';
+import { join, resolve } from 'node:path';
+import { drawCamera, PEOPLE } from './drawnCamera.mjs';
+import {
+  allConnected,
+  chatReaches,
+  joinRoom,
+  missing,
+  openChat,
+  openPage,
+  startServer,
+  videoFlows,
+} from './harness.mjs';
+import { takeShare } from './shareScreenshot.mjs';
 
-const out = process.argv[2] ?? new URL('../../../../docs/demo.png', import.meta.url).pathname;
-const viewport = { width: Number(process.env.WIDTH ?? 1280), height: Number(process.env.HEIGHT ?? 800) };
+const DOCS = resolve(import.meta.dirname, '../../../../docs');
+const ROOM = 'amber-harbor-k7q2m9xd4w';
+const DESKTOP = { width: 1280, height: 800 };
+const PHONE = { width: 390, height: 844 };
 
-/** Replaces Chromium's green test pattern by a drawn person. */
-function drawCamera([background, edge, shirt]) {
-  const canvas = document.createElement('canvas');
-  canvas.width = 1280;
-  canvas.height = 720;
-  const context = canvas.getContext('2d');
-  const disc = (color, x, y, width, height) => {
-    context.fillStyle = color;
-    context.beginPath();
-    context.ellipse(x, y, width, height, 0, 0, 7);
-    context.fill();
-  };
-  setInterval(() => {
-    const sway = 8 * Math.sin(Date.now() / 700);
-    const light = context.createRadialGradient(640, 260, 80, 640, 360, 820);
-    light.addColorStop(0, background);
-    light.addColorStop(1, edge);
-    context.fillStyle = light;
-    context.fillRect(0, 0, 1280, 720);
-    disc(shirt, 640 + sway / 2, 760, 330, 290);
-    disc('#c98f6b', 640 + sway / 2, 480, 62, 90);
-    disc('#3b2a20', 640 + sway, 318, 148, 172);
-    disc('#e0a983', 640 + sway, 345, 124, 158);
-    for (const side of [-46, 46]) disc('#2d211b', 640 + sway * 1.2 + side, 330, 9, 11);
-    context.strokeStyle = '#9c5a43';
-    context.lineWidth = 7;
-    context.lineCap = 'round';
-    context.beginPath();
-    context.arc(640 + sway * 1.2, 390, 44, 0.25 * Math.PI, 0.75 * Math.PI);
-    context.stroke();
-  }, 50);
-  const audio = new AudioContext().createMediaStreamDestination().stream.getAudioTracks();
-  const stream = new MediaStream([...canvas.captureStream(20).getVideoTracks(), ...audio]);
-  navigator.mediaDevices.getUserMedia = async () => stream;
+const cleanups = [];
+const t = { after: (cleanup) => cleanups.unshift(cleanup) };
+
+async function openPerson(index, options = {}) {
+  const page = await openPage(t, { viewport: { width: 640, height: 480 }, ...options });
+  await page.addInitScript(drawCamera, PEOPLE[index]);
+  return page;
+}
+
+/** Lets members join, and waits until all see each other. */
+async function call(server, room, people, options = {}) {
+  const pages = [];
+  for (const index of people) {
+    const page = await openPerson(index, index === people[0] ? options : {});
+    await joinRoom(page, server.url, room, PEOPLE[index].name);
+    pages.push(page);
+  }
+  await Promise.all(pages.map((page) => allConnected(page, people.length - 1)));
+  await videoFlows(pages[0], 20);
+  return pages;
+}
+
+async function talk(ann, ben) {
+  await openChat(ann);
+  await chatReaches(ben, [ann], 'Morning! Can you see me?');
+  await chatReaches(ann, [ben], 'Loud and clear. No server in between, by the way.');
+  await chatReaches(ben, [ann], 'So this chat is peer to peer, too?');
+  await chatReaches(ann, [ben], 'All of it. The server only introduced us.');
+}
+
+/** Waits for the measured quality, so that all pictures show the same words. */
+async function shoot(page, path) {
+  const tiles = page.locator('[data-testid="member-tile"]');
+  if ((await tiles.count()) > 0) await page.locator('[data-testid="member-tile"][data-level]').first().waitFor();
+  await page.mouse.move(5, 5);
+  await page.screenshot({ path });
+  console.log(path);
+}
+
+/** Leaves the room before the browser closes, which the server would notice later. */
+async function close(pages) {
+  for (const page of pages) {
+    await page.goto('about:blank');
+    await page.context().browser().close();
+  }
+}
+
+async function takeDemo(path) {
+  const server = await startServer(t);
+  const pages = await call(server, ROOM, [0, 1], { viewport: DESKTOP, colorScheme: 'light' });
+  await talk(...pages);
+  await shoot(pages[0], path);
+  await close(pages);
+}
+
+/** Every view, on a desktop and a phone, light and dark. */
+async function takeAll(folder) {
+  const server = await startServer(t);
+  for (const [name, options] of [
+    ['light', { viewport: DESKTOP, colorScheme: 'light' }],
+    ['dark', { viewport: DESKTOP, colorScheme: 'dark' }],
+    ['phone', { viewport: PHONE, colorScheme: 'light' }],
+  ]) {
+    const at = (view) => join(folder, `${name}-${view}.png`);
+    const before = await openPerson(0, options);
+    await before.addInitScript(() => {
+      navigator.permissions.query = async () => ({ state: 'prompt' });
+    });
+    await before.goto(`${server.url}/?room=${ROOM}`);
+    await shoot(before, at('lobby-before'));
+    await close([before]);
+    const lobby = await openPerson(0, options);
+    await lobby.goto(`${server.url}/?room=${ROOM}`);
+    await lobby.getByTestId('name-input').fill('Ann');
+    await lobby.waitForFunction(() => document.getElementById('preview-video').videoWidth > 0);
+    await shoot(lobby, at('lobby'));
+    await lobby.getByTestId('join-button').click();
+    await lobby.getByTestId('local-tile').waitFor();
+    await shoot(lobby, at('alone'));
+    await close([lobby]);
+
+    const two = await call(server, ROOM, [0, 1], options);
+    await shoot(two[0], at('two'));
+    await talk(...two);
+    await shoot(two[0], at('chat'));
+    await two[0].getByTestId('details-button').click();
+    await shoot(two[0], at('details'));
+    await two[0].getByTestId('details-button').click();
+    await two[0].getByTestId('camera-button').click();
+    await two[0].getByTestId('mic-button').click();
+    await two[1].getByTestId('camera-button').click();
+    await two[0].locator('[data-testid="member-tile"].no-video').waitFor();
+    await shoot(two[0], at('cameras-off'));
+    await close(two);
+
+    const four = await call(server, ROOM, [0, 1, 2, 3], options);
+    await shoot(four[0], at('four'));
+    await four[0].getByRole('button', { name: `Pin ${PEOPLE[2].name}` }).click();
+    await shoot(four[0], at('pinned'));
+    await close(four);
+  }
+  const failed = await openPerson(0, { viewport: DESKTOP, colorScheme: 'light' });
+  await failed.goto(`${server.url}/?room=${ROOM}`);
+  await failed.getByTestId('name-input').fill('Ann');
+  await server.stop();
+  await failed.getByTestId('join-button').click();
+  await failed.getByTestId('join-status').getByText('does not respond').waitFor();
+  await shoot(failed, join(folder, 'light-joining.png'));
+  await failed.getByTestId('join-error').waitFor();
+  await shoot(failed, join(folder, 'light-failure.png'));
 }
 
 const reason = missing();
@@ -46,28 +140,14 @@ if (reason) {
   console.log(`skipped: ${reason}`);
   process.exit(0);
 }
-const cleanups = [];
-const t = { after: (cleanup) => cleanups.unshift(cleanup) };
+const [folder] = process.argv.slice(2);
 try {
-  const server = await startServer(t);
-  const colorScheme = process.env.SCHEME ?? 'light';
-  const [ann, ben] = [await openPage(t, { viewport, colorScheme }), await openPage(t)];
-  await ann.addInitScript(drawCamera, ['#dfe9f5', '#7e9cc4', '#2f5d8c']);
-  await ben.addInitScript(drawCamera, ['#f6e7d3', '#c79a6d', '#3f7a5e']);
-  await joinRoom(ann, server.url, 'amber-harbor-k7q2m9xd4w', 'Ann');
-  await joinRoom(ben, server.url, 'amber-harbor-k7q2m9xd4w', 'Ben Okafor');
-  await Promise.all([allConnected(ann, 1), allConnected(ben, 1)]);
-  await videoFlows(ann, 20);
-  if (viewport.width > 860) {
-    await chatReaches(ben, [ann], 'Morning! Can you see me?');
-    await chatReaches(ann, [ben], 'Loud and clear. No server in between, by the way.');
-    await chatReaches(ben, [ann], 'So this chat is peer to peer, too?');
-    await chatReaches(ann, [ben], 'All of it. The server only introduced us.');
+  mkdirSync(folder ?? DOCS, { recursive: true });
+  if (folder) await takeAll(folder);
+  else {
+    await takeDemo(join(DOCS, 'demo.png'));
+    await takeShare(t, join(DOCS, 'share.png'));
   }
-  mkdirSync(new URL('../../../../docs', import.meta.url), { recursive: true });
-  await ann.mouse.move(5, 5);
-  await ann.screenshot({ path: out });
-  console.log(out);
 } finally {
   for (const cleanup of cleanups) await cleanup();
 }

@@ -19,7 +19,8 @@ test('browser opens more pages than HTTP/1.1 would allow', { skip }, async (t) =
   for (let index = 1; index < PAGES; index += 1) {
     const page = await first.context().newPage();
     await page.goto(`${url}/?room=room-${index}`);
-    // The page joins without the form, because it remembers the name.
+    // The page remembers the name.
+    await page.getByTestId('join-button').click();
     await page.getByTestId('local-tile').waitFor();
   }
   await chatReaches(first, [other], 'with seven pages open');

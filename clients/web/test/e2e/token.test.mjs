@@ -2,11 +2,11 @@
 
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { createHmac, randomBytes } from 'node:crypto';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join as path } from 'node:path';
 import { test } from 'node:test';
 import { allConnected, missing, openPage, SERVER, startServer, until } from './harness.mjs';
+import { mint, startWithTokens } from './tokens.mjs';
 
 const skip = missing();
 const { Code, join, SignalError } = await import('../../dist/lib/index.js').catch(() => ({}));
@@ -14,18 +14,6 @@ const { Code, join, SignalError } = await import('../../dist/lib/index.js').catc
 /** PyJWT and its dependencies. */
 const PYTHON_JWT = process.env.PYTHON_JWT ?? '/usr/lib/python3/dist-packages/jwt';
 const ENV = { ...process.env, PYTHONPATH: PYTHON_JWT };
-const SECRET = randomBytes(32).toString('hex');
-
-/** A token (RFC 7519, HS256) that is valid for `seconds`. */
-function mint(room, sub, seconds = 300, claims = {}) {
-  const now = Math.floor(Date.now() / 1000);
-  const part = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
-  const all = { sub, room, aud: 'signalbox', nbf: now, exp: now + seconds, ...claims };
-  const signed = `${part({ alg: 'HS256', typ: 'JWT' })}.${part(all)}`;
-  return `${signed}.${createHmac('sha256', SECRET).update(signed).digest('base64url')}`;
-}
-
-const startWithTokens = (t, args = []) => startServer(t, { args: ['--auth', 'jwt', '--jwt-secret', SECRET, ...args] });
 
 test('token admits a member with its identity and name', { skip }, async (t) => {
   const { url } = await startWithTokens(t);
@@ -85,6 +73,7 @@ test('demo page takes the token from the link and hides it', { skip }, async (t)
   assert.ok(!(await pages[0].evaluate(() => document.documentElement.outerHTML + location.href)).includes('eyJ'));
   // A reload of the tab keeps the token. A visitor without a token sees the reason.
   await pages[1].reload();
+  await pages[1].getByTestId('join-button').click();
   await pages[1].getByTestId('local-tile').waitFor();
   await allConnected(pages[0], 1);
   const stranger = await openPage(t);

@@ -5,18 +5,24 @@ import { backoff, sleep } from '../../src/backoff.js';
 test('delay grows quadratically from 0 to 7 s', () => {
   const middle = () => 0.5;
   assert.deepEqual(
-    [0, 1, 2, 3, 4, 5, 6, 1000].map((attempt) => backoff(attempt, middle)),
+    [0, 1, 2, 3, 4, 5, 6, 1000].map((attempt) => backoff(attempt, undefined, middle)),
     [0, 300, 1200, 2700, 4800, 7000, 7000, 7000],
   );
 });
 
+test('delay stays within its bounds', () => {
+  const bounds = { minMs: 500, maxMs: 2_000 };
+  const delays = [0, 1, 2, 3, 4, 5].map((attempt) => backoff(attempt, bounds, () => 0.5));
+  assert.deepEqual(delays, [500, 500, 1200, 2000, 2000, 2000]);
+});
+
 test('jitter stays within 15 %', () => {
   assert.equal(
-    backoff(5, () => 0),
+    backoff(5, undefined, () => 0),
     5950,
   );
   assert.equal(
-    backoff(5, () => 1),
+    backoff(5, undefined, () => 1),
     8050,
   );
 });

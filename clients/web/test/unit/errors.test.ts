@@ -32,7 +32,13 @@ test('network errors, timeouts, aborts and proxy responses have distinct reasons
   assert.deepEqual([timeout.reason, timeout.retryable], ['TIMEOUT', true]);
   const aborted = SignalError.from(new DOMException('aborted', 'AbortError'));
   assert.deepEqual([aborted.reason, aborted.retryable], ['ABORTED', false]);
-  const proxy = SignalError.from(new ConnectError('HTTP 404', Code.Unimplemented));
-  assert.deepEqual([proxy.reason, proxy.retryable], ['PROXY', false]);
-  assert.equal(SignalError.from(new ConnectError('HTTP 503', Code.Unavailable)).retryable, true);
+});
+
+test('HTTP status of a proxy decides whether a retry may help', () => {
+  const http = (status: number, code: Code) => SignalError.from(new ConnectError(`HTTP ${status}`, code));
+  const facts = ({ reason, httpStatus, retryable }: SignalError) => [reason, httpStatus, retryable];
+  assert.deepEqual(facts(http(404, Code.Unimplemented)), ['PROXY', 404, true]);
+  assert.deepEqual(facts(http(503, Code.Unavailable)), ['PROXY', 503, true]);
+  assert.deepEqual(facts(http(403, Code.PermissionDenied)), ['PROXY', 403, false]);
+  assert.deepEqual(facts(http(421, Code.Unknown)), ['PROXY', 421, false]);
 });

@@ -130,3 +130,14 @@ test('abandoned messages are unknown', async () => {
   assert.deepEqual(await outcome, { status: 'unknown' });
   assert.equal(outbox.size, 0);
 });
+
+test('message that cannot be encoded gets no number', async () => {
+  const outbox = new Outbox({ maxMessageBytes: 1_000, maxUnacked: 256 });
+  const outcome = await outbox.push({ body: { case: 'candidate', value: { candidate: '', sdpMLineIndex: -1 } } });
+  assert.ok(outcome.status === 'undelivered' && outcome.failures[0].reason === 'INVALID_MESSAGE');
+  void outbox.push({ body: { case: 'data', value: { text: 'x' } } });
+  assert.deepEqual(
+    outbox.batch().map(({ seq }) => seq),
+    [1n],
+  );
+});

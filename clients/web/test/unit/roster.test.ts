@@ -4,7 +4,7 @@ import type { Member } from '../../src/model.js';
 import { Roster } from '../../src/roster.js';
 
 function member(memberId: string, change: Partial<Member> = {}): Member {
-  const base = { identity: '', displayName: memberId, attributes: {}, joinOrder: 1n, state: 'connected' as const };
+  const base = { identity: '', displayName: memberId, attributes: {}, joinOrder: 1, state: 'connected' as const };
   return { memberId, joinedAt: undefined, ...base, ...change };
 }
 
@@ -44,4 +44,26 @@ test('reset clears members and marks', () => {
   roster.reset([member('a'), member('b')]);
   assert.deepEqual(roster.sweep(), []);
   assert.deepEqual([...roster.members.keys()], ['a', 'b']);
+});
+
+test('snapshot is immutable and changes its identity only with the roster', () => {
+  const roster = new Roster();
+  roster.reset([member('a')]);
+  const first = roster.members;
+  assert.equal(roster.put(member('a')), 'unchanged');
+  assert.equal(roster.remove('b'), undefined);
+  roster.markStale([member('a')]);
+  roster.sweep();
+  assert.equal(roster.members, first);
+  const change = (action: () => void) => {
+    const before = roster.members;
+    const keys = [...before];
+    action();
+    assert.notEqual(roster.members, before);
+    assert.deepEqual([...before], keys);
+  };
+  change(() => roster.put(member('b')));
+  change(() => roster.put(member('b', { state: 'suspended' })));
+  change(() => roster.remove('b'));
+  change(() => roster.reset([]));
 });

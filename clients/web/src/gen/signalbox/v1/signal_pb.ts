@@ -245,7 +245,8 @@ export type ClientMessage = Message<"signalbox.v1.ClientMessage"> & {
 
   /**
    * Ties the offer, answer and candidates of one ICE session together, so that a receiver can recognise late candidates
-   * of an earlier negotiation. Opaque to the server, which relays it. 0 = not used.
+   * of an earlier negotiation. Opaque to the server, which relays it. 0 = not used. At most 2^53 - 1, which JavaScript
+   * represents exactly.
    *
    * @generated from field: uint64 negotiation = 4;
    */

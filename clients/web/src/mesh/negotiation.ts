@@ -8,30 +8,30 @@ export type CandidateAction = 'apply' | 'queue' | 'drop';
  * polite peer even ones, always above the highest number seen.
  */
 export class Negotiation {
-  #highest = 0n;
+  #highest = 0;
   // Numbers of the current local and remote descriptions, of the unanswered local offer and of the last ignored offer.
-  #local = 0n;
-  #remote = 0n;
-  #offered: bigint | undefined;
-  #ignored: bigint | undefined;
+  #local = 0;
+  #remote = 0;
+  #offered: number | undefined;
+  #ignored: number | undefined;
 
   /** Number for local candidates. */
-  get local(): bigint {
+  get local(): number {
     return this.#local;
   }
 
   /** Starts a negotiation and returns its number. */
-  start(polite: boolean): bigint {
-    const next = this.#highest + 1n;
-    const wanted = polite ? 0n : 1n;
-    this.#highest = next % 2n === wanted ? next : next + 1n;
+  start(polite: boolean): number {
+    const next = this.#highest + 1;
+    const wanted = polite ? 0 : 1;
+    this.#highest = next % 2 === wanted ? next : next + 1;
     this.#local = this.#highest;
     this.#offered = this.#highest;
     return this.#highest;
   }
 
   /** A remote offer was applied, which rolls back an unanswered local offer. */
-  acceptOffer(number: bigint): void {
+  acceptOffer(number: number): void {
     this.#observe(number);
     this.#remote = number;
     this.#local = number;
@@ -39,14 +39,19 @@ export class Negotiation {
   }
 
   /** The impolite peer ignored a colliding offer, and ignores its candidates too. */
-  ignoreOffer(number: bigint): void {
+  ignoreOffer(number: number): void {
     this.#observe(number);
     this.#ignored = number;
   }
 
   /** Whether this answers the pending local offer. 0: the remote peer does not use numbers. */
-  isExpectedAnswer(number: bigint): boolean {
-    return this.#offered !== undefined && (number === this.#offered || number === 0n);
+  isExpectedAnswer(number: number): boolean {
+    return this.#offered !== undefined && (number === this.#offered || number === 0);
+  }
+
+  /** Whether the local offer with this number has no answer yet. */
+  isPending(number: number): boolean {
+    return this.#offered === number;
   }
 
   /** The answer to the local offer was applied. */
@@ -59,13 +64,13 @@ export class Negotiation {
    * Whether a candidate belongs to the current remote description (`apply`), a later one (`queue`) or an obsolete one
    * (`drop`). `apply` does not imply that there is a remote description.
    */
-  classifyCandidate(number: bigint): CandidateAction {
-    if (number === 0n || number === this.#remote) return 'apply';
+  classifyCandidate(number: number): CandidateAction {
+    if (number === 0 || number === this.#remote) return 'apply';
     if (number === this.#ignored) return 'drop';
     return number > this.#remote ? 'queue' : 'drop';
   }
 
-  #observe(number: bigint): void {
+  #observe(number: number): void {
     if (number > this.#highest) this.#highest = number;
   }
 }

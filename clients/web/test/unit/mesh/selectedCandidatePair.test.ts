@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { readSelectedCandidatePair } from '../../src/selectedCandidatePair.js';
+import { readSelectedCandidatePair } from '../../../src/mesh/selectedCandidatePair.js';
 
 const local = { id: 'L', type: 'local-candidate', candidateType: 'relay', protocol: 'udp', relayProtocol: 'tls' };
 const host = { id: 'H', type: 'local-candidate', candidateType: 'host', protocol: 'tcp' };

@@ -1,0 +1,33 @@
+/** Receives the log of a session. `console` is one. No message contains a token. */
+export interface Logger {
+  debug(message: string, ...details: unknown[]): void;
+  info(message: string, ...details: unknown[]): void;
+  warn(message: string, ...details: unknown[]): void;
+  error(message: string, ...details: unknown[]): void;
+}
+
+/** Reports an error of a handler of the application. */
+export type ReportHandlerError = (error: unknown) => void;
+
+/** A logger that never throws; without `logger` it does nothing. */
+export function safeLogger(logger: Logger | undefined): Logger {
+  const log = (level: keyof Logger) => (message: string, details: unknown) => {
+    try {
+      logger?.[level](`signalbox: ${message}`, details);
+    } catch {
+      // A faulty logger must not break the session that it observes.
+    }
+  };
+  return { debug: log('debug'), info: log('info'), warn: log('warn'), error: log('error') };
+}
+
+/** Reports errors of handlers to the logger, or without one as a browser reports those of event listeners. */
+export function handlerErrorReporter(logger: Logger | undefined): ReportHandlerError {
+  return logger ? (error) => safeLogger(logger).error('an event handler failed', error) : reportUncaught;
+}
+
+function reportUncaught(error: unknown): void {
+  const report = (globalThis as { reportError?: (error: unknown) => void }).reportError;
+  // biome-ignore lint/suspicious/noConsole: Node has no reportError, and an uncaught error would end its process.
+  (report ?? console.error)(error);
+}

@@ -1,0 +1,93 @@
+import { type Kind, kindOf, type Publication, type PublishEncoding } from './publication.js';
+
+/** Sends publications over one RTCPeerConnection. */
+export class MediaSenders {
+  readonly #connection: RTCPeerConnection;
+  readonly #senders = new Map<Publication, Map<Kind, RTCRtpSender>>();
+  // Of publications that ended, for reuse: otherwise each change would add an m-line.
+  readonly #idle: RTCRtpTransceiver[] = [];
+
+  constructor(connection: RTCPeerConnection) {
+    this.#connection = connection;
+  }
+
+  /** Adds, replaces and removes tracks. `negotiationneeded` follows if the other end has to know. */
+  async sync(publications: ReadonlySet<Publication>): Promise<void> {
+    for (const [publication, senders] of this.#senders) {
+      if (!publications.has(publication)) this.#remove(publication, senders);
+    }
+    const replaced: Promise<void>[] = [];
+    for (const publication of publications) {
+      const senders = this.#senders.get(publication) ?? new Map<Kind, RTCRtpSender>();
+      this.#senders.set(publication, senders);
+      for (const [kind, track] of publication.kinds) {
+        const sender = senders.get(kind);
+        if (!sender) senders.set(kind, this.#add(publication, kind, track));
+        else if (sender.track !== track) replaced.push(sender.replaceTrack(track));
+      }
+    }
+    await Promise.all(replaced);
+  }
+
+  /** Applies the encodings, with at most `maxBitrate` for each video. */
+  async encode(maxBitrate: number): Promise<void> {
+    const changes: Promise<void>[] = [];
+    for (const [{ encoding }, senders] of this.#senders) {
+      const sender = senders.get('video');
+      if (!sender) continue;
+      const bitrate = Math.min(encoding.maxBitrate ?? maxBitrate, maxBitrate);
+      changes.push(setEncoding(sender, { ...encoding, maxBitrate: bitrate }));
+    }
+    await Promise.all(changes);
+  }
+
+  /** Whether the sender belongs to a publication. */
+  manages(sender: RTCRtpSender): boolean {
+    return (
+      this.#idle.some((idle) => idle.sender === sender) ||
+      [...this.#senders.values()].some((senders) => [...senders.values()].includes(sender))
+    );
+  }
+
+  /** The track that the application has put into the sender of an ended one, past the publication. */
+  replacement(publication: Publication, kind: Kind): MediaStreamTrack | undefined {
+    const track = this.#senders.get(publication)?.get(kind)?.track;
+    return track && track !== publication.kinds.get(kind) && track.readyState === 'live' ? track : undefined;
+  }
+
+  #add(publication: Publication, kind: Kind, track: MediaStreamTrack | null): RTCRtpSender {
+    const { stream } = publication;
+    const at = this.#idle.findIndex(({ receiver }) => kindOf(receiver.track) === kind);
+    const [idle] = at < 0 ? [] : this.#idle.splice(at, 1);
+    if (idle) {
+      idle.direction = idle.direction === 'recvonly' ? 'sendrecv' : 'sendonly';
+      idle.sender.setStreams(stream);
+      void idle.sender.replaceTrack(track).catch(() => {});
+      return idle.sender;
+    }
+    // Takes the transceiver of a remote offer, if there is one.
+    if (track) return this.#connection.addTrack(track, stream);
+    return this.#connection.addTransceiver(kind, { direction: 'sendonly', streams: [stream] }).sender;
+  }
+
+  #remove(publication: Publication, senders: Map<Kind, RTCRtpSender>): void {
+    this.#senders.delete(publication);
+    for (const sender of senders.values()) {
+      this.#connection.removeTrack(sender);
+      const transceiver = this.#connection.getTransceivers().find((each) => each.sender === sender);
+      // Firefox before version 113 has no setStreams.
+      if (transceiver && 'setStreams' in sender) this.#idle.push(transceiver);
+    }
+  }
+}
+
+/** Sets the fields of the first encoding. Does nothing for a transceiver that was stopped. */
+export async function setEncoding(sender: RTCRtpSender, change: PublishEncoding): Promise<void> {
+  const parameters = sender.getParameters();
+  const [first] = parameters.encodings ?? [];
+  if (!first) return;
+  for (const [name, value] of Object.entries(change)) {
+    if (value !== undefined) Object.assign(first, { [name]: value });
+  }
+  await sender.setParameters(parameters);
+}

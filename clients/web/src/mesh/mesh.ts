@@ -1,0 +1,472 @@
+import { Emitter } from '../emitter.js';
+import { SignalError } from '../errors.js';
+import type { Unsubscribe } from '../handlers.js';
+import type { LeaveReason, Member } from '../model.js';
+import type { JoinOptions } from '../options.js';
+import type { Outcome } from '../outbox.js';
+import { watchPage } from '../page.js';
+import type { ProfileChange, ProfileValues } from '../profile.js';
+import { join, type Session } from '../session.js';
+import { MeshChannel, type MeshChannelOptions } from './channel.js';
+import type { Connection, WebRtc } from './connection.js';
+import { Peer, type PeerHost } from './peer.js';
+import { Publication, type PublishOptions } from './publication.js';
+import { PUBLICATIONS_ATTRIBUTE, writePublications } from './publicationList.js';
+import type { Quality } from './quality.js';
+import type { RemoteTrack } from './remoteTracks.js';
+import type { ReceivedData } from './transfer.js';
+
+/** How long a connection is kept after its member was lost, in case the member rejoins, in milliseconds. */
+const DETACHED_MS = 30_000;
+/** Attribute that identifies the page, to recognise a member after a rejoin. */
+const INSTANCE_ATTRIBUTE = 'instance';
+/** Members with the value `none`, such as programs, only signal: a mesh does not connect to them. */
+const MEDIA_ATTRIBUTE = 'media';
+
+/**
+ * Bits per second that the videos of this client may use together, so that an ordinary uplink of 5 Mbit/s carries them
+ * and the audio. Shared equally by peers and videos.
+ */
+const UPSTREAM_BITRATE = 4_000_000;
+/** Upper limit for one video to one peer: more does not improve 1280x720 visibly. */
+const MAX_VIDEO_BITRATE = 2_500_000;
+
+/** How often the quality is measured, and whether peers speak is checked, in milliseconds. */
+const QUALITY_MS = 2_000;
+const SPEAKING_MS = 250;
+/** Delay before the description of the publications is sent again, in milliseconds. */
+const RETRY_DESCRIPTION_MS = 1_000;
+/** In place of a description that the server did not accept. */
+const NOT_TOLD = 'not told';
+/** Longest `error` of a report; see ConnectionReport in signal.proto. */
+const MAX_ERROR_LENGTH = 256;
+
+const OWN_ATTRIBUTES: ReadonlySet<string> = new Set([INSTANCE_ATTRIBUTE, PUBLICATIONS_ATTRIBUTE]);
+
+/** Options of `Mesh.join`. */
+export interface MeshOptions extends JoinOptions {
+  /**
+   * Published from the start. Without it the mesh only receives media until `publish`; data channels work either way.
+   */
+  stream?: MediaStream | undefined;
+  /**
+   * Configuration of every RTCPeerConnection. `iceServers` default to those of the server, and `iceTransportPolicy`
+   * defaults to `relay` in rooms that were `relayOnly` when the connection was created.
+   */
+  rtcConfiguration?: RTCConfiguration;
+  /** WebRTC classes of another implementation, for programs in Node. Default: those of the browser. */
+  webrtc?: WebRtc;
+}
+
+/** Events of a mesh. Its `session` reports the connection to the server. */
+export interface MeshEvents {
+  peerAdded: Peer;
+  /** The state, path, stream or member of a peer changed. */
+  peerChanged: Peer;
+  /** The peer connection is closed. */
+  peerRemoved: { readonly peer: Peer; readonly reason: LeaveReason };
+  /** The peer sends a track. */
+  trackAdded: { readonly peer: Peer } & RemoteTrack;
+  /** The peer no longer sends the track, or its connection was replaced. */
+  trackRemoved: { readonly peer: Peer } & RemoteTrack;
+  /** The peer muted or unmuted the track. */
+  trackMuted: { readonly peer: Peer } & RemoteTrack;
+  /** A message from a peer's data channel. */
+  message: { readonly peer: Peer; readonly data: ReceivedData };
+  /** The quality of a peer was measured, every two seconds while it is connected. */
+  quality: { readonly peer: Peer; readonly quality: Quality };
+  /** A non-fatal error, such as a candidate or description that the browser rejected. */
+  warning: { readonly peer: Peer | undefined; readonly error: unknown };
+}
+
+/**
+ * A full mesh: one RTCPeerConnection to every other member, with media in both directions and a data channel. It suits
+ * small rooms, since the number of connections grows quadratically.
+ *
+ * The mesh does not connect to members whose attribute `media` is `none`; they only signal.
+ *
+ * Peer connections outlive their session. When either member rejoins, working media and data channels continue under
+ * the new member_ids.
+ */
+export class Mesh extends Emitter<MeshEvents> {
+  /** The signaling session. */
+  readonly session: Session;
+  readonly #options: MeshOptions;
+  readonly #webrtc: WebRtc;
+  readonly #peers = new Map<string, Peer>();
+  readonly #publications = new Set<Publication>();
+  // The attribute that describes the publications.
+  #description: string | undefined;
+  readonly #channels = new Map<string, MeshChannel>();
+  readonly #timers: ReturnType<typeof setInterval>[];
+  // Peers whose member was lost and may rejoin.
+  readonly #detached = new Map<Peer, { reason: LeaveReason; timer: ReturnType<typeof setTimeout> }>();
+  readonly #unsubscribe: Unsubscribe[];
+  readonly #host: PeerHost;
+
+  /**
+   * Joins a room and connects to every member, present and future. Throws like `join`, and `UNSUPPORTED` before it joins
+   * if WebRTC is unavailable here or rejects `rtcConfiguration`.
+   */
+  static async join(room: string, options: MeshOptions = {}): Promise<Mesh> {
+    const webrtc = options.webrtc ?? findWebRtc();
+    checkWebRtc(webrtc, options.rtcConfiguration);
+    const attributes = {
+      ...options.attributes,
+      [INSTANCE_ATTRIBUTE]: options.attributes?.[INSTANCE_ATTRIBUTE] ?? randomId(),
+    };
+    const session = await join(room, { ...options, attributes });
+    try {
+      return new Mesh(session, options, webrtc);
+    } catch (error) {
+      void session.leave();
+      throw error;
+    }
+  }
+
+  private constructor(session: Session, options: MeshOptions, webrtc: WebRtc) {
+    super();
+    this.session = session;
+    this.#options = options;
+    this.#webrtc = webrtc;
+    this.#host = {
+      createConnection: () => this.#createConnection(),
+      createStream: () => new webrtc.MediaStream(),
+      prepare: (connection) => this.#prepare(connection),
+      isPolite: (member) => session.me.joinOrder > member.joinOrder,
+      get isReachable() {
+        return session.state === 'connected';
+      },
+      sendOffer: (...args) => session.sendOffer(...args),
+      sendAnswer: (...args) => session.sendAnswer(...args),
+      sendCandidate: (...args) => session.sendCandidate(...args),
+      onChange: (peer) => this.#handleChange(peer),
+      onConnectionResult: (peer, elapsedMs) => this.#report(peer, elapsedMs),
+      onMessage: (peer, data) => this.emit('message', { peer, data }),
+      onChannelMessage: (peer, name, data) => this.#channels.get(name)?.receive(peer, data),
+      onTrackAdded: (peer, track) => this.emit('trackAdded', { peer, ...track }),
+      onTrackRemoved: (peer, track) => this.emit('trackRemoved', { peer, ...track }),
+      onTrackMuted: (peer, track) => this.emit('trackMuted', { peer, ...track }),
+      onWarning: (peer, error) => this.emit('warning', { peer, error }),
+    };
+    if (options.stream && options.stream.getTracks().length > 0) this.publish(options.stream);
+    for (const member of session.members.values()) this.#connectTo(member);
+    this.#unsubscribe = [
+      session.on('memberJoined', (member) => this.#connectTo(member)),
+      session.on('memberUpdated', (member) => this.#peers.get(member.memberId)?.update(member)),
+      session.on('memberLeft', ({ member, reason }) => this.#handleMemberLeft(member, reason)),
+      session.on('offer', (event) => this.#peers.get(event.from)?.handleOffer(event)),
+      session.on('answer', (event) => this.#peers.get(event.from)?.handleAnswer(event)),
+      session.on('candidate', (event) => this.#peers.get(event.from)?.handleCandidate(event)),
+      session.on('iceServers', ({ iceServers }) => this.#setIceServers(iceServers)),
+      session.on('resumed', () => this.#forEachPeer((peer) => peer.reachable())),
+      session.on('rejoined', () => this.#handleRejoined()),
+      session.on('ended', () => this.close()),
+      watchPage({
+        networkChanged: () => this.#forEachPeer((peer) => peer.networkChanged()),
+        becameVisible() {},
+        unloading() {},
+      }),
+    ];
+    this.#timers = [
+      setInterval(() => this.#forEachPeer((peer) => void this.#measure(peer)), QUALITY_MS),
+      setInterval(() => this.#forEachPeer((peer) => peer.listen()), SPEAKING_MS),
+    ];
+  }
+
+  /** The peers, by member_id. */
+  get peers(): ReadonlyMap<string, Peer> {
+    return this.#peers;
+  }
+
+  /** What this client publishes. */
+  get publications(): readonly Publication[] {
+    return [...this.#publications];
+  }
+
+  /**
+   * Sends a track, or a stream with at most one track of each kind, to every peer, present and future.
+   *
+   * The mesh shares 4 Mbit/s among all peers and videos. `maxBitrate` can only lower the share.
+   *
+   * @throws TypeError if there is no track, or several of a kind.
+   */
+  publish(source: MediaStreamTrack | MediaStream, options: PublishOptions = {}): Publication {
+    const tracks = 'getTracks' in source ? source.getTracks() : [source];
+    const publication = new Publication(tracks, options, new this.#webrtc.MediaStream(tracks), {
+      onTracks: () => this.#updateSenders(),
+      onEncoding: () => this.#updateSenders(),
+      onDescription: () => this.#describePublications(),
+      onUnpublished: (publication) => {
+        this.#publications.delete(publication);
+        this.#describePublications();
+        void this.#updateSenders();
+      },
+    });
+    this.#publications.add(publication);
+    // Before the offers, so that the others know the label when the track arrives.
+    this.#describePublications();
+    void this.#updateSenders();
+    return publication;
+  }
+
+  /**
+   * Changes the name or attributes of this member. Like `session.update`, but keeps the attributes that the mesh itself
+   * uses.
+   */
+  update(change: ProfileChange | ((current: ProfileValues) => ProfileChange)): Promise<Outcome> {
+    return this.session.update((current) => {
+      const { displayName, attributes } = typeof change === 'function' ? change(current) : change;
+      const own = Object.entries(current.attributes).filter(([name]) => OWN_ATTRIBUTES.has(name));
+      return {
+        ...(displayName === undefined ? {} : { displayName }),
+        ...(attributes === undefined ? {} : { attributes: { ...attributes, ...Object.fromEntries(own) } }),
+      };
+    });
+  }
+
+  /**
+   * Sends at once to every peer over its data channel. Returns the peers that it could not be sent to; see
+   * `Peer.trySend`.
+   */
+  broadcast(data: string | ArrayBuffer): Peer[] {
+    return [...this.#peers.values()].filter((peer) => !peer.trySend(data));
+  }
+
+  /** A named data channel to every peer. `options` count in the first call for a name. */
+  channel(name: string, options: MeshChannelOptions = {}): MeshChannel {
+    const existing = this.#channels.get(name);
+    if (existing) return existing;
+    const channel = new MeshChannel(name, options, () => this.#peers.values());
+    this.#channels.set(name, channel);
+    for (const { current } of this.#peers.values()) if (current) channel.open(current);
+    return channel;
+  }
+
+  /** Leaves the room and closes every peer connection. */
+  async leave(reason = ''): Promise<void> {
+    await this.session.leave(reason);
+    this.close();
+  }
+
+  /** Closes every peer connection and leaves the session open. */
+  close(): void {
+    for (const timer of this.#timers) clearInterval(timer);
+    for (const unsubscribe of this.#unsubscribe) unsubscribe();
+    for (const peer of [...this.#peers.values(), ...this.#detached.keys()]) this.#remove(peer, 'LEFT');
+    this.endEvents();
+  }
+
+  #createConnection(): RTCPeerConnection {
+    const { rtcConfiguration } = this.#options;
+    const { iceServers, room } = this.session;
+    // The server drops other candidates in any case. This keeps the browser from gathering them.
+    const policy = room.relayOnly ? ({ iceTransportPolicy: 'relay' } as const) : {};
+    const configuration = { iceServers, ...policy, ...rtcConfiguration };
+    const { RTCPeerConnection } = this.#webrtc;
+    try {
+      return new RTCPeerConnection(configuration);
+    } catch (error) {
+      // A call without one of the ICE servers is better than none.
+      let omitted = 0;
+      const usable = configuration.iceServers.flatMap((server) => {
+        const urls = [server.urls].flat();
+        const accepted = urls.filter((url) => this.#isUsable({ ...server, urls: url }));
+        omitted += urls.length - accepted.length;
+        return accepted.length > 0 ? [{ ...server, urls: accepted }] : [];
+      });
+      if (omitted === 0) throw error;
+      return new RTCPeerConnection({ ...configuration, iceServers: usable });
+    }
+  }
+
+  #isUsable(server: RTCIceServer): boolean {
+    try {
+      new this.#webrtc.RTCPeerConnection({ iceServers: [server] }).close();
+      return true;
+    } catch (error) {
+      this.emit('warning', { peer: undefined, error });
+      return false;
+    }
+  }
+
+  #prepare(connection: Connection): void {
+    for (const channel of this.#channels.values()) channel.open(connection);
+    this.#adoptReplacedTracks();
+    connection.senders.sync(this.#publications).catch((error) => this.emit('warning', { peer: undefined, error }));
+  }
+
+  /** A newcomer gets the track that the application has put into a sender in place of one that ended. */
+  #adoptReplacedTracks(): void {
+    for (const publication of this.#publications) {
+      for (const [kind, track] of publication.kinds) {
+        if (track?.readyState !== 'ended') continue;
+        const live = [...this.#peers.values()].map((peer) => peer.current?.senders.replacement(publication, kind));
+        const replacement = live.find((candidate) => candidate !== undefined);
+        if (replacement) void publication.replace(replacement);
+      }
+    }
+  }
+
+  /** Brings the senders of every connection in line with the publications and the number of peers. */
+  async #updateSenders(): Promise<void> {
+    const peers = [...this.#peers.values(), ...this.#detached.keys()];
+    const videos = [...this.#publications].filter((publication) => publication.kinds.has('video')).length;
+    const share = Math.min(MAX_VIDEO_BITRATE, Math.floor(UPSTREAM_BITRATE / Math.max(1, peers.length * videos)));
+    const update = async (peer: Peer) => {
+      try {
+        await peer.current?.senders.sync(this.#publications);
+        await peer.current?.senders.encode(share);
+      } catch (error) {
+        if (peer.state !== 'closed') this.emit('warning', { peer, error });
+      }
+    };
+    await Promise.all(peers.map(update));
+  }
+
+  #describePublications(): void {
+    const description = writePublications(this.#publications);
+    if (description === this.#description) return;
+    this.#description = description;
+    const update = this.session.update(({ attributes: { [PUBLICATIONS_ATTRIBUTE]: _, ...attributes } }) => ({
+      attributes: description === undefined ? attributes : { ...attributes, [PUBLICATIONS_ATTRIBUTE]: description },
+    }));
+    void update.then((outcome) => {
+      if (outcome.status !== 'undelivered' || this.#description !== description) return;
+      const { reason, retryAfterMs = RETRY_DESCRIPTION_MS } = outcome.failures[0];
+      const error = new Error(`the other members do not know what is published: ${reason}`);
+      this.emit('warning', { peer: undefined, error });
+      this.#description = NOT_TOLD;
+      if (reason === 'RATE_LIMITED') setTimeout(() => this.#describePublications(), retryAfterMs);
+    });
+  }
+
+  #connectTo(member: Member): void {
+    if (member.attributes[MEDIA_ATTRIBUTE] === 'none') return;
+    const existing = this.#findDetached(member);
+    if (existing) {
+      clearTimeout(this.#detached.get(existing)?.timer);
+      this.#detached.delete(existing);
+      this.#peers.set(member.memberId, existing);
+      existing.rebind(member);
+      return;
+    }
+    const peer = new Peer(member, this.#host);
+    this.#peers.set(member.memberId, peer);
+    void this.#updateSenders();
+    this.emit('peerAdded', peer);
+  }
+
+  /**
+   * Finds the detached peer of the same page. Peers of other pages with that identity were replaced, unless the room
+   * allows duplicate identities.
+   */
+  #findDetached(member: Member): Peer | undefined {
+    const isUnique = member.identity !== '' && !this.session.room.allowsDuplicates;
+    let match: Peer | undefined;
+    for (const peer of [...this.#detached.keys()]) {
+      if (isSamePage(peer.member, member)) match = peer;
+      else if (isUnique && peer.member.identity === member.identity) this.#remove(peer, 'REPLACED');
+    }
+    return match;
+  }
+
+  #handleMemberLeft(member: Member, reason: LeaveReason): void {
+    const peer = this.#peers.get(member.memberId);
+    if (!peer) return;
+    const isFinal = reason === 'LEFT' || reason === 'REMOVED' || reason === 'ROOM_CLOSED';
+    if (isFinal) this.#remove(peer, reason);
+    else this.#detach(peer, reason);
+  }
+
+  /** Keeps the connection of a lost member while it works, because the member may rejoin. */
+  #detach(peer: Peer, reason: LeaveReason): void {
+    if (peer.state !== 'connected' || !peer.member.attributes[INSTANCE_ATTRIBUTE]) {
+      this.#remove(peer, reason);
+      return;
+    }
+    this.#peers.delete(peer.member.memberId);
+    this.#detached.set(peer, { reason, timer: setTimeout(() => this.#remove(peer, reason), DETACHED_MS) });
+    peer.update({ ...peer.member, state: 'suspended' });
+  }
+
+  /** Matches the existing peers with the members of the new session. */
+  #handleRejoined(): void {
+    for (const peer of [...this.#peers.values()]) this.#detach(peer, 'TIMED_OUT');
+    this.#setIceServers(this.session.iceServers);
+    for (const member of this.session.members.values()) this.#connectTo(member);
+  }
+
+  #remove(peer: Peer, reason: LeaveReason): void {
+    clearTimeout(this.#detached.get(peer)?.timer);
+    this.#detached.delete(peer);
+    if (this.#peers.get(peer.member.memberId) === peer) this.#peers.delete(peer.member.memberId);
+    if (peer.state === 'closed') return;
+    peer.close();
+    void this.#updateSenders();
+    this.emit('peerRemoved', { peer, reason });
+  }
+
+  #handleChange(peer: Peer): void {
+    const detached = this.#detached.get(peer);
+    if (detached && peer.state !== 'connected') this.#remove(peer, detached.reason);
+    else if (detached || this.#peers.get(peer.member.memberId) === peer) this.emit('peerChanged', peer);
+  }
+
+  #forEachPeer(action: (peer: Peer) => void): void {
+    for (const peer of this.#peers.values()) action(peer);
+  }
+
+  async #measure(peer: Peer): Promise<void> {
+    if (await peer.measure()) this.emit('quality', { peer, quality: peer.quality });
+  }
+
+  #setIceServers(iceServers: RTCIceServer[]): void {
+    if (this.#options.rtcConfiguration?.iceServers) return;
+    for (const peer of [...this.#peers.values(), ...this.#detached.keys()]) peer.setIceServers(iceServers);
+  }
+
+  #report(peer: Peer, elapsedMs: number): void {
+    void this.session.report({
+      peer: peer.member.memberId,
+      iceState: peer.connection?.iceConnectionState ?? 'new',
+      connectionState: peer.connection?.connectionState ?? 'new',
+      localCandidateType: peer.path?.local ?? '',
+      remoteCandidateType: peer.path?.remote ?? '',
+      protocol: peer.path?.protocol ?? '',
+      elapsedMs,
+      error: peer.error
+        ? `${peer.error.reason}: ${peer.error.message}`.replace(/[^ -~]/g, '?').slice(0, MAX_ERROR_LENGTH)
+        : '',
+    });
+  }
+}
+
+function findWebRtc(): WebRtc {
+  const { RTCPeerConnection, MediaStream } = globalThis as Partial<WebRtc>;
+  if (RTCPeerConnection && MediaStream) return { RTCPeerConnection, MediaStream };
+  throw SignalError.unsupported(
+    'WebRTC is unavailable: this browser lacks or disables RTCPeerConnection. In Node, pass the option "webrtc".',
+  );
+}
+
+function checkWebRtc({ RTCPeerConnection }: WebRtc, configuration: RTCConfiguration | undefined): void {
+  try {
+    new RTCPeerConnection(configuration).close();
+  } catch (error) {
+    throw SignalError.unsupported(`the browser cannot create an RTCPeerConnection: ${String(error)}`, error);
+  }
+}
+
+function isSamePage(a: Member, b: Member): boolean {
+  return (
+    a.identity === b.identity &&
+    !!a.attributes[INSTANCE_ATTRIBUTE] &&
+    a.attributes[INSTANCE_ATTRIBUTE] === b.attributes[INSTANCE_ATTRIBUTE]
+  );
+}
+
+/** crypto.randomUUID is unavailable on insecure origins. */
+function randomId(): string {
+  return [...crypto.getRandomValues(new Uint8Array(12))].map((byte) => byte.toString(16).padStart(2, '0')).join('');
+}
