@@ -29,6 +29,7 @@ const KNOWN: Record<ServerReason, true> = {
   STORE_UNAVAILABLE: true,
   TOKEN_EXPIRED: true,
   TOKEN_INVALID: true,
+  TOO_MANY_STREAMS: true,
 };
 
 test('reasons are those of the table in signal.proto', () => {
