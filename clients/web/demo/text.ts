@@ -13,6 +13,7 @@ const REASONS: Readonly<Record<string, string>> = {
   TOKEN_EXPIRED: 'The token in your link has expired. Ask for a new link.',
   IDENTITY_TAKEN: 'Your identity is already in use in this room.',
   RATE_LIMITED: 'Too many attempts. Wait a moment, then try again.',
+  TOO_MANY_STREAMS: 'Too many calls are open from this network or browser. Close some, then try again.',
   SERVER_FULL: 'The server is at capacity. Try again in a moment.',
   SESSION_GONE: 'The connection was lost for too long. Join again.',
   STORE_UNAVAILABLE: 'The server cannot open rooms right now. Try again in a moment.',

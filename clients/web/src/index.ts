@@ -13,7 +13,6 @@ export type { CandidateEvent, DataEvent, DescriptionEvent, SessionEvents } from 
 export type { Unsubscribe } from './handlers.js';
 export type { Logger } from './logger.js';
 export type { MeshChannel, MeshChannelEvents, MeshChannelOptions } from './mesh/channel.js';
-export type { WebRtc } from './mesh/connection.js';
 export { Mesh, type MeshEvents, type MeshOptions } from './mesh/mesh.js';
 export type { Peer, PeerState } from './mesh/peer.js';
 export { PeerError, type PeerErrorReason } from './mesh/peerError.js';
@@ -22,6 +21,7 @@ export type { Quality, QualityLevel } from './mesh/quality.js';
 export type { RemoteTrack } from './mesh/remoteTracks.js';
 export type { Path } from './mesh/selectedCandidatePair.js';
 export type { MessageData, ReceivedData, SendOptions } from './mesh/transfer.js';
+export type { WebRtc } from './mesh/webrtc.js';
 export type { IceServerList, LeaveReason, Member, RoomInfo } from './model.js';
 export type { JoinOptions, ReconnectOptions, Report, SessionState } from './options.js';
 export type { Failure, Outcome } from './outbox.js';

@@ -52,7 +52,9 @@ export type ServerReason =
   /** The token has expired. */
   | 'TOKEN_EXPIRED'
   /** The token is missing or invalid. */
-  | 'TOKEN_INVALID';
+  | 'TOKEN_INVALID'
+  /** Too many sessions on this connection, or too many streams of this address; the metadata `limit` has the number. */
+  | 'TOO_MANY_STREAMS';
 
 /** Reasons that the client itself gives. */
 export type ClientReason =

@@ -21,12 +21,6 @@ export interface ConnectionHost extends RemoteTracksHost {
   onDataChannel(channel: RTCDataChannel): void;
 }
 
-/** The browser's WebRTC classes, or those of another implementation. */
-export interface WebRtc {
-  readonly RTCPeerConnection: new (configuration?: RTCConfiguration) => RTCPeerConnection;
-  readonly MediaStream: new (tracks?: MediaStreamTrack[]) => MediaStream;
-}
-
 /** The connection was closed, so the result of an operation is not needed. */
 export class ConnectionClosed extends Error {}
 

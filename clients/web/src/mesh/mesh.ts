@@ -1,5 +1,4 @@
 import { Emitter } from '../emitter.js';
-import { SignalError } from '../errors.js';
 import type { Unsubscribe } from '../handlers.js';
 import type { LeaveReason, Member } from '../model.js';
 import type { JoinOptions } from '../options.js';
@@ -8,13 +7,15 @@ import { watchPage } from '../page.js';
 import type { ProfileChange, ProfileValues } from '../profile.js';
 import { join, type Session } from '../session.js';
 import { MeshChannel, type MeshChannelOptions } from './channel.js';
-import type { Connection, WebRtc } from './connection.js';
+import type { Connection } from './connection.js';
 import { Peer, type PeerHost } from './peer.js';
-import { Publication, type PublishOptions } from './publication.js';
-import { PUBLICATIONS_ATTRIBUTE, writePublications } from './publicationList.js';
+import type { Publication, PublishOptions } from './publication.js';
+import { PUBLICATIONS_ATTRIBUTE } from './publicationList.js';
+import { Publications } from './publications.js';
 import type { Quality } from './quality.js';
 import type { RemoteTrack } from './remoteTracks.js';
 import type { ReceivedData } from './transfer.js';
+import { checkWebRtc, createConnection, findWebRtc, type WebRtc } from './webrtc.js';
 
 /** How long a connection is kept after its member was lost, in case the member rejoins, in milliseconds. */
 const DETACHED_MS = 30_000;
@@ -23,21 +24,9 @@ const INSTANCE_ATTRIBUTE = 'instance';
 /** Members with the value `none`, such as programs, only signal: a mesh does not connect to them. */
 const MEDIA_ATTRIBUTE = 'media';
 
-/**
- * Bits per second that the videos of this client may use together, so that an ordinary uplink of 5 Mbit/s carries them
- * and the audio. Shared equally by peers and videos.
- */
-const UPSTREAM_BITRATE = 4_000_000;
-/** Upper limit for one video to one peer: more does not improve 1280x720 visibly. */
-const MAX_VIDEO_BITRATE = 2_500_000;
-
 /** How often the quality is measured, and whether peers speak is checked, in milliseconds. */
 const QUALITY_MS = 2_000;
 const SPEAKING_MS = 250;
-/** Delay before the description of the publications is sent again, in milliseconds. */
-const RETRY_DESCRIPTION_MS = 1_000;
-/** In place of a description that the server did not accept. */
-const NOT_TOLD = 'not told';
 /** Longest `error` of a report; see ConnectionReport in signal.proto. */
 const MAX_ERROR_LENGTH = 256;
 
@@ -94,9 +83,9 @@ export class Mesh extends Emitter<MeshEvents> {
   readonly #options: MeshOptions;
   readonly #webrtc: WebRtc;
   readonly #peers = new Map<string, Peer>();
-  readonly #publications = new Set<Publication>();
-  // The attribute that describes the publications.
-  #description: string | undefined;
+  // Created on demand and dropped with each change.
+  #snapshot: ReadonlyMap<string, Peer> | undefined;
+  readonly #publications: Publications;
   readonly #channels = new Map<string, MeshChannel>();
   readonly #timers: ReturnType<typeof setInterval>[];
   // Peers whose member was lost and may rejoin.
@@ -147,8 +136,12 @@ export class Mesh extends Emitter<MeshEvents> {
       onTrackAdded: (peer, track) => this.emit('trackAdded', { peer, ...track }),
       onTrackRemoved: (peer, track) => this.emit('trackRemoved', { peer, ...track }),
       onTrackMuted: (peer, track) => this.emit('trackMuted', { peer, ...track }),
-      onWarning: (peer, error) => this.emit('warning', { peer, error }),
+      onWarning: (peer, error) => this.#warn(peer, error),
     };
+    this.#publications = new Publications(session, webrtc, {
+      peers: () => [...this.#peers.values(), ...this.#detached.keys()],
+      onWarning: (peer, error) => this.#warn(peer, error),
+    });
     if (options.stream && options.stream.getTracks().length > 0) this.publish(options.stream);
     for (const member of session.members.values()) this.#connectTo(member);
     this.#unsubscribe = [
@@ -174,14 +167,33 @@ export class Mesh extends Emitter<MeshEvents> {
     ];
   }
 
-  /** The peers, by member_id. */
+  /** An immutable snapshot of the peers, by member_id. Another one after each change of a peer. */
   get peers(): ReadonlyMap<string, Peer> {
-    return this.#peers;
+    this.#snapshot ??= new Map(this.#peers);
+    return this.#snapshot;
   }
+
+  /**
+   * Calls `listener` after each change of `peers`, as `useSyncExternalStore` of React requires:
+   *
+   * ```ts
+   * const peers = useSyncExternalStore(mesh.subscribe, () => mesh.peers);
+   * ```
+   */
+  readonly subscribe = (listener: () => void): Unsubscribe => {
+    const unsubscribe = [
+      this.on('peerAdded', listener),
+      this.on('peerChanged', listener),
+      this.on('peerRemoved', listener),
+    ];
+    return () => {
+      for (const each of unsubscribe) each();
+    };
+  };
 
   /** What this client publishes. */
   get publications(): readonly Publication[] {
-    return [...this.#publications];
+    return this.#publications.all;
   }
 
   /**
@@ -192,22 +204,7 @@ export class Mesh extends Emitter<MeshEvents> {
    * @throws TypeError if there is no track, or several of a kind.
    */
   publish(source: MediaStreamTrack | MediaStream, options: PublishOptions = {}): Publication {
-    const tracks = 'getTracks' in source ? source.getTracks() : [source];
-    const publication = new Publication(tracks, options, new this.#webrtc.MediaStream(tracks), {
-      onTracks: () => this.#updateSenders(),
-      onEncoding: () => this.#updateSenders(),
-      onDescription: () => this.#describePublications(),
-      onUnpublished: (publication) => {
-        this.#publications.delete(publication);
-        this.#describePublications();
-        void this.#updateSenders();
-      },
-    });
-    this.#publications.add(publication);
-    // Before the offers, so that the others know the label when the track arrives.
-    this.#describePublications();
-    void this.#updateSenders();
-    return publication;
+    return this.#publications.publish(source, options);
   }
 
   /**
@@ -258,87 +255,20 @@ export class Mesh extends Emitter<MeshEvents> {
   }
 
   #createConnection(): RTCPeerConnection {
-    const { rtcConfiguration } = this.#options;
     const { iceServers, room } = this.session;
     // The server drops other candidates in any case. This keeps the browser from gathering them.
     const policy = room.relayOnly ? ({ iceTransportPolicy: 'relay' } as const) : {};
-    const configuration = { iceServers, ...policy, ...rtcConfiguration };
-    const { RTCPeerConnection } = this.#webrtc;
-    try {
-      return new RTCPeerConnection(configuration);
-    } catch (error) {
-      // A call without one of the ICE servers is better than none.
-      let omitted = 0;
-      const usable = configuration.iceServers.flatMap((server) => {
-        const urls = [server.urls].flat();
-        const accepted = urls.filter((url) => this.#isUsable({ ...server, urls: url }));
-        omitted += urls.length - accepted.length;
-        return accepted.length > 0 ? [{ ...server, urls: accepted }] : [];
-      });
-      if (omitted === 0) throw error;
-      return new RTCPeerConnection({ ...configuration, iceServers: usable });
-    }
-  }
-
-  #isUsable(server: RTCIceServer): boolean {
-    try {
-      new this.#webrtc.RTCPeerConnection({ iceServers: [server] }).close();
-      return true;
-    } catch (error) {
-      this.emit('warning', { peer: undefined, error });
-      return false;
-    }
+    const configuration = { iceServers, ...policy, ...this.#options.rtcConfiguration };
+    return createConnection(this.#webrtc, configuration, (error) => this.#warn(undefined, error));
   }
 
   #prepare(connection: Connection): void {
     for (const channel of this.#channels.values()) channel.open(connection);
-    this.#adoptReplacedTracks();
-    connection.senders.sync(this.#publications).catch((error) => this.emit('warning', { peer: undefined, error }));
+    this.#publications.addTo(connection);
   }
 
-  /** A newcomer gets the track that the application has put into a sender in place of one that ended. */
-  #adoptReplacedTracks(): void {
-    for (const publication of this.#publications) {
-      for (const [kind, track] of publication.kinds) {
-        if (track?.readyState !== 'ended') continue;
-        const live = [...this.#peers.values()].map((peer) => peer.current?.senders.replacement(publication, kind));
-        const replacement = live.find((candidate) => candidate !== undefined);
-        if (replacement) void publication.replace(replacement);
-      }
-    }
-  }
-
-  /** Brings the senders of every connection in line with the publications and the number of peers. */
-  async #updateSenders(): Promise<void> {
-    const peers = [...this.#peers.values(), ...this.#detached.keys()];
-    const videos = [...this.#publications].filter((publication) => publication.kinds.has('video')).length;
-    const share = Math.min(MAX_VIDEO_BITRATE, Math.floor(UPSTREAM_BITRATE / Math.max(1, peers.length * videos)));
-    const update = async (peer: Peer) => {
-      try {
-        await peer.current?.senders.sync(this.#publications);
-        await peer.current?.senders.encode(share);
-      } catch (error) {
-        if (peer.state !== 'closed') this.emit('warning', { peer, error });
-      }
-    };
-    await Promise.all(peers.map(update));
-  }
-
-  #describePublications(): void {
-    const description = writePublications(this.#publications);
-    if (description === this.#description) return;
-    this.#description = description;
-    const update = this.session.update(({ attributes: { [PUBLICATIONS_ATTRIBUTE]: _, ...attributes } }) => ({
-      attributes: description === undefined ? attributes : { ...attributes, [PUBLICATIONS_ATTRIBUTE]: description },
-    }));
-    void update.then((outcome) => {
-      if (outcome.status !== 'undelivered' || this.#description !== description) return;
-      const { reason, retryAfterMs = RETRY_DESCRIPTION_MS } = outcome.failures[0];
-      const error = new Error(`the other members do not know what is published: ${reason}`);
-      this.emit('warning', { peer: undefined, error });
-      this.#description = NOT_TOLD;
-      if (reason === 'RATE_LIMITED') setTimeout(() => this.#describePublications(), retryAfterMs);
-    });
+  #warn(peer: Peer | undefined, error: unknown): void {
+    if (peer?.state !== 'closed') this.emit('warning', { peer, error });
   }
 
   #connectTo(member: Member): void {
@@ -348,12 +278,14 @@ export class Mesh extends Emitter<MeshEvents> {
       clearTimeout(this.#detached.get(existing)?.timer);
       this.#detached.delete(existing);
       this.#peers.set(member.memberId, existing);
+      this.#snapshot = undefined;
       existing.rebind(member);
       return;
     }
     const peer = new Peer(member, this.#host);
     this.#peers.set(member.memberId, peer);
-    void this.#updateSenders();
+    this.#snapshot = undefined;
+    this.#publications.update();
     this.emit('peerAdded', peer);
   }
 
@@ -386,6 +318,7 @@ export class Mesh extends Emitter<MeshEvents> {
       return;
     }
     this.#peers.delete(peer.member.memberId);
+    this.#snapshot = undefined;
     this.#detached.set(peer, { reason, timer: setTimeout(() => this.#remove(peer, reason), DETACHED_MS) });
     peer.update({ ...peer.member, state: 'suspended' });
   }
@@ -401,13 +334,15 @@ export class Mesh extends Emitter<MeshEvents> {
     clearTimeout(this.#detached.get(peer)?.timer);
     this.#detached.delete(peer);
     if (this.#peers.get(peer.member.memberId) === peer) this.#peers.delete(peer.member.memberId);
+    this.#snapshot = undefined;
     if (peer.state === 'closed') return;
     peer.close();
-    void this.#updateSenders();
+    this.#publications.update();
     this.emit('peerRemoved', { peer, reason });
   }
 
   #handleChange(peer: Peer): void {
+    this.#snapshot = undefined;
     const detached = this.#detached.get(peer);
     if (detached && peer.state !== 'connected') this.#remove(peer, detached.reason);
     else if (detached || this.#peers.get(peer.member.memberId) === peer) this.emit('peerChanged', peer);
@@ -439,22 +374,6 @@ export class Mesh extends Emitter<MeshEvents> {
         ? `${peer.error.reason}: ${peer.error.message}`.replace(/[^ -~]/g, '?').slice(0, MAX_ERROR_LENGTH)
         : '',
     });
-  }
-}
-
-function findWebRtc(): WebRtc {
-  const { RTCPeerConnection, MediaStream } = globalThis as Partial<WebRtc>;
-  if (RTCPeerConnection && MediaStream) return { RTCPeerConnection, MediaStream };
-  throw SignalError.unsupported(
-    'WebRTC is unavailable: this browser lacks or disables RTCPeerConnection. In Node, pass the option "webrtc".',
-  );
-}
-
-function checkWebRtc({ RTCPeerConnection }: WebRtc, configuration: RTCConfiguration | undefined): void {
-  try {
-    new RTCPeerConnection(configuration).close();
-  } catch (error) {
-    throw SignalError.unsupported(`the browser cannot create an RTCPeerConnection: ${String(error)}`, error);
   }
 }
 
