@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use crate::Result;
 
 /// Settings of most runs: limits of rooms, connections and rates beyond those for a single caller.
-const SETTINGS: [&str; 6] = [
+const SETTINGS: [&str; 7] = [
     "--max-members=100000",
     "--max-room-members=100000",
     "--max-streams=4096",

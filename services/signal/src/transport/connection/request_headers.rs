@@ -43,12 +43,14 @@ fn copy<B>(request: &mut Request<B>) {
     if let Ok(uri) = request.uri().to_string().parse() {
         *request.uri_mut() = uri;
     }
-    for value in request.headers_mut().values_mut() {
+    let mut copies = HeaderMap::with_capacity(request.headers().len());
+    for (name, value) in request.headers() {
         if let Ok(mut copy) = HeaderValue::from_bytes(value.as_bytes()) {
             copy.set_sensitive(value.is_sensitive());
-            *value = copy;
+            copies.append(name, copy);
         }
     }
+    *request.headers_mut() = copies;
 }
 
 #[cfg(test)]
