@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import grpc from '@grpc/grpc-js';
 import protoLoader from '@grpc/proto-loader';
-import { MediaStreamTrack, RTCPeerConnection } from 'werift';
+import { MediaStreamTrack, PictureLossIndication, RTCPeerConnection } from 'werift';
 
 const PROTO = fileURLToPath(new URL('../../proto', import.meta.url));
 const definition = protoLoader.loadSync('signalbox/v1/signal.proto', {
@@ -172,7 +172,12 @@ class Peer {
       echo.track.writeRtp(packet.serialize());
     });
     const receiver = connection.getReceivers().find((receiver) => receiver.tracks.includes(track));
-    echo.sender.onPictureLossIndication.subscribe(() => ssrc && receiver?.sendRtcpPLI(ssrc));
+    const forwardKeyFrameRequest = ({ feedback }) => {
+      if (feedback instanceof PictureLossIndication && ssrc) receiver?.sendRtcpPLI(ssrc);
+    };
+    // Firefox names the SSRC of its own sender in requests, and werift reports such a request at the receiver.
+    echo.sender.onRtcp.subscribe(forwardKeyFrameRequest);
+    receiver?.onRtcp.subscribe(forwardKeyFrameRequest);
   }
 
   #send(number, body) {
