@@ -125,6 +125,8 @@ class Peer {
   // The last description that was received.
   #remote;
   #connection;
+  #isIceControlling;
+  #capitalizesFingerprints = false;
   #channel;
 
   constructor(session, member, polite, numbered) {
@@ -149,7 +151,10 @@ class Peer {
     this.#channel.onopen = () => emit('channelOpen');
     this.#channel.onMessage.subscribe((data) => emit('message', { text: data.toString() }));
     connection.onTrack.subscribe((track) => this.#echo(connection, track, echoes[track.kind]));
-    connection.connectionStateChange.subscribe((state) => emit('state', { state }));
+    connection.connectionStateChange.subscribe((state) => {
+      if (state === 'connected') this.#isIceControlling = connection.iceTransports[0].connection.iceControlling;
+      emit('state', { state });
+    });
     connection.onIceCandidate.subscribe((candidate) => {
       if (connection !== this.#connection) return;
       const { candidate: text = '', sdpMid, sdpMLineIndex } = candidate?.toJSON() ?? {};
@@ -184,6 +189,12 @@ class Peer {
     this.#session.send({ to: this.#member, negotiation: number, ...body });
   }
 
+  /** A description to send. */
+  #encode({ sdp }) {
+    if (!this.#capitalizesFingerprints) return { sdp };
+    return { sdp: sdp.replace(/^(a=fingerprint:)(.*)/gm, (_, name, value) => name + value.toUpperCase()) };
+  }
+
   async offer() {
     const offer = await this.#connection.createOffer();
     const number = this.#numbers.next();
@@ -192,7 +203,7 @@ class Peer {
   }
 
   #sendOffer({ offer, number }) {
-    this.#send(number, { offer: { sdp: offer.sdp } });
+    this.#send(number, { offer: this.#encode(offer) });
     emit('offerSent', { negotiation: number, ...facts(offer.sdp) });
   }
 
@@ -239,7 +250,7 @@ class Peer {
     await this.#connection.setRemoteDescription({ type: 'offer', sdp });
     const answer = await this.#connection.createAnswer();
     this.#current = number;
-    this.#send(number, { answer: { sdp: answer.sdp } });
+    this.#send(number, { answer: this.#encode(answer) });
     emit('answerSent', { negotiation: number, ...facts(answer.sdp) });
     await this.#connection.setLocalDescription(answer);
     if (restartsIce) this.#startChecks();
@@ -269,9 +280,13 @@ class Peer {
     return restartsIce;
   }
 
-  /** werift does not start the connectivity checks of an ICE restart while DTLS is connected. */
+  /**
+   * werift does not start the connectivity checks of an ICE restart while DTLS is connected. It also determines the ICE
+   * role again, which RFC 8445, section 6.1.1, forbids: with two controlled sides it may never nominate a pair.
+   */
   #startChecks() {
     for (const transport of this.#connection.iceTransports) {
+      transport.connection.iceControlling = this.#isIceControlling;
       transport.start().catch((error) => emit('error', { text: String(error) }));
     }
   }
@@ -291,6 +306,10 @@ class Peer {
     this.#connection.addTransceiver('audio', { direction: 'recvonly' });
     this.#held = { offer: await this.#connection.createOffer(), number: this.#numbers.next() };
     emit('offerHeld');
+  }
+
+  capitalizeFingerprints() {
+    this.#capitalizesFingerprints = true;
   }
 
   async restartIce() {
@@ -378,6 +397,7 @@ class Member {
     } else if (command === 'send') this.#peer.send(line.slice('send '.length));
     else if (command === 'renegotiate') await this.#peer.renegotiate();
     else if (command === 'restart-ice') await this.#peer.restartIce();
+    else if (command === 'capital-fingerprints') this.#peer.capitalizeFingerprints();
     else if (command === 'collide') await this.#peer.collide();
     else if (command === 'recreate') await this.#peer.recreate();
     else if (command === 'recreate-same-cert') await this.#peer.recreate(true);
