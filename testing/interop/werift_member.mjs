@@ -106,6 +106,15 @@ function isSameConnection(old, sdp) {
   return hasSameId || !sdp.includes('a=setup:actpass');
 }
 
+/**
+ * Whether a candidate belongs to the transport of the BUNDLE group, which is the one of the first m-line. Firefox gathers
+ * for the other m-lines too, and closes those sockets.
+ */
+function isOfBundle(sdp, mid, index) {
+  if (mid) return mid === /^a=mid:(\S+)/m.exec(sdp)?.[1];
+  return !index;
+}
+
 /** What the tests check in a description. */
 const facts = (sdp) => ({
   setup: [...sdp.matchAll(/^a=setup:(\w+)/gm)].map(([, role]) => role),
@@ -293,7 +302,8 @@ class Peer {
 
   async handleCandidate({ candidate = '', sdpMid, sdpMLineIndex }, number) {
     emit('candidate', { negotiation: number, end: candidate === '' });
-    if (this.#connection.signalingState === 'closed') return;
+    if (this.#connection.signalingState === 'closed' || !this.#remote) return;
+    if (!isOfBundle(this.#remote, sdpMid, sdpMLineIndex)) return;
     await this.#connection.addIceCandidate(candidate === '' ? null : { candidate, sdpMid, sdpMLineIndex });
   }
 
