@@ -134,7 +134,6 @@ class Peer {
   // The last description that was received.
   #remote;
   #connection;
-  #isIceControlling;
   #capitalizesFingerprints = false;
   #channel;
 
@@ -160,10 +159,7 @@ class Peer {
     this.#channel.onopen = () => emit('channelOpen');
     this.#channel.onMessage.subscribe((data) => emit('message', { text: data.toString() }));
     connection.onTrack.subscribe((track) => this.#echo(connection, track, echoes[track.kind]));
-    connection.connectionStateChange.subscribe((state) => {
-      if (state === 'connected') this.#isIceControlling = connection.iceTransports[0].connection.iceControlling;
-      emit('state', { state });
-    });
+    connection.connectionStateChange.subscribe((state) => emit('state', { state }));
     connection.onIceCandidate.subscribe((candidate) => {
       if (connection !== this.#connection) return;
       const { candidate: text = '', sdpMid, sdpMLineIndex } = candidate?.toJSON() ?? {};
@@ -289,13 +285,9 @@ class Peer {
     return restartsIce;
   }
 
-  /**
-   * werift does not start the connectivity checks of an ICE restart while DTLS is connected. It also determines the ICE
-   * role again, which RFC 8445, section 6.1.1, forbids: with two controlled sides it may never nominate a pair.
-   */
+  /** werift does not start the connectivity checks of an ICE restart while DTLS is connected. */
   #startChecks() {
     for (const transport of this.#connection.iceTransports) {
-      transport.connection.iceControlling = this.#isIceControlling;
       transport.start().catch((error) => emit('error', { text: String(error) }));
     }
   }
