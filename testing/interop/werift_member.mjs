@@ -107,8 +107,8 @@ function isSameConnection(old, sdp) {
 }
 
 /**
- * Whether a candidate belongs to the transport of the BUNDLE group, which is the one of the first m-line. Firefox gathers
- * for the other m-lines too, and closes those sockets.
+ * Whether a candidate belongs to the transport of the BUNDLE group, which is the one of the first m-line. Firefox
+ * gathers for the other m-lines too, and closes those sockets.
  */
 function isOfBundle(sdp, mid, index) {
   if (mid) return mid === /^a=mid:(\S+)/m.exec(sdp)?.[1];

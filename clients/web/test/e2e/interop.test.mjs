@@ -102,7 +102,7 @@ const MEMBER_FIRST = 'member joins first';
 // The warning of a page whose offer the member answers from a new connection.
 const OTHER_CONNECTION = 'Error: the answer came from another connection';
 
-/** The cases, by name. Each gets a call that works, the order of the joins, and the stack. Returns expected warnings. */
+/** The cases by name. Each gets a call that works, the order of the joins and the stack. Returns expected warnings. */
 const CASES = {
   async 'candidates end, and a member that leaves is removed'({ page, member }, order) {
     const { negotiation } = await member.next('candidate', { where: ({ end }) => end });
