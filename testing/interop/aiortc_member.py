@@ -142,6 +142,16 @@ def is_same_connection(old, new):
     return has_same_id or "a=setup:actpass" not in new
 
 
+def is_of_bundle(sdp, candidate):
+    """Whether a candidate belongs to the transport of the BUNDLE group, which is the one of the first m-line.
+
+    Firefox gathers for the other m-lines too, and closes those sockets.
+    """
+    if candidate.sdp_mid:
+        return candidate.sdp_mid == re.search(r"^a=mid:(\S+)", sdp, re.M).group(1)
+    return candidate.sdp_m_line_index == 0
+
+
 def facts(sdp):
     """What the tests check in a description."""
     return {
@@ -260,6 +270,8 @@ class Peer:
     async def handle_candidate(self, candidate, number):
         emit("candidate", negotiation=number, end=candidate.candidate == "")
         if not self._pc.remoteDescription or self._pc.signalingState == "closed":
+            return
+        if not is_of_bundle(self._pc.remoteDescription.sdp, candidate):
             return
         if not candidate.candidate:
             if KNOWS_END_OF_CANDIDATES:

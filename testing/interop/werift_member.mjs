@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import grpc from '@grpc/grpc-js';
 import protoLoader from '@grpc/proto-loader';
-import { MediaStreamTrack, RTCPeerConnection } from 'werift';
+import { MediaStreamTrack, PictureLossIndication, RTCPeerConnection } from 'werift';
 
 const PROTO = fileURLToPath(new URL('../../proto', import.meta.url));
 const definition = protoLoader.loadSync('signalbox/v1/signal.proto', {
@@ -106,6 +106,15 @@ function isSameConnection(old, sdp) {
   return hasSameId || !sdp.includes('a=setup:actpass');
 }
 
+/**
+ * Whether a candidate belongs to the transport of the BUNDLE group, which is the one of the first m-line. Firefox
+ * gathers for the other m-lines too, and closes those sockets.
+ */
+function isOfBundle(sdp, mid, index) {
+  if (mid) return mid === /^a=mid:(\S+)/m.exec(sdp)?.[1];
+  return !index;
+}
+
 /** What the tests check in a description. */
 const facts = (sdp) => ({
   setup: [...sdp.matchAll(/^a=setup:(\w+)/gm)].map(([, role]) => role),
@@ -125,6 +134,7 @@ class Peer {
   // The last description that was received.
   #remote;
   #connection;
+  #capitalizesFingerprints = false;
   #channel;
 
   constructor(session, member, polite, numbered) {
@@ -172,11 +182,22 @@ class Peer {
       echo.track.writeRtp(packet.serialize());
     });
     const receiver = connection.getReceivers().find((receiver) => receiver.tracks.includes(track));
-    echo.sender.onPictureLossIndication.subscribe(() => ssrc && receiver?.sendRtcpPLI(ssrc));
+    const forwardKeyFrameRequest = ({ feedback }) => {
+      if (feedback instanceof PictureLossIndication && ssrc) receiver?.sendRtcpPLI(ssrc);
+    };
+    // Firefox names the SSRC of its own sender in requests, and werift reports such a request at the receiver.
+    echo.sender.onRtcp.subscribe(forwardKeyFrameRequest);
+    receiver?.onRtcp.subscribe(forwardKeyFrameRequest);
   }
 
   #send(number, body) {
     this.#session.send({ to: this.#member, negotiation: number, ...body });
+  }
+
+  /** A description to send. */
+  #encode({ sdp }) {
+    if (!this.#capitalizesFingerprints) return { sdp };
+    return { sdp: sdp.replace(/^(a=fingerprint:)(.*)/gm, (_, name, value) => name + value.toUpperCase()) };
   }
 
   async offer() {
@@ -187,7 +208,7 @@ class Peer {
   }
 
   #sendOffer({ offer, number }) {
-    this.#send(number, { offer: { sdp: offer.sdp } });
+    this.#send(number, { offer: this.#encode(offer) });
     emit('offerSent', { negotiation: number, ...facts(offer.sdp) });
   }
 
@@ -234,7 +255,7 @@ class Peer {
     await this.#connection.setRemoteDescription({ type: 'offer', sdp });
     const answer = await this.#connection.createAnswer();
     this.#current = number;
-    this.#send(number, { answer: { sdp: answer.sdp } });
+    this.#send(number, { answer: this.#encode(answer) });
     emit('answerSent', { negotiation: number, ...facts(answer.sdp) });
     await this.#connection.setLocalDescription(answer);
     if (restartsIce) this.#startChecks();
@@ -273,7 +294,8 @@ class Peer {
 
   async handleCandidate({ candidate = '', sdpMid, sdpMLineIndex }, number) {
     emit('candidate', { negotiation: number, end: candidate === '' });
-    if (this.#connection.signalingState === 'closed') return;
+    if (this.#connection.signalingState === 'closed' || !this.#remote) return;
+    if (!isOfBundle(this.#remote, sdpMid, sdpMLineIndex)) return;
     await this.#connection.addIceCandidate(candidate === '' ? null : { candidate, sdpMid, sdpMLineIndex });
   }
 
@@ -286,6 +308,10 @@ class Peer {
     this.#connection.addTransceiver('audio', { direction: 'recvonly' });
     this.#held = { offer: await this.#connection.createOffer(), number: this.#numbers.next() };
     emit('offerHeld');
+  }
+
+  capitalizeFingerprints() {
+    this.#capitalizesFingerprints = true;
   }
 
   async restartIce() {
@@ -373,6 +399,7 @@ class Member {
     } else if (command === 'send') this.#peer.send(line.slice('send '.length));
     else if (command === 'renegotiate') await this.#peer.renegotiate();
     else if (command === 'restart-ice') await this.#peer.restartIce();
+    else if (command === 'capital-fingerprints') this.#peer.capitalizeFingerprints();
     else if (command === 'collide') await this.#peer.collide();
     else if (command === 'recreate') await this.#peer.recreate();
     else if (command === 'recreate-same-cert') await this.#peer.recreate(true);
