@@ -133,7 +133,8 @@ install_bore() {
 
 test_rust() {
     if cargo nextest --version >/dev/null 2>&1; then
-        cargo nextest run --locked
+        # Most tests wait more than they compute. Those that need all cores say so in .config/nextest.toml.
+        cargo nextest run --locked --test-threads "$((2 * $(getconf _NPROCESSORS_ONLN)))"
         cargo test --locked --doc --quiet
     else
         cargo test --locked
