@@ -1,4 +1,4 @@
-/** Quadratic growth, capped at 7 s. */
+/** Delays of successive attempts, in milliseconds: quadratic growth, capped at 7 s. */
 const DELAYS_MS = [0, 300, 1_200, 2_700, 4_800, 7_000];
 
 /** Bounds of the delay before jitter, in milliseconds. */

@@ -16,17 +16,15 @@ import { Stream } from './stream.js';
 
 /** Timeout for opening a stream, in milliseconds. */
 const OPEN_TIMEOUT_MS = 10_000;
-/** Shorter for the first resume attempts, which the browser may send on a connection that is already dead. */
+/** Timeout of the first resume attempts, in milliseconds. Short, because the browser may use a dead connection. */
 const RESUME_TIMEOUT_MS = 3_000;
-/** Resumes are attempted this long after the resume window, because the server detects the loss later. */
+/** How long to attempt resumes after the resume window, since the server may detect the loss later. */
 const WINDOW_GRACE_MS = 5_000;
-/**
- * Only a stream that lived this long resets the backoff, so that one that fails at once does not cause a retry storm.
- */
+/** Only a stream that lasts this long resets the backoff, so that streams that fail at once cause no retry storm. */
 const STABLE_MS = 5_000;
 /** Reasons after which a new token may help. */
 const TOKEN_REJECTED = new Set(['TOKEN_INVALID', 'TOKEN_EXPIRED']);
-/** setTimeout fires at once for longer delays. */
+/** Maximum delay of setTimeout, which fires at once for longer ones. */
 const MAX_TIMEOUT_MS = 2 ** 31 - 1;
 
 type SignalClient = Client<typeof pb.Signal>;
@@ -46,10 +44,10 @@ export interface ConnectionOptions {
   readonly lastSeq: () => bigint;
   readonly onWelcome: (seq: bigint, welcome: pb.Welcome) => void;
   readonly onResumed: (resumed: pb.Resumed) => void;
-  /** Any other message, except the last one of a stream. */
+  /** Called for every message except `welcome`, `resumed` and `go_away`. */
   readonly onMessage: (message: pb.ServerMessage) => void;
   readonly onSuspended: (error: SignalError | undefined) => void;
-  /** Called once, last. */
+  /** Called once, as the last callback. */
   readonly onEnded: (reason: string, error: SignalError | undefined) => void;
 }
 
@@ -97,7 +95,7 @@ export class Connection {
     return this.#url;
   }
 
-  /** Secret of the session; empty without one. */
+  /** Session token; empty without a session. */
   get token(): string {
     return this.#token;
   }
@@ -173,7 +171,7 @@ export class Connection {
       const sent = this.#sender.send({ body: { case: 'leave', value: { reason } } }).then(() => {
         isSent = true;
       });
-      // No stream follows in which the message could be sent again.
+      // If the stream is lost first, no later stream resends the message.
       const lost = this.#stream?.ended.then(() =>
         isSent ? undefined : sendLeave(this.#client, this.#token, this.headers, reason),
       );
@@ -235,7 +233,7 @@ export class Connection {
     }
   }
 
-  /** What the latest stream failed at. */
+  /** The phase in which the latest stream failed. */
   #phase(): Phase {
     if (this.#sendError) return 'send';
     if (this.#stream?.isOpened) return 'stream';
@@ -276,7 +274,7 @@ export class Connection {
     return this.#sendError ?? error;
   }
 
-  /** If calls work, something holds back streams. Further attempts would only leave more suspended members. */
+  /** Returns `STREAM_BLOCKED` if unary calls work, since every further join would leave a suspended member. */
   async #explainTimeout(error: SignalError): Promise<SignalError> {
     return await probe(this.#client, '', this.headers, 1).then(
       () => SignalError.streamBlocked(error),
@@ -338,7 +336,7 @@ export class Connection {
     this.#sender = undefined;
   }
 
-  /** Ends the session. Resolves when a join under way has left. */
+  /** Ends the session. Resolves when a pending join has left. */
   async #end(reason: string, error: SignalError | undefined): Promise<void> {
     if (this.#state === 'ended') return;
     this.#state = 'ended';

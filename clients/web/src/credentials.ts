@@ -38,14 +38,14 @@ export class Credentials {
     return this.#token === undefined ? {} : { authorization: `Bearer ${this.#token}` };
   }
 
-  /** The server accepted the token. */
+  /** Records that the server accepted the token. */
   accepted(): void {
     this.#isAccepted = true;
   }
 
   /**
-   * The server rejected the token. Returns whether to retry with a new one, which is pointless if the rejected token is
-   * new itself.
+   * Records that the server rejected the token. Returns whether to retry with a new one, which is pointless if the
+   * rejected token is itself new.
    */
   rejected(): boolean {
     const mayBeOutdated = this.#isAccepted || Date.now() - this.#obtainedAt >= RETRY_MS;
@@ -55,7 +55,7 @@ export class Credentials {
     return true;
   }
 
-  /** Stops renewing. */
+  /** Stops renewals. */
   stop(): void {
     this.#isStopped = true;
     clearTimeout(this.#timer);

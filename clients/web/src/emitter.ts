@@ -5,13 +5,13 @@ import { handlerErrorReporter, type ReportHandlerError } from './logger.js';
 
 /** Options of `once`. */
 export interface OnceOptions {
-  /** Rejects the promise with the reason of the signal. */
+  /** When aborted, rejects the promise with the signal's reason. */
   readonly signal?: AbortSignal;
 }
 
 /** Options of `events`. */
 export interface EventsOptions {
-  /** Ends the loop. */
+  /** When aborted, ends the loop. */
   readonly signal?: AbortSignal;
   /** Maximum number of events that wait for the loop. Default: 1,024. */
   readonly limit?: number;
@@ -41,7 +41,7 @@ export class Emitter<Events> {
   }
 
   /**
-   * Resolves with the next `name` event. Rejects with the reason of `signal` when that is aborted, and with the
+   * Resolves with the next `name` event. Rejects with the reason of `signal` when it is aborted, and with the
    * SignalError `ENDED` if no event follows.
    */
   once<Name extends keyof Events>(name: Name, { signal }: OnceOptions = {}): Promise<Events[Name]> {
@@ -63,11 +63,11 @@ export class Emitter<Events> {
   }
 
   /**
-   * The `name` events from now on, for a `for await` loop. The loop ends after the last event, when it is left and when
+   * Iterates over the `name` events from now on, in a `for await` loop. The loop ends after the last event and when
    * `signal` is aborted.
    *
-   * Events that arrive while the loop body runs wait. If more than `limit` wait, the loop receives those and then throws
-   * a SignalError `QUEUE_FULL`, so none is lost unnoticed.
+   * Events that arrive while the loop body runs are queued. If more than `limit` are queued, the loop receives the
+   * queued events and then throws the SignalError `QUEUE_FULL`, so that no event is lost silently.
    */
   events<Name extends keyof Events>(
     name: Name,
@@ -90,7 +90,7 @@ export class Emitter<Events> {
     this.#handlers[name]?.call(event);
   }
 
-  /** No event follows: ends loops and rejects promises. */
+  /** Ends all loops and rejects all promises, because no event follows. */
   protected endEvents(): void {
     this.#isEnded = true;
     for (const end of [...this.#onEnd]) end();

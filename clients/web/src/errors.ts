@@ -9,7 +9,7 @@ import type { ErrorReason } from './reasons.js';
 export interface FieldViolation {
   /** Path of the field, such as `join.room`. */
   readonly field: string;
-  /** Human-readable. */
+  /** Human-readable description of the problem. */
   readonly description: string;
 }
 
@@ -49,7 +49,7 @@ export class SignalError extends Error {
   readonly isFromServer: boolean;
   /** @internal Whether the environment, and not the server, rules out another attempt. */
   get isFinal(): boolean {
-    // The browser may cancel a call that the client did not abort.
+    // `ABORTED` is not final, because the browser may cancel a call that the client did not abort.
     return !this.isFromServer && !this.retryable && this.reason !== 'ABORTED';
   }
   /** HTTP status of a response that is not gRPC-Web, with the reason `PROXY`. */
@@ -128,7 +128,7 @@ export class SignalError extends Error {
     return new SignalError({ code: Code.Canceled, reason: 'ABORTED', message: 'canceled by the caller' });
   }
 
-  /** The environment lacks what is needed. Nothing was sent. */
+  /** The environment lacks a required feature. */
   static unsupported(message: string, cause?: unknown): SignalError {
     return new SignalError({ code: Code.Unimplemented, reason: 'UNSUPPORTED', message, cause });
   }

@@ -1,6 +1,6 @@
 import { SignalError } from './errors.js';
 
-/** Holds events until a `for await` loop takes them. At most `limit` wait; one more ends the loop with an error. */
+/** Holds events until a `for await` loop takes them. One event more than `limit` ends the loop with an error. */
 export class EventQueue<Event> implements AsyncIterableIterator<Event> {
   readonly #limit: number;
   readonly #onEnd: () => void;
@@ -29,7 +29,7 @@ export class EventQueue<Event> implements AsyncIterableIterator<Event> {
     }
   }
 
-  /** Takes no more events. The loop still receives those that wait. */
+  /** Takes no more events. The loop still receives the queued ones. */
   end(): void {
     if (this.#isEnded) return;
     this.#isEnded = true;

@@ -3,7 +3,7 @@ import type { ReportHandlerError } from './logger.js';
 /** Removes a handler. Idempotent. */
 export type Unsubscribe = () => void;
 
-/** The handlers of one event. An error that one throws stops neither the other handlers nor the caller. */
+/** The handlers of one event. An error of one handler affects neither the other handlers nor the caller. */
 export class Handlers<Event> {
   readonly #handlers = new Set<{ readonly handle: (event: Event) => unknown }>();
   readonly #reportError: ReportHandlerError;
@@ -19,13 +19,13 @@ export class Handlers<Event> {
     return () => this.#handlers.delete(handler);
   }
 
-  /** Calls the handlers. Those that a handler adds are not called, and those that it removes neither. */
+  /** Calls the handlers. Skips handlers that are added or removed during the call. */
   call(event: Event): void {
     for (const handler of [...this.#handlers]) {
       if (!this.#handlers.has(handler)) continue;
       try {
         const result = handler.handle(event);
-        // An async function.
+        // An async handler reports its error through its promise.
         if (result instanceof Promise) result.catch(this.#reportError);
       } catch (error) {
         this.#reportError(error);

@@ -54,12 +54,12 @@ export class Inbox {
     this.#deliver(() => this.#applySnapshot(resumed), true);
   }
 
-  /** Receives any message except the first and the last one of a stream. */
+  /** Receives every message except `welcome`, `resumed` and `go_away`. */
   receive(message: pb.ServerMessage): void {
     this.#deliver(() => this.#process(message), true);
   }
 
-  /** Emits an event of the session itself, in order with the events of messages. */
+  /** Emits an event of the session itself, in order with events from messages. */
   notify<Name extends keyof SessionEvents>(name: Name, event: SessionEvents[Name]): void {
     this.#deliver(() => this.#emit(name, event), false);
   }

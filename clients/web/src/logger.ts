@@ -1,4 +1,4 @@
-/** Receives the log of a session. `console` is one. No message contains a token. */
+/** Receives the log of a session, for example `console`. No message contains a token. */
 export interface Logger {
   debug(message: string, ...details: unknown[]): void;
   info(message: string, ...details: unknown[]): void;
@@ -9,7 +9,7 @@ export interface Logger {
 /** Reports an error of a handler of the application. */
 export type ReportHandlerError = (error: unknown) => void;
 
-/** A logger that never throws; without `logger` it does nothing. */
+/** Wraps `logger` so that it never throws. Without `logger`, logs nothing. */
 export function safeLogger(logger: Logger | undefined): Logger {
   const log = (level: keyof Logger) => (message: string, details: unknown) => {
     try {
@@ -21,7 +21,7 @@ export function safeLogger(logger: Logger | undefined): Logger {
   return { debug: log('debug'), info: log('info'), warn: log('warn'), error: log('error') };
 }
 
-/** Reports errors of handlers to the logger, or without one as a browser reports those of event listeners. */
+/** Reports errors of handlers to the logger, or as uncaught errors without a logger. */
 export function handlerErrorReporter(logger: Logger | undefined): ReportHandlerError {
   return logger ? (error) => safeLogger(logger).error('an event handler failed', error) : reportUncaught;
 }

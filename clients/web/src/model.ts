@@ -17,7 +17,7 @@ export interface Member {
   readonly identity: string;
   /** Chosen by the member and untrusted: render it as text, never as markup. */
   readonly displayName: string;
-  /** Set by the member. */
+  /** Application data, set by the member and untrusted. */
   readonly attributes: Readonly<Record<string, string>>;
   /** Increases with each join to the room. */
   readonly joinOrder: number;
@@ -90,7 +90,7 @@ export function toMember(member: pb.Member): Member {
   });
 }
 
-/** Converts a received negotiation number. One above 2^53 - 1, which the contract rules out, counts as not used. */
+/** Converts a received negotiation number. Numbers above 2^53 - 1 violate the contract and become 0 (not used). */
 export function toNegotiation(negotiation: bigint): number {
   return negotiation <= Number.MAX_SAFE_INTEGER ? Number(negotiation) : 0;
 }
@@ -103,7 +103,7 @@ export function fromNegotiation(negotiation: number): bigint {
   return BigInt(negotiation);
 }
 
-/** Converts a leave reason; one of a newer contract becomes UNSPECIFIED. */
+/** Converts a leave reason. Unknown reasons of a newer server become UNSPECIFIED. */
 export function toLeaveReason(reason: pb.LeaveReason): LeaveReason {
   return (PbLeaveReason[reason] as LeaveReason | undefined) ?? 'UNSPECIFIED';
 }

@@ -6,11 +6,11 @@ import type { Logger } from './logger.js';
 export interface ReconnectOptions {
   /** Minimum delay between attempts. Default: 0 ms, for the first attempt after a loss. */
   readonly minDelayMs?: number;
-  /** Maximum delay between attempts. Default: 7,000 ms, which is also the longest. */
+  /** Maximum delay between attempts. Default and upper limit: 7,000 ms. */
   readonly maxDelayMs?: number;
   /**
-   * Ends a session that was lost for this long, with the reason of the last error. Default: no limit. It is checked after
-   * each attempt, and an attempt takes up to 10 s.
+   * Ends a session after this time without a connection, with the reason of the last error. Default: no limit. The
+   * client checks it after each attempt, which takes up to 10 s.
    */
   readonly giveUpAfterMs?: number;
 }

@@ -40,7 +40,7 @@ interface Pending {
 const MAX_PENDING = 4_096;
 /** Maximum size of all pending messages. */
 const MAX_PENDING_BYTES = 8 * 1024 * 1024;
-/** The contract allows 1,024; one is left for the acknowledgement. */
+/** Maximum number of messages in a batch. The contract allows 1,024, and one is left for the acknowledgement. */
 const MAX_BATCH = 1_023;
 /** Upper bound of the tag and length that precede each message in a SendRequest. */
 const MESSAGE_OVERHEAD = 8;
@@ -84,7 +84,7 @@ export class Outbox {
   batch(): ClientMessage[] {
     const isolate = (this.#pending[0]?.message.seq ?? 0n) <= this.#isolateUntil;
     const maxMessages = isolate ? 1 : Math.min(MAX_BATCH, this.#limits.maxUnacked);
-    // The limit is four times the message limit. One share is left for the acknowledgement and as a margin.
+    // A request may be four times as large as a message. One quarter is left for the acknowledgement and overhead.
     let bytesLeft = 3 * this.#limits.maxMessageBytes;
     const messages: ClientMessage[] = [];
     for (const { message, bytes } of this.#pending) {
@@ -109,8 +109,8 @@ export class Outbox {
   }
 
   /**
-   * The server rejected a batch because of one message in it. A larger batch is sent again one message at a time. A
-   * single message is undelivered, and a heartbeat takes its sequence number, which must not be skipped.
+   * Handles a batch that the server rejected because of one message. Several messages are sent again one at a time. A
+   * single message is undelivered, and a heartbeat takes its sequence number, since numbers must not be skipped.
    */
   reject(batch: readonly ClientMessage[], reason: string): void {
     const head = this.#pending[0];
@@ -127,7 +127,7 @@ export class Outbox {
     this.#pending[0] = { message, bytes: 0, settle: () => {} };
   }
 
-  /** The session has ended: pending messages become `unknown`. */
+  /** Settles pending messages as `unknown`, because the session has ended. */
   abandon(): void {
     while (this.#pending.length > 0) this.#shift({ status: 'unknown' });
   }
@@ -139,7 +139,7 @@ export class Outbox {
   }
 }
 
-/** Undefined if a value is out of its range, such as a negative index. */
+/** Returns the encoded size; undefined if a value is out of its range, such as a negative index. */
 function encodedLength(message: ClientMessage): number | undefined {
   try {
     return toBinary(ClientMessageSchema, message).length;

@@ -25,7 +25,7 @@ export function watchPage(handlers: PageHandlers): () => void {
     () => document.visibilityState === 'visible' && handlers.becameVisible(),
     options,
   );
-  // Wi-Fi to cellular without an `offline` event in between. Chromium only.
+  // Detects a switch from Wi-Fi to cellular, which may fire no `offline` event. Chromium only.
   const network = (navigator as { connection?: EventTarget & { type?: string } }).connection;
   let type = network?.type;
   network?.addEventListener(

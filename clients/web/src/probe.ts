@@ -5,7 +5,7 @@ import type { Signal } from './gen/signalbox/v1/signal_pb.js';
 
 /** Timeout of one attempt, in milliseconds. */
 const TIMEOUT_MS = 4_000;
-/** More than one, because a bad network may lose an attempt. */
+/** Maximum number of attempts, since a bad network may lose one. */
 const ATTEMPTS = 3;
 
 /**

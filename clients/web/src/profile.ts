@@ -19,7 +19,7 @@ interface Update {
 
 /**
  * This member's name and attributes as the server accepted them, and the updates whose outcome is not known yet.
- * Updates set values, so those that a lost session leaves open can be sent again in the next one.
+ * Updates are idempotent, so updates without an outcome can be sent again in the next session.
  */
 export class Profile {
   readonly #send: (message: OutgoingMessage) => Promise<Outcome>;
@@ -37,7 +37,7 @@ export class Profile {
     this.#onAccepted = onAccepted;
   }
 
-  /** The values of the next join. */
+  /** The values that the server accepted last. The next join uses them. */
   get accepted(): ProfileValues {
     return this.#accepted;
   }
@@ -47,7 +47,7 @@ export class Profile {
     return this.#open.reduce(applyChange, this.#accepted);
   }
 
-  /** Adds an update and sends it, unless there is no session: then `resend` does. */
+  /** Adds an update, and sends it if there is a session. Otherwise `resend` sends it in the next session. */
   update({ displayName, attributes }: ProfileChange, hasSession: boolean): Promise<Outcome> {
     const change = {
       ...(displayName === undefined ? {} : { displayName }),
@@ -65,7 +65,7 @@ export class Profile {
     for (const update of this.#open) void this.#dispatch(update);
   }
 
-  /** No session follows: the open updates are `unknown`. */
+  /** Settles the open updates as `unknown`, because no session follows. */
   end(): void {
     for (const { settle } of this.#open.splice(0)) settle({ status: 'unknown' });
   }

@@ -5,7 +5,7 @@ export type Open<Known extends string> = Known | (string & Record<never, never>)
 
 /** Reasons that a server gives for a rejected join, resume or call. */
 export type ServerReason =
-  /** A bug of the client: it joined twice on one stream. */
+  /** A client bug: it joined twice on one stream. */
   | 'ALREADY_JOINED'
   /** The server is stopping. */
   | 'DRAINING'
@@ -13,7 +13,7 @@ export type ServerReason =
   | 'FENCED'
   /** The client sent nothing for too long. The client resumes. */
   | 'HEARTBEAT_TIMEOUT'
-  /** The identity is in the room, and the room does not allow it twice. */
+  /** The identity is already in the room, and the room rejects duplicates. */
   | 'IDENTITY_TAKEN'
   /** A field is invalid; see `fieldViolations`. */
   | 'INVALID_MESSAGE'
@@ -39,7 +39,7 @@ export type ServerReason =
   | 'ROOM_LOCKED'
   /** The room does not exist, and the server does not create it. */
   | 'ROOM_NOT_FOUND'
-  /** A number was skipped. The client resumes. */
+  /** A sequence number was skipped. The client resumes. */
   | 'SEQ_GAP'
   /** The server is out of memory for new members; wait for `retryAfterMs`. */
   | 'SERVER_FULL'
@@ -53,7 +53,7 @@ export type ServerReason =
   | 'TOKEN_EXPIRED'
   /** The token is missing or invalid. */
   | 'TOKEN_INVALID'
-  /** Too many sessions on this connection, or too many streams of this address; the metadata `limit` has the number. */
+  /** Too many sessions on this connection, or too many streams from this address; see the metadata `limit`. */
   | 'TOO_MANY_STREAMS';
 
 /** Reasons that the client itself gives. */
@@ -82,9 +82,9 @@ export type ErrorReason = Open<ServerReason | ClientReason | ''>;
 
 /** Why a message was not delivered. */
 export type FailureReason = Open<
-  /** No member of that id is in the room, or it is the sender. */
+  /** No member with this id is in the room, or the id is the sender's own. */
   | 'NO_SUCH_MEMBER'
-  /** `to` is missing, and not exactly one other member is in the room. */
+  /** `to` is empty, but the room has no other member or several. */
   | 'TARGET_REQUIRED'
   /** The member has too many unread messages; send again later. */
   | 'MAILBOX_FULL'

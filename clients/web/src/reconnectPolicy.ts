@@ -20,14 +20,14 @@ export interface StreamEnd {
 }
 
 /**
- * What to do next. `resume` without a session repeats the join. `waitMs` undefined: use the backoff. `stop` has the
- * reason for the application.
+ * The next step. `resume` without a session repeats the join, and an undefined `waitMs` means the backoff. The
+ * application receives the reason of `stop`.
  */
 export type Step =
   | { readonly to: 'resume' | 'rejoin'; readonly waitMs: number | undefined }
   | { readonly to: 'stop'; readonly reason: string };
 
-/** Reasons that decide by themselves. For other ones the status code decides. */
+/** Reasons that determine the next step. For all others, the status code determines it. */
 const ACTIONS: Readonly<Record<Phase, Readonly<Record<string, 'resume' | 'rejoin'>>>> = {
   join: { RATE_LIMITED: 'resume', SERVER_FULL: 'resume' },
   resume: { RATE_LIMITED: 'resume', SESSION_GONE: 'rejoin', INVALID_MESSAGE: 'rejoin' },
@@ -46,7 +46,7 @@ export function nextStep({ phase, error, goAway, hasNewToken }: StreamEnd): Step
   if (goAway?.action === Action.STOP) return { to: 'stop', reason: goAway.reason };
   if (goAway?.action === Action.REJOIN) return rejoin;
   if (goAway?.action === Action.RESUME || !error) return resume;
-  // The rejection of the old token says nothing about the new one. A stream ends only when the session does.
+  // The new token may be valid. A stream ends with `TOKEN_EXPIRED` only when its session ends, so rejoin.
   if (hasNewToken) return phase === 'stream' && error.reason === 'TOKEN_EXPIRED' ? rejoin : resume;
   if (!error.isFromServer) return error.isFinal ? { to: 'stop', reason: error.reason } : resume;
   const action = ACTIONS[phase][error.reason] ?? (TRANSIENT_CODES.has(error.code) ? 'resume' : 'stop');

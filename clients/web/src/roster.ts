@@ -6,13 +6,13 @@ import type { Member } from './model.js';
  */
 export class Roster {
   #members = new Map<string, Member>();
-  // Created on demand and dropped with each change, so that it keeps its identity in between.
+  // Cache of `members`, dropped on each change, so that the object keeps its identity in between.
   #snapshot: ReadonlyMap<string, Member> | undefined;
   // Members missing from the snapshot of a resume. They stay until the replay delivers their member_left, because it
   // may contain earlier signals from them.
   #stale = new Set<string>();
 
-  /** An immutable snapshot, by member_id, in join order. Another one after each change. */
+  /** An immutable snapshot, by member_id, in join order. Each change creates a new one. */
   get members(): ReadonlyMap<string, Member> {
     this.#snapshot ??= new Map(this.#members);
     return this.#snapshot;
@@ -43,7 +43,7 @@ export class Roster {
     return member;
   }
 
-  /** Marks the members missing from the snapshot of a resume. `sweep` removes those that the replay did not. */
+  /** Marks the members missing from the snapshot of a resume. `sweep` removes those that the replay did not remove. */
   markStale(snapshot: readonly Member[]): void {
     const present = new Set(snapshot.map((member) => member.memberId));
     this.#stale = new Set([...this.#members.keys()].filter((id) => !present.has(id)));

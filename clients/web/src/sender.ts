@@ -31,7 +31,7 @@ export class Sender {
 
   /**
    * `client` returns the client for the current URL, `lastSeq` the highest ServerMessage.seq that was processed.
-   * `lastAck` is that of the start.
+   * `lastAck` is the sequence number that counts as acknowledged at the start.
    */
   constructor(
     client: () => Client<typeof Signal>,
@@ -79,8 +79,8 @@ export class Sender {
   }
 
   /**
-   * Sends until `signal` is aborted, starting with the pending messages. Throws errors of the whole session
-   * (SESSION_GONE, REMOVED, ...) as SignalError and retries all others.
+   * Sends until `signal` is aborted, starting with the pending messages. Throws a SignalError if the stream must be
+   * replaced or the session has ended, and retries after all other errors.
    */
   async run(signal: AbortSignal): Promise<void> {
     let failures = 0;
@@ -140,12 +140,12 @@ export class Sender {
   }
 }
 
-/** The server rejects one message of the batch. */
+/** Whether the server rejected one message of the batch. */
 function isMessageError(error: SignalError): boolean {
   return error.reason !== 'PROXY' && (error.code === Code.InvalidArgument || error.code === Code.OutOfRange);
 }
 
-/** The stream must be replaced, or the session has ended. `nextStep` decides which. */
+/** Whether the stream must be replaced or the session has ended. `nextStep` decides which. */
 function isSessionError(error: SignalError): boolean {
   if (!error.isFromServer) return error.isFinal;
   const codes = [Code.NotFound, Code.Aborted, Code.FailedPrecondition, Code.Unauthenticated, Code.PermissionDenied];

@@ -20,10 +20,10 @@ import { checkStreaming, createTransport } from './transport.js';
  * Events are held until the first call of `on`, `once`, `events` or `subscribe`. Register all handlers in one task to
  * receive every event.
  *
- * An abort or a timeout rejects at once. A join that is under way then finishes in the background and leaves.
+ * An abort or a timeout rejects at once. A pending join then finishes in the background and leaves.
  *
- * @throws SignalError with `ROOM_FULL`, `INVALID_ROOM_NAME`, `PASSCODE_WRONG`, ..., or after `joinTimeoutMs` with a
- * transient reason such as `NETWORK`.
+ * @throws SignalError with a reason of the server, such as `ROOM_FULL` or `PASSCODE_WRONG`, or after `joinTimeoutMs`
+ * with a transient reason such as `NETWORK`.
  */
 export function join(room: string, options: JoinOptions = {}): Promise<Session> {
   return Session.open(room, options);
@@ -34,7 +34,7 @@ export class Session extends Emitter<SessionEvents> {
   readonly #inbox = new Inbox((name, event) => {
     this.emit(name, event);
     if (name === 'ended') this.endEvents();
-    // Others change no property.
+    // The handlers of all other changes notify `#changes` themselves.
     if (name.startsWith('member')) this.#changes.call();
   });
   readonly #changes: Handlers<void>;
@@ -116,8 +116,8 @@ export class Session extends Emitter<SessionEvents> {
   }
 
   /**
-   * The other members, by member_id, in join order. An immutable snapshot: a change of the roster, which comes with an
-   * event, replaces it.
+   * The other members, by member_id, in join order. An immutable snapshot; each change of the roster creates a new one
+   * and emits an event.
    */
   get members(): ReadonlyMap<string, model.Member> {
     return this.#inbox.members;

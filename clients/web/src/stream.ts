@@ -6,7 +6,7 @@ import { sendLeave } from './leave.js';
 
 type Request = NonNullable<MessageInitShape<typeof SubscribeRequestSchema>['open']>;
 
-/** What a stream needs to know. */
+/** Options of a stream. */
 export interface StreamOptions {
   readonly client: Client<typeof Signal>;
   readonly open: Request;
@@ -54,8 +54,8 @@ export class Stream {
   }
 
   /**
-   * Ends the stream for good. A join under way may have reached the server, and aborting it would leave a suspended
-   * member. It continues in the background until its `welcome`, leaves at once, or times out.
+   * Ends the stream permanently. A pending join continues in the background until it times out, or receives `welcome`
+   * and leaves, because aborting it could leave a suspended member.
    */
   async closeAndLeave(): Promise<void> {
     this.#detach();
@@ -70,7 +70,7 @@ export class Stream {
       clearTimeout(timer);
       const ms = this.#isOpened ? silenceMs() : openMs;
       timer = setTimeout(() => {
-        // At once, because not every `fetch` obeys the abort.
+        // Settle now, because not every `fetch` obeys the abort.
         this.#settle(SignalError.timeout(`no message from the server within ${ms} ms`));
         this.close();
       }, ms);
@@ -79,7 +79,7 @@ export class Stream {
     try {
       for await (const message of client.subscribe({ open }, { headers, signal: this.#call.signal })) {
         this.#receive(message);
-        // After the message, because the first one changes the timeout.
+        // Restart after handling the message, because the first one changes the timeout.
         restartTimer();
       }
       this.#settle(undefined);

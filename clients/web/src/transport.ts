@@ -4,7 +4,7 @@ import { SignalError } from './errors.js';
 
 const NO_BODY = 'this fetch cannot stream: its responses have no body to read while they arrive';
 
-/** Creates the gRPC-Web transport. `fetch` undefined: the global one at the time of each call. */
+/** Creates the gRPC-Web transport. Without `fetch`, each call uses the current global one. */
 export function createTransport(baseUrl: string, fetch: typeof globalThis.fetch | undefined): Transport {
   return createGrpcWebTransport({
     baseUrl,
@@ -18,8 +18,8 @@ export function createTransport(baseUrl: string, fetch: typeof globalThis.fetch 
 
 /**
  * Checks before a join that `fetch` can stream, because a join whose response cannot be read leaves a suspended member.
- * React Native lacks `body` altogether. Outside of a page, where no Content-Security-Policy applies, the function
- * itself is tried.
+ * React Native lacks `body` altogether. Outside a page, where no Content-Security-Policy applies, the check also calls
+ * `fetch`.
  *
  * @throws SignalError with `UNSUPPORTED`.
  */

@@ -1,6 +1,6 @@
 import { setEncoding } from './mediaSenders.js';
 
-/** A transceiver of the application, as it is needed to add it to another connection. */
+/** The properties from which a transceiver of the application is recreated on another connection. */
 interface AppTransceiver {
   readonly kind: string;
   readonly track: MediaStreamTrack | null;
@@ -9,8 +9,8 @@ interface AppTransceiver {
 }
 
 /**
- * The transceivers that the application has added to a connection by itself. `isOurs` tells those that the mesh or the
- * remote peer has added.
+ * Returns the transceivers that the application added to a connection. `isOurs` recognizes those that the mesh or the
+ * remote peer added.
  */
 export function readAppTransceivers(
   connection: RTCPeerConnection,

@@ -1,11 +1,11 @@
 import type { Description } from './description.js';
 
 /**
- * Brings a remote candidate into the form that browsers accept:
+ * Normalizes a remote candidate to the form that browsers accept:
  *
  * - `a=` and a line end are removed, and a missing `candidate:` is added.
  * - An empty or unknown mid counts as absent.
- * - Without mid and index, the candidate belongs to the only transport.
+ * - Without mid and index, the candidate is assigned to the only transport.
  *
  * @throws Error if there are several transports and the candidate names none.
  */
@@ -20,14 +20,14 @@ export function normalizeCandidate(init: RTCIceCandidateInit, remote: Descriptio
   if (mid === undefined && index !== undefined && index < remote.media.length) {
     return { candidate, sdpMLineIndex: index, ...ufrag };
   }
-  // The end of candidates of every m-line.
+  // Without mid and index, an empty candidate ends the candidates of every m-line.
   if (candidate === '') return { candidate, ...ufrag };
   if (!remote.isBundled) throw new Error(`candidate without a known mid or m-line index: "${candidate}"`);
   const first = remote.media.findIndex(({ isRejected }) => !isRejected);
   return { candidate, sdpMLineIndex: Math.max(first, 0), ...ufrag };
 }
 
-/** candidate-attribute of RFC 8839, section 5.1. */
+/** Returns a candidate-attribute as in RFC 8839, section 5.1: without `a=`, with `candidate:`. */
 function normalizeText(text: string): string {
   const line = text.trim().replace(/^a=/, '');
   return /^\S+ \d+ \S+ \d+ \S+ \d+ typ /.test(line) && !line.startsWith('candidate:') ? `candidate:${line}` : line;

@@ -2,7 +2,7 @@
 export class Changes {
   readonly #waiting = new Set<() => void>();
 
-  /** Something changed: everything that waits checks again. */
+  /** Makes every waiting `until` check its condition again. */
   notify(): void {
     for (const check of [...this.#waiting]) check();
   }

@@ -3,16 +3,16 @@ import type { Connection } from './connection.js';
 import { trySend } from './messages.js';
 import type { Peer } from './peer.js';
 
-/** Protocol of the data channels of a `MeshChannel`, whose name is their label. */
+/** Subprotocol of the data channels of a `MeshChannel`. Their label is the name of the `MeshChannel`. */
 export const CHANNEL_PROTOCOL = 'signalbox.channel.v1';
 
 /** Reliability of a `MeshChannel`, as in RTCDataChannelInit. */
 export interface MeshChannelOptions {
   /** Whether messages arrive in order. Default: true. */
   ordered?: boolean;
-  /** How often a lost message is sent again. Default: until it arrives. */
+  /** Maximum number of retransmissions of a message. Default: unlimited. */
   maxRetransmits?: number;
-  /** How long a message is sent again, in milliseconds. Excludes `maxRetransmits`. */
+  /** Maximum time for retransmissions, in milliseconds. Cannot be combined with `maxRetransmits`. */
   maxPacketLifeTime?: number;
 }
 
@@ -23,7 +23,7 @@ export interface MeshChannelEvents {
 
 /**
  * A named data channel to every peer, present and future, for example an unreliable one for positions. A peer receives
- * what arrives after it has called `Mesh.channel` with the same name.
+ * messages only after it has called `Mesh.channel` with the same name.
  */
 export class MeshChannel extends Emitter<MeshChannelEvents> {
   readonly name: string;
@@ -39,14 +39,14 @@ export class MeshChannel extends Emitter<MeshChannelEvents> {
     this.#peers = peers;
   }
 
-  /** Sends to every peer. Returns the peers that it could not be sent to. */
+  /** Sends a message to every peer. Returns the peers to which it could not be sent. */
   send(data: string | ArrayBuffer): Peer[] {
     return [...this.#peers()].filter((peer) => !this.sendTo(peer, data));
   }
 
   /**
-   * Sends to one peer. Returns false if the channel to it is not open, buffers more than 1 MiB, or the message is larger
-   * than the peer accepts.
+   * Sends a message to one peer. Returns false if the channel is not open or buffers more than 1 MiB, or if the message
+   * is larger than the peer accepts.
    */
   sendTo(peer: Peer, data: string | ArrayBuffer): boolean {
     const connection = peer.current;
@@ -54,14 +54,14 @@ export class MeshChannel extends Emitter<MeshChannelEvents> {
     return !!channel && trySend(channel, connection.rtc, data);
   }
 
-  /** @internal Opens the channel on a new connection. Each side has one for what it sends. */
+  /** @internal Opens the channel on a new connection. Each side sends over a data channel that it opened itself. */
   open(connection: Connection): void {
     if (this.#channels.has(connection)) return;
     const options = { ...this.#options, protocol: CHANNEL_PROTOCOL };
     this.#channels.set(connection, connection.rtc.createDataChannel(this.name, options));
   }
 
-  /** @internal A message arrived. */
+  /** @internal Emits a received message. */
   receive(peer: Peer, data: string | ArrayBuffer): void {
     this.emit('message', { peer, data });
   }

@@ -10,21 +10,21 @@ import { RemoteTracks, type RemoteTracksHost } from './remoteTracks.js';
 export interface ConnectionHost extends RemoteTracksHost {
   readonly member: Member;
   onNegotiationNeeded(): void;
-  /** Null: end of candidates. */
+  /** A local candidate, or null for the end of candidates. */
   onLocalCandidate(candidate: RTCIceCandidate | null): void;
   onConnectionState(): void;
   onChannelChange(): void;
-  /** The data channel takes messages again. */
+  /** The data channel accepts messages again. */
   onRoom(): void;
   onMessage(data: string | ArrayBuffer): void;
   /** The peer opened a data channel. */
   onDataChannel(channel: RTCDataChannel): void;
 }
 
-/** The connection was closed, so the result of an operation is not needed. */
+/** Rejects the pending operations of a closed connection. */
 export class ConnectionClosed extends Error {}
 
-/** One RTCPeerConnection to a peer, with what depends on it: data channel, media and the identity of the remote end. */
+/** One RTCPeerConnection to a peer, with its data channel, senders, remote tracks and remote description. */
 export class Connection {
   readonly rtc: RTCPeerConnection;
   readonly channel: RTCDataChannel;
@@ -39,7 +39,7 @@ export class Connection {
   readonly #closed = new Promise<never>((_, reject) => {
     this.#rejectClosed = reject;
   });
-  // Undefined until negotiated.
+  // DTLS role of this side; undefined until negotiated.
   #dtlsRole: 'active' | 'passive' | undefined;
   readonly #remoteTransceivers = new WeakSet<RTCRtpTransceiver>();
 
@@ -74,7 +74,7 @@ export class Connection {
     rtc.ontrack = unlessClosed((event) => this.tracks.add(event, host.member));
   }
 
-  /** Whether the remote end has closed its connection, which DTLS and SCTP tell. */
+  /** Whether the remote end has closed its connection, according to DTLS or SCTP. */
   get hasEnded(): boolean {
     const dtls = this.rtc.sctp?.transport?.state;
     return dtls === 'closed' || dtls === 'failed' || (this.#wasOpen && this.channel.readyState !== 'open');
@@ -90,7 +90,7 @@ export class Connection {
     this.remote.accept(offer);
   }
 
-  /** Answers the offer that was applied, and returns the answer to send. */
+  /** Applies an answer to the remote offer, and returns the answer to send. */
   async answer(offer: string): Promise<string> {
     await this.whileOpen(this.rtc.setLocalDescription());
     this.tracks.removeEnded();
@@ -105,7 +105,7 @@ export class Connection {
     this.tracks.removeEnded();
   }
 
-  /** Takes over the transceivers that the application has added to a connection that this one replaces. */
+  /** Recreates the transceivers that the application added to the previous connection. */
   adoptTransceivers(previous: Connection): void {
     const isOurs = (transceiver: RTCRtpTransceiver) =>
       previous.senders.manages(transceiver.sender) ||
@@ -114,8 +114,8 @@ export class Connection {
   }
 
   /**
-   * The result of an operation of the RTCPeerConnection, or a rejection with `ConnectionClosed`. Once closed, browsers
-   * never settle such promises (WebRTC 1.0, section 4.4.1.2).
+   * Returns the result of an RTCPeerConnection operation, or rejects with `ConnectionClosed`. After `close`, browsers
+   * never settle the promise of an operation (WebRTC 1.0, section 4.4.1.2).
    */
   whileOpen<Result>(operation: Promise<Result>): Promise<Result> {
     return Promise.race([operation, this.#closed]);
@@ -135,7 +135,7 @@ export class Connection {
   #keepDtlsRole(answer: string, offered: string | undefined): string {
     const chosen = dtlsSetup(answer) === 'passive' ? 'passive' : 'active';
     this.#dtlsRole ??= chosen;
-    // An offer that names a role leaves the other.
+    // If the offer sets a role, the answer must use the opposite one.
     const role = offered === 'active' ? 'passive' : offered === 'passive' ? 'active' : this.#dtlsRole;
     return answer.replace(/^a=setup:\w+/gm, `a=setup:${role}`);
   }

@@ -1,11 +1,11 @@
-/** The parts of a session description (RFC 8866) that identify a connection and place candidates. */
+/** The parts of a session description (RFC 8866) that identify a connection or an m-line. */
 export interface Description {
   /** `sess-id` and `sess-version` of the o= line. */
   readonly sessionId: string;
   readonly sessionVersion: string;
   /** Every a=fingerprint, as `algorithm HEX`. Both parts are case-insensitive on the wire (RFC 8122, section 5). */
   readonly fingerprints: ReadonlySet<string>;
-  /** Every RTCP CNAME: an RTCPeerConnection has one (RFC 8834, section 4.9). Empty without media. */
+  /** Every RTCP CNAME. An RTCPeerConnection uses only one (RFC 8834, section 4.9). Empty without media. */
   readonly cnames: ReadonlySet<string>;
   /** ICE username fragment and password of the first m-line. */
   readonly iceCredentials: string;
@@ -19,7 +19,7 @@ export interface Description {
 export interface MediaDescription {
   /** a=mid, if there is one. */
   readonly mid: string | undefined;
-  /** Port 0: the m-line carries nothing. */
+  /** Whether the m-line is rejected (port 0). */
   readonly isRejected: boolean;
 }
 

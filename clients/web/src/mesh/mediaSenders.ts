@@ -4,14 +4,14 @@ import { type Kind, kindOf, type Publication, type PublishEncoding } from './pub
 export class MediaSenders {
   readonly #connection: RTCPeerConnection;
   readonly #senders = new Map<Publication, Map<Kind, RTCRtpSender>>();
-  // Of publications that ended, for reuse: otherwise each change would add an m-line.
+  // Transceivers of ended publications, for reuse. Otherwise each new publication would add an m-line.
   readonly #idle: RTCRtpTransceiver[] = [];
 
   constructor(connection: RTCPeerConnection) {
     this.#connection = connection;
   }
 
-  /** Adds, replaces and removes tracks. `negotiationneeded` follows if the other end has to know. */
+  /** Adds, replaces and removes tracks. Changes other than replacements fire `negotiationneeded`. */
   async sync(publications: ReadonlySet<Publication>): Promise<void> {
     for (const [publication, senders] of this.#senders) {
       if (!publications.has(publication)) this.#remove(publication, senders);
@@ -49,7 +49,7 @@ export class MediaSenders {
     );
   }
 
-  /** The track that the application has put into the sender of an ended one, past the publication. */
+  /** The live track that the application set with `RTCRtpSender.replaceTrack` instead of `Publication.replace`. */
   replacement(publication: Publication, kind: Kind): MediaStreamTrack | undefined {
     const track = this.#senders.get(publication)?.get(kind)?.track;
     return track && track !== publication.kinds.get(kind) && track.readyState === 'live' ? track : undefined;
@@ -65,7 +65,7 @@ export class MediaSenders {
       void idle.sender.replaceTrack(track).catch(() => {});
       return idle.sender;
     }
-    // Takes the transceiver of a remote offer, if there is one.
+    // `addTrack` reuses a transceiver from a remote offer, if there is one.
     if (track) return this.#connection.addTrack(track, stream);
     return this.#connection.addTransceiver(kind, { direction: 'sendonly', streams: [stream] }).sender;
   }
@@ -81,7 +81,7 @@ export class MediaSenders {
   }
 }
 
-/** Sets the fields of the first encoding. Does nothing for a transceiver that was stopped. */
+/** Sets the fields of the first encoding. Does nothing for a stopped transceiver. */
 export async function setEncoding(sender: RTCRtpSender, change: PublishEncoding): Promise<void> {
   const parameters = sender.getParameters();
   const [first] = parameters.encodings ?? [];

@@ -21,22 +21,20 @@ import { checkWebRtc, createConnection, findWebRtc, type WebRtc } from './webrtc
 const DETACHED_MS = 30_000;
 /** Attribute that identifies the page, to recognise a member after a rejoin. */
 const INSTANCE_ATTRIBUTE = 'instance';
-/** Members with the value `none`, such as programs, only signal: a mesh does not connect to them. */
+/** Attribute of members without media. The mesh does not connect to members with the value `none`, such as bots. */
 const MEDIA_ATTRIBUTE = 'media';
 
-/** How often the quality is measured, and whether peers speak is checked, in milliseconds. */
+/** Intervals of the quality measurement and of the speech detection, in milliseconds. */
 const QUALITY_MS = 2_000;
 const SPEAKING_MS = 250;
-/** Longest `error` of a report; see ConnectionReport in signal.proto. */
+/** Maximum length of `error` in a report; see ConnectionReport in signal.proto. */
 const MAX_ERROR_LENGTH = 256;
 
 const OWN_ATTRIBUTES: ReadonlySet<string> = new Set([INSTANCE_ATTRIBUTE, PUBLICATIONS_ATTRIBUTE]);
 
 /** Options of `Mesh.join`. */
 export interface MeshOptions extends JoinOptions {
-  /**
-   * Published from the start. Without it the mesh only receives media until `publish`; data channels work either way.
-   */
+  /** Media to publish from the start. Without it, the mesh only receives media until `publish` is called. */
   stream?: MediaStream | undefined;
   /**
    * Configuration of every RTCPeerConnection. `iceServers` default to those of the server, and `iceTransportPolicy`
@@ -52,7 +50,7 @@ export interface MeshEvents {
   peerAdded: Peer;
   /** The state, path, stream or member of a peer changed. */
   peerChanged: Peer;
-  /** The peer connection is closed. */
+  /** The mesh has removed the peer and closed its connection. */
   peerRemoved: { readonly peer: Peer; readonly reason: LeaveReason };
   /** The peer sends a track. */
   trackAdded: { readonly peer: Peer } & RemoteTrack;
@@ -83,7 +81,7 @@ export class Mesh extends Emitter<MeshEvents> {
   readonly #options: MeshOptions;
   readonly #webrtc: WebRtc;
   readonly #peers = new Map<string, Peer>();
-  // Created on demand and dropped with each change.
+  // Cache of `peers`, dropped on each change.
   #snapshot: ReadonlyMap<string, Peer> | undefined;
   readonly #publications: Publications;
   readonly #channels = new Map<string, MeshChannel>();
@@ -94,8 +92,8 @@ export class Mesh extends Emitter<MeshEvents> {
   readonly #host: PeerHost;
 
   /**
-   * Joins a room and connects to every member, present and future. Throws like `join`, and `UNSUPPORTED` before it joins
-   * if WebRTC is unavailable here or rejects `rtcConfiguration`.
+   * Joins a room and connects to every member, present and future. Throws like `join`. Throws `UNSUPPORTED` before
+   * it joins if WebRTC is unavailable or rejects `rtcConfiguration`.
    */
   static async join(room: string, options: MeshOptions = {}): Promise<Mesh> {
     const webrtc = options.webrtc ?? findWebRtc();
@@ -167,7 +165,7 @@ export class Mesh extends Emitter<MeshEvents> {
     ];
   }
 
-  /** An immutable snapshot of the peers, by member_id. Another one after each change of a peer. */
+  /** An immutable snapshot of the peers, by member_id. Each change of a peer creates a new one. */
   get peers(): ReadonlyMap<string, Peer> {
     this.#snapshot ??= new Map(this.#peers);
     return this.#snapshot;
@@ -191,7 +189,7 @@ export class Mesh extends Emitter<MeshEvents> {
     };
   };
 
-  /** What this client publishes. */
+  /** The publications of this client. */
   get publications(): readonly Publication[] {
     return this.#publications.all;
   }
@@ -223,14 +221,14 @@ export class Mesh extends Emitter<MeshEvents> {
   }
 
   /**
-   * Sends at once to every peer over its data channel. Returns the peers that it could not be sent to; see
-   * `Peer.trySend`.
+   * Sends a message to every peer over its data channel, without waiting. Returns the peers to which it could not be
+   * sent; see `Peer.trySend`.
    */
   broadcast(data: string | ArrayBuffer): Peer[] {
     return [...this.#peers.values()].filter((peer) => !peer.trySend(data));
   }
 
-  /** A named data channel to every peer. `options` count in the first call for a name. */
+  /** Returns the data channel with this name to every peer. Only the first call for a name applies `options`. */
   channel(name: string, options: MeshChannelOptions = {}): MeshChannel {
     const existing = this.#channels.get(name);
     if (existing) return existing;
@@ -246,7 +244,7 @@ export class Mesh extends Emitter<MeshEvents> {
     this.close();
   }
 
-  /** Closes every peer connection and leaves the session open. */
+  /** Closes every peer connection, but keeps the session open. */
   close(): void {
     for (const timer of this.#timers) clearInterval(timer);
     for (const unsubscribe of this.#unsubscribe) unsubscribe();
@@ -256,7 +254,7 @@ export class Mesh extends Emitter<MeshEvents> {
 
   #createConnection(): RTCPeerConnection {
     const { iceServers, room } = this.session;
-    // The server drops other candidates in any case. This keeps the browser from gathering them.
+    // The server drops all other candidates anyway, so the browser need not gather them.
     const policy = room.relayOnly ? ({ iceTransportPolicy: 'relay' } as const) : {};
     const configuration = { iceServers, ...policy, ...this.#options.rtcConfiguration };
     return createConnection(this.#webrtc, configuration, (error) => this.#warn(undefined, error));
@@ -290,8 +288,8 @@ export class Mesh extends Emitter<MeshEvents> {
   }
 
   /**
-   * Finds the detached peer of the same page. Peers of other pages with that identity were replaced, unless the room
-   * allows duplicate identities.
+   * Finds the detached peer of the same page. Unless the room allows duplicate identities, removes the peers of other
+   * pages with the same identity, because the new member replaced them.
    */
   #findDetached(member: Member): Peer | undefined {
     const isUnique = member.identity !== '' && !this.session.room.allowsDuplicates;
@@ -385,7 +383,7 @@ function isSamePage(a: Member, b: Member): boolean {
   );
 }
 
-/** crypto.randomUUID is unavailable on insecure origins. */
+/** Replaces crypto.randomUUID, which is unavailable in insecure contexts. */
 function randomId(): string {
   return [...crypto.getRandomValues(new Uint8Array(12))].map((byte) => byte.toString(16).padStart(2, '0')).join('');
 }

@@ -1,27 +1,27 @@
 import type { MessageData } from './transfer.js';
 
-/** Messages wait outside of the browser while it buffers more than this, in bytes. */
+/** A data channel that buffers more than this takes no further messages, in bytes. */
 const MAX_BUFFERED_BYTES = 1024 * 1024;
-/** Messages that wait are sent when the browser buffers less than this, in bytes. */
+/** Waiting messages are sent when the data channel buffers no more than this, in bytes. */
 export const LOW_BUFFERED_BYTES = 256 * 1024;
-/** Largest message to a peer whose description names no limit (RFC 8841, section 6). */
+/** Maximum message size if the description has no `a=max-message-size` (RFC 8841, section 6). */
 const DEFAULT_MAX_MESSAGE_BYTES = 65_536;
 
-/** Whether a channel takes a message now. */
+/** Whether a channel accepts a message now. */
 export function hasRoom(channel: RTCDataChannel): boolean {
   return channel.readyState === 'open' && channel.bufferedAmount <= MAX_BUFFERED_BYTES;
 }
 
-/** Whether the peer accepts a message of this size in one piece. */
+/** Whether the message is within the peer's maximum message size. */
 export function fits(rtc: RTCPeerConnection, data: MessageData): boolean {
-  // 0: no limit.
+  // 0 means no limit.
   const limit = (rtc.sctp?.maxMessageSize ?? DEFAULT_MAX_MESSAGE_BYTES) || Number.POSITIVE_INFINITY;
-  // Encodes a text only if its length leaves open whether it exceeds the limit.
+  // A UTF-16 code unit takes 1 to 3 bytes in UTF-8, so most texts need not be encoded.
   if (typeof data === 'string' && (data.length > limit || data.length * 3 <= limit)) return data.length <= limit;
   return byteLength(data) <= limit;
 }
 
-/** Sends one message. Returns false if the channel has no room, or the message is larger than the peer accepts. */
+/** Sends one message. Returns false if the channel is not ready, or the message is larger than the peer accepts. */
 export function trySend(channel: RTCDataChannel, rtc: RTCPeerConnection, data: string | ArrayBuffer): boolean {
   if (!hasRoom(channel) || !fits(rtc, data)) return false;
   try {
@@ -33,7 +33,7 @@ export function trySend(channel: RTCDataChannel, rtc: RTCPeerConnection, data: s
   }
 }
 
-/** Size on the wire, in bytes. */
+/** Size of a message in bytes, as UTF-8 if it is text. */
 export function byteLength(data: MessageData): number {
   if (typeof data === 'string') return new TextEncoder().encode(data).length;
   return data instanceof Blob ? data.size : data.byteLength;

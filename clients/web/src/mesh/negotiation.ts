@@ -4,8 +4,8 @@ export type CandidateAction = 'apply' | 'queue' | 'drop';
 /**
  * Negotiation numbers for one pair of members. A number groups the offer, answer and candidates of one negotiation.
  *
- * Both peers may start a negotiation at the same time. To keep numbers unique, the impolite peer uses odd and the
- * polite peer even ones, always above the highest number seen.
+ * Both peers may start a negotiation at the same time. To keep numbers unique, the impolite peer uses odd numbers
+ * and the polite peer even numbers, always above the highest number seen.
  */
 export class Negotiation {
   #highest = 0;
@@ -30,7 +30,7 @@ export class Negotiation {
     return this.#highest;
   }
 
-  /** A remote offer was applied, which rolls back an unanswered local offer. */
+  /** Records an applied remote offer, which has rolled back an unanswered local offer. */
   acceptOffer(number: number): void {
     this.#observe(number);
     this.#remote = number;
@@ -38,13 +38,13 @@ export class Negotiation {
     this.#offered = undefined;
   }
 
-  /** The impolite peer ignored a colliding offer, and ignores its candidates too. */
+  /** Records a colliding offer that the impolite peer ignored. Its candidates will be dropped as well. */
   ignoreOffer(number: number): void {
     this.#observe(number);
     this.#ignored = number;
   }
 
-  /** Whether this answers the pending local offer. 0: the remote peer does not use numbers. */
+  /** Whether an answer with this number belongs to the pending local offer. 0: the peer does not use numbers. */
   isExpectedAnswer(number: number): boolean {
     return this.#offered !== undefined && (number === this.#offered || number === 0);
   }
@@ -54,7 +54,7 @@ export class Negotiation {
     return this.#offered === number;
   }
 
-  /** The answer to the local offer was applied. */
+  /** Records that the answer to the local offer was applied. */
   acceptAnswer(): void {
     this.#remote = this.#offered ?? this.#remote;
     this.#offered = undefined;

@@ -5,18 +5,18 @@ import { normalizeCandidate } from './candidate.js';
 import { type Connection, ConnectionClosed } from './connection.js';
 import { Negotiation } from './negotiation.js';
 
-/** How long an offer that the server accepted waits for its answer, in milliseconds. */
+/** How long to wait for the answer to a delivered offer, in milliseconds. */
 const ANSWER_TIMEOUT_MS = 8_000;
 /** Delays before an offer is repeated, in milliseconds. */
 const RETRY_DELAYS_MS = [1_000, 2_000, 5_000, 10_000, 30_000];
-/** Failed offers after which the connection is replaced: soon while it carries nothing, late while it works. */
+/** Number of failed offers after which the connection is replaced: fewer while it carries no media. */
 const MAX_FAILURES_UNCONNECTED = 1;
 const MAX_FAILURES_CONNECTED = 3;
-/** Remote offers in a row that could not be applied, after which this side replaces its connection. */
+/** Number of consecutive remote offers that cannot be applied, after which this side replaces its connection. */
 const MAX_REJECTED_OFFERS = 2;
-/** Maximum number of candidates that wait for their description; the oldest are dropped. */
+/** Maximum number of candidates that wait for their description. The oldest are dropped. */
 const MAX_EARLY_CANDIDATES = 256;
-/** Maximum number of attempts to send a signal that the server cannot deliver now. */
+/** Maximum number of attempts to send a signal after transient failures. */
 const MAX_SEND_ATTEMPTS = 10;
 /** Reasons after which the same signal may be delivered later. */
 const TRANSIENT = new Set(['RATE_LIMITED', 'MAILBOX_FULL', 'OUTBOX_FULL']);
@@ -28,7 +28,7 @@ export interface NegotiatorHost {
   readonly isPolite: boolean;
   /** Whether signals reach the member now, because neither session is suspended. */
   readonly isReachable: boolean;
-  /** Closes the connection and opens another one, which then offers. */
+  /** Closes the connection and opens a new one, which makes an offer. */
   replaceConnection(): void;
   sendOffer(sdp: string, negotiation: number): Promise<Outcome>;
   sendAnswer(sdp: string, negotiation: number): Promise<Outcome>;
@@ -39,14 +39,14 @@ export interface NegotiatorHost {
 }
 
 /**
- * W3C perfect negotiation with negotiation numbers. An offer without a usable answer is rolled back and repeated; then
- * the connection is replaced.
+ * W3C perfect negotiation with negotiation numbers. An offer without a usable answer is rolled back and repeated. After
+ * repeated failures, the connection is replaced.
  */
 export class Negotiator {
   readonly #host: NegotiatorHost;
   readonly #closed = new AbortController();
   readonly #negotiation = new Negotiation();
-  // The member that joined later makes no offer before it received one, or until `allowOffers`.
+  // The member that joined later makes no offer until it receives one, or until `allowOffers`.
   #mayOffer: boolean;
   #makingOffer = false;
   #failures = 0;
@@ -68,7 +68,7 @@ export class Negotiator {
     return this.#mayOffer;
   }
 
-  /** The connection is a new one. */
+  /** Resets the state for a new connection. */
   reset(): void {
     this.#makingOffer = false;
     this.#rejectedOffers = 0;
@@ -77,12 +77,12 @@ export class Negotiator {
     this.#retryTimer = undefined;
   }
 
-  /** The `negotiationneeded` event. */
+  /** Handles the `negotiationneeded` event. */
   negotiationNeeded(): void {
     if (this.#mayOffer && this.#retryTimer === undefined) void this.#offer();
   }
 
-  /** Makes the first offer, unless the other side has made one. */
+  /** Makes the first offer, unless the remote peer has made one. */
   allowOffers(): void {
     this.#enqueue(async () => {
       if (this.#mayOffer) return;
@@ -91,26 +91,26 @@ export class Negotiator {
     });
   }
 
-  /** Restarts ICE with a new offer. A pending offer, whose answer may be lost, does not block it. */
+  /** Restarts ICE with a new offer. Rolls back a pending offer, because its answer may be lost. */
   restartIce(): void {
     this.#mayOffer = true;
     this.#host.connection?.rtc.restartIce();
     this.#enqueue(async () => void (await this.#rollback()));
   }
 
-  /** The signals of the previous session are lost: repeats a pending offer, and offers as the impolite peer. */
+  /** Repeats a pending offer after a rejoin, because the signals of the previous session are lost. */
   sessionReplaced(): void {
     this.#mayOffer = true;
     this.#enqueue(async () => {
       const wasPending = await this.#rollback();
-      // The impolite peer offers in any case, to tell a page that was loaded again from one that has rejoined.
+      // The impolite peer always offers: the answer shows whether the remote page was reloaded or has rejoined.
       if (wasPending || !this.#host.isPolite) await this.#offer();
     });
   }
 
   /** Handles a remote offer. */
   handleOffer({ sdp, negotiation }: DescriptionEvent): void {
-    // The queue replaces isSettingRemoteAnswerPending of the W3C pattern: earlier answers are applied by now.
+    // The queue replaces isSettingRemoteAnswerPending of the W3C pattern: earlier answers are already applied.
     this.#enqueue(async () => {
       const current = this.#host.connection;
       const hasOffered = this.#makingOffer || current?.rtc.signalingState === 'have-local-offer';
@@ -124,7 +124,7 @@ export class Negotiator {
       this.#mayOffer = true;
       try {
         await connection.acceptOffer(sdp);
-        // Local candidates follow at once, with this number.
+        // Set the number now, because `answer` starts to gather local candidates.
         this.#negotiation.acceptOffer(negotiation);
         this.#settled();
         const answer = await connection.answer(sdp);
@@ -140,7 +140,7 @@ export class Negotiator {
         }
         this.#rejectedOffers += 1;
         if (this.#rejectedOffers >= MAX_REJECTED_OFFERS) this.#host.replaceConnection();
-        // The browser has rolled back the own offer.
+        // `acceptOffer` has rolled back the local offer.
         else if (hasOffered) this.#retryLater();
       }
     });
@@ -153,15 +153,15 @@ export class Negotiator {
       if (!connection || !this.#negotiation.isExpectedAnswer(negotiation)) return;
       if (connection.rtc.signalingState !== 'have-local-offer') return;
       if (!connection.remote.continuesWith(sdp, false)) {
-        // The remote peer has a new connection, while this offer belongs to the previous one.
+        // The answer comes from a new connection of the peer, but this offer belongs to the previous one.
         await this.#failed(new Error('the answer came from another connection'), true);
         return;
       }
       try {
-        // Twice, for a failure that passes.
+        // Retry once, in case the failure is transient.
         await connection.acceptAnswer(sdp).catch(() => connection.acceptAnswer(sdp));
       } catch (error) {
-        // The peer has applied its answer. After a rollback, both ends would name new m-lines differently.
+        // The peer has already applied the answer, so after a rollback both ends would use different mids.
         if (connection === this.#host.connection) await this.#failed(error, true);
         return;
       }
@@ -185,14 +185,14 @@ export class Negotiator {
   /** Sends a local candidate, or null for the end of candidates. */
   sendCandidate(candidate: RTCIceCandidate | null): void {
     const number = this.#negotiation.local;
-    // End of candidates: null in every browser, preceded by an empty candidate per m-line in Firefox.
+    // Every browser ends with null. Firefox also sends an empty candidate per m-line before it.
     if (!candidate && this.#endOfCandidatesSentFor === number) return;
     if (!candidate?.candidate) this.#endOfCandidatesSentFor = number;
     const init = candidate?.toJSON() ?? { candidate: '' };
     void this.#send(number, () => this.#host.sendCandidate(init, number));
   }
 
-  /** Stops everything. */
+  /** Stops all timers and pending work. */
   close(): void {
     this.#closed.abort();
     this.reset();
@@ -231,17 +231,17 @@ export class Negotiator {
     this.#answerTimer = setTimeout(() => {
       this.#enqueue(async () => {
         if (!this.#negotiation.isPending(number)) return;
-        // The answer cannot arrive yet.
+        // The answer cannot arrive while a session is suspended.
         if (!this.#host.isReachable) this.#awaitAnswer(number);
         else await this.#failed(new Error('the peer did not answer the offer'));
       });
     }, ANSWER_TIMEOUT_MS);
   }
 
-  /** The pending offer has no usable answer. */
+  /** Handles an offer without a usable answer. */
   async #failed(error: unknown, needsConnection = false): Promise<void> {
     this.#host.onWarning(error);
-    // Before the rollback, after which browsers ask for a negotiation at once.
+    // Schedule the retry first, because the rollback fires `negotiationneeded`, which must not offer at once.
     this.#retryLater(needsConnection);
     await this.#rollback();
   }
@@ -253,7 +253,7 @@ export class Negotiator {
     const isConnected = this.#host.connection?.rtc.connectionState === 'connected';
     const limit = isConnected ? MAX_FAILURES_CONNECTED : MAX_FAILURES_UNCONNECTED;
     const replace = needsConnection || this.#failures >= limit;
-    // At once, but not time after time.
+    // The first replacement is immediate, and later ones back off.
     const attempt = needsConnection ? this.#failures - 1 : this.#failures;
     const delay = attempt < 0 ? 0 : (RETRY_DELAYS_MS[attempt] ?? RETRY_DELAYS_MS.at(-1));
     this.#failures += 1;
@@ -264,7 +264,7 @@ export class Negotiator {
     }, delay);
   }
 
-  /** Both ends agree. */
+  /** Resets the failure counters and timers after a successful negotiation. */
   #settled(): void {
     this.#failures = 0;
     this.#rejectedOffers = 0;
@@ -273,7 +273,7 @@ export class Negotiator {
     this.#retryTimer = undefined;
   }
 
-  /** Withdraws the pending offer. Returns whether there was one. */
+  /** Rolls back the pending offer. Returns whether there was one. */
   async #rollback(): Promise<boolean> {
     const connection = this.#host.connection;
     if (connection?.rtc.signalingState !== 'have-local-offer') return false;

@@ -22,12 +22,12 @@ import {
   TRANSFER_PROTOCOL,
 } from './transfer.js';
 
-/** How long the later joiner waits for an offer before it makes one itself, in milliseconds. */
+/** How long the member that joined later waits for an offer before it makes one itself, in milliseconds. */
 const OFFER_TIMEOUT_MS = 10_000;
 
 /**
- * `disconnected`: lost, and may recover without action. `failed`: not connected in time or lost, `error` says why; the
- * mesh tries again until the member leaves.
+ * `disconnected`: the connection is lost, but may recover by itself. `failed`: the connection failed or timed out, for
+ * the reason in `error`. The mesh retries until the member leaves.
  */
 export type PeerState = 'connecting' | 'connected' | 'disconnected' | 'failed' | 'closed';
 
@@ -40,14 +40,14 @@ export interface PeerHost {
   prepare(connection: Connection): void;
   /** Whether this client is the polite peer, because it joined after `member`. */
   isPolite(member: Member): boolean;
-  /** Whether signals leave this client now. */
+  /** Whether this client's session is connected. */
   readonly isReachable: boolean;
   sendOffer(to: string, sdp: string, negotiation: number): Promise<Outcome>;
   sendAnswer(to: string, sdp: string, negotiation: number): Promise<Outcome>;
   sendCandidate(to: string, candidate: RTCIceCandidateInit, negotiation: number): Promise<Outcome>;
   /** The state, path, stream, error or member changed. */
   onChange(peer: Peer): void;
-  /** The connection is connected or failed, `elapsedMs` after the attempt started. */
+  /** The connection succeeded or failed, `elapsedMs` after the attempt started. */
   onConnectionResult(peer: Peer, elapsedMs: number): void;
   onMessage(peer: Peer, data: ReceivedData): void;
   /** A message for the `MeshChannel` with this name. */
@@ -92,8 +92,10 @@ export class Peer {
   }
 
   /**
-   * For getStats and the like. Replaced when the remote peer starts a new connection, or when this one cannot be
-   * repaired; transceivers that you have added are added to the next one. Undefined if the browser cannot create one.
+   * The RTCPeerConnection, for example for `getStats`. Undefined if the browser cannot create one.
+   *
+   * The mesh replaces it when the remote peer opens a new connection, or when it cannot be repaired. Transceivers that
+   * the application added are recreated on the new connection.
    *
    * Use `Mesh.publish` for media to every peer.
    */
@@ -116,12 +118,12 @@ export class Peer {
     return this.#state;
   }
 
-  /** Why the peer is not connected. Undefined while it is, or while the first attempt is under way. */
+  /** Why the peer is not connected. Undefined while it is connected, and during the first attempt. */
   get error(): PeerError | undefined {
     return this.#error;
   }
 
-  /** The network path of media and data while connected, and the last one afterwards. */
+  /** The network path of media and data. After the connection is lost, the last known path. */
   get path(): Path | undefined {
     return this.#path;
   }
@@ -131,14 +133,14 @@ export class Peer {
     return this.#state === 'connected' ? this.#quality : LOST;
   }
 
-  /** Whether the peer's audio is loud now. */
+  /** Whether the peer is speaking. */
   get speaking(): boolean {
     return this.#speaking;
   }
 
   /**
-   * Sends at once over the data channel. Returns false if it is not open, buffers more than 1 MiB, or the message is
-   * larger than the peer accepts.
+   * Sends a message over the data channel without waiting. Returns false if the channel is not open or buffers more
+   * than 1 MiB, or if the message is larger than the peer accepts.
    */
   trySend(data: string | ArrayBuffer): boolean {
     const connection = this.#connection;
@@ -146,13 +148,13 @@ export class Peer {
   }
 
   /**
-   * Sends a message of any size up to 512 MiB. Waits until the peer is connected and the channel has room.
+   * Sends a message of any size up to 512 MiB. Waits until the data channel is open and accepts it.
    *
-   * A message that exceeds what the peer accepts in one piece, or a Blob, is sent over a channel of its own and resolves
-   * when the peer has it. Smaller ones may overtake it.
+   * A Blob, or a message above the peer's maximum message size, is sent in pieces over a separate data channel. The
+   * promise then resolves when the peer has received all of it, and smaller messages may arrive earlier.
    *
    * @throws PeerError with `CLOSED` if the member leaves, or `INTERRUPTED` if the connection ends during a large message
-   * or the peer does not accept it. The signal's reason if it is aborted.
+   * or the peer rejects the message. Throws the reason of `signal` when it is aborted.
    */
   async send(data: MessageData, options: SendOptions = {}): Promise<void> {
     await this.#changes.until(() => {
@@ -169,7 +171,7 @@ export class Peer {
     await sendTransfer(channel, data, this.#changes, options);
   }
 
-  /** @internal */
+  /** @internal The current connection. */
   get current(): Connection | undefined {
     return this.#connection;
   }
@@ -189,7 +191,7 @@ export class Peer {
     this.#negotiator.handleCandidate(event);
   }
 
-  /** @internal The member changed. */
+  /** @internal Applies a change of the member. */
   update(member: Member): void {
     const wasSuspended = this.#member.state === 'suspended';
     this.#member = member;
@@ -198,24 +200,24 @@ export class Peer {
     if (wasSuspended && member.state === 'connected') this.#recovery.reachable();
   }
 
-  /** @internal Continues with the member_ids of new sessions, and repeats an interrupted negotiation. */
+  /** @internal Continues after a rejoin of either member, and repeats an interrupted negotiation. */
   rebind(member: Member): void {
     this.update(member);
     this.#negotiator.sessionReplaced();
     if (this.#state !== 'connected') this.#recovery.reachable();
   }
 
-  /** @internal Signals leave this client again. */
+  /** @internal Retries a failed connection after this client's session resumed. */
   reachable(): void {
     this.#recovery.reachable();
   }
 
-  /** @internal The network of this device changed. */
+  /** @internal Restarts ICE after a network change of this device. */
   networkChanged(): void {
     if (this.#state !== 'closed') this.#recovery.networkChanged();
   }
 
-  /** @internal Measures the quality. Returns whether there is a new one. */
+  /** @internal Measures the quality. Returns whether there is a new result. */
   async measure(): Promise<boolean> {
     const rtc = this.connection;
     if (!rtc || this.#state !== 'connected') return false;
@@ -225,7 +227,7 @@ export class Peer {
     return true;
   }
 
-  /** @internal Checks whether the peer speaks. */
+  /** @internal Checks whether the peer is speaking. */
   listen(): void {
     const speaking = this.#state === 'connected' && !!this.connection && isSpeaking(this.connection);
     if (speaking === this.#speaking) return;

@@ -5,13 +5,13 @@ import { iceUfrag } from './description.js';
  * Why a peer is not connected, or a message could not be sent:
  *
  * - `NO_ANSWER`: the peer did not answer the offer.
- * - `NO_RELAY`: the room allows relay candidates only, and no TURN server gave one.
- * - `NO_CANDIDATES`, `NO_REMOTE_CANDIDATES`: this side or the peer has no address to try.
+ * - `NO_RELAY`: only relay candidates are allowed, and no TURN server provided one.
+ * - `NO_CANDIDATES`, `NO_REMOTE_CANDIDATES`: this client or the peer has no usable candidate.
  * - `NO_PATH`: no pair of candidates works, for example because of a firewall.
  * - `NO_HANDSHAKE`: the network path works, but DTLS does not finish.
  * - `NO_CONNECTION`: the browser could not create an RTCPeerConnection.
  * - `CLOSED`: the member left.
- * - `INTERRUPTED`: the connection ended, or the peer does not accept the message.
+ * - `INTERRUPTED`: the connection ended, or the peer rejected the message.
  */
 export type PeerErrorReason =
   | 'NO_ANSWER'
@@ -24,10 +24,10 @@ export type PeerErrorReason =
   | 'CLOSED'
   | 'INTERRUPTED';
 
-/** The error of a peer. While a peer is not connected, the mesh keeps trying. */
+/** The error of a peer or of a message to it. */
 export class PeerError extends Error {
   override readonly name = 'PeerError';
-  /** Stable, for programs. */
+  /** Stable machine-readable reason. */
   readonly reason: PeerErrorReason;
 
   constructor(reason: PeerErrorReason, message: string) {
@@ -48,7 +48,7 @@ export async function diagnose(connection: Connection): Promise<PeerError> {
     return new PeerError('NO_HANDSHAKE', 'a network path was found, but the DTLS handshake does not finish');
   }
   const candidates = [...((await rtc.getStats()) as unknown as Map<string, CandidateStats>).values()];
-  // Those from before an ICE restart stay in the statistics.
+  // Candidates from before an ICE restart remain in the statistics.
   const ufrag = iceUfrag(rtc.localDescription?.sdp ?? '');
   const hasLocal = candidates.some(
     ({ type, usernameFragment = ufrag }) => type === 'local-candidate' && usernameFragment === ufrag,

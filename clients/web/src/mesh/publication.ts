@@ -1,4 +1,4 @@
-/** How a video is encoded for each peer. The mesh lowers the bitrate further the more peers there are. */
+/** How a video is encoded for each peer. The mesh lowers the bitrate further as the number of peers grows. */
 export interface PublishEncoding {
   /** Bits per second to each peer. */
   maxBitrate?: number | undefined;
@@ -10,7 +10,7 @@ export interface PublishEncoding {
 
 /** Options of `Mesh.publish`. */
 export interface PublishOptions extends PublishEncoding {
-  /** Tells the other members what this is, such as `camera` or `screen`. At most 64 characters. Default: `media`. */
+  /** Describes the media to the other members, such as `camera`; at most 64 characters. Default: `media`. */
   label?: string | undefined;
 }
 
@@ -20,7 +20,7 @@ export interface PublicationHost {
   onTracks(publication: Publication): Promise<void>;
   /** The encoding changed: update every sender. */
   onEncoding(publication: Publication): Promise<void>;
-  /** Label or muted kinds changed: tell the other members. */
+  /** The label or the muted kinds changed: notify the other members. */
   onDescription(): void;
   onUnpublished(publication: Publication): void;
 }
@@ -29,13 +29,13 @@ export interface PublicationHost {
 export type Kind = 'audio' | 'video';
 
 /**
- * Media that the mesh sends to every peer: those that are connected, those that join later, and those whose connection
- * is replaced. It has at most one track of each kind.
+ * Media that the mesh sends to every peer, present and future, even after a connection is replaced. It has at most one
+ * track of each kind.
  */
 export class Publication {
-  /** Tells the other members what this is. */
+  /** Describes the media to the other members. */
   readonly label: string;
-  /** @internal Groups the tracks for the receivers, and synchronises them. */
+  /** @internal Groups the tracks, which receivers play in sync. */
   readonly stream: MediaStream;
   readonly #host: PublicationHost;
   readonly #kinds = new Map<Kind, MediaStreamTrack | null>();
@@ -68,7 +68,7 @@ export class Publication {
     return [...this.#kinds.values()].filter((track) => track !== null);
   }
 
-  /** The only or first track, or null while `replace(null)` applies. */
+  /** The first track, or null if the publication sends none. */
   get track(): MediaStreamTrack | null {
     return this.tracks[0] ?? null;
   }
@@ -99,10 +99,9 @@ export class Publication {
   }
 
   /**
-   * Sends another track in place of the one of its kind, without a new negotiation, or adds a track of a kind that the
-   * publication did not have.
+   * Replaces the track of the same kind without a new negotiation, or adds the first track of its kind.
    *
-   * `null` sends nothing, so that a stopped camera can be released. `kind` then restricts it to audio or video.
+   * `null` stops sending, so that the camera can be released. `kind` restricts `null` to audio or video.
    */
   async replace(track: MediaStreamTrack | null, kind?: Kind): Promise<void> {
     const kinds = track ? [kindOf(track)] : kind ? [kind] : [...this.#kinds.keys()];
@@ -114,7 +113,7 @@ export class Publication {
   }
 
   /**
-   * Mutes or unmutes: disables the tracks, and tells the other members. `kind` restricts it to audio or video.
+   * Mutes or unmutes the tracks, and notifies the other members. `kind` restricts the change to audio or video.
    *
    * A muted camera stays in use. To release it, stop the track and call `replace(null)`.
    */
@@ -128,13 +127,13 @@ export class Publication {
     if (this.#isPublished) this.#host.onDescription();
   }
 
-  /** Changes the encoding. Omitted fields stay as they are. */
+  /** Changes the encoding. Omitted fields stay unchanged. */
   async update(encoding: PublishEncoding): Promise<void> {
     this.#encoding = { ...this.#encoding, ...encoding };
     if (this.#isPublished) await this.#host.onEncoding(this);
   }
 
-  /** Stops sending. The tracks stay live: they belong to the application. */
+  /** Stops sending. The tracks stay live, because they belong to the application. */
   unpublish(): void {
     if (!this.#isPublished) return;
     this.#isPublished = false;

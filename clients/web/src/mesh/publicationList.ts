@@ -2,8 +2,8 @@ import type { Member } from '../model.js';
 import type { Publication } from './publication.js';
 
 /**
- * Attribute that describes a member's publications to the others, by the id of the MediaStream (`msid` in SDP). Tracks
- * have no other place for a label.
+ * Attribute that describes a member's publications to the others, by the id of the MediaStream (`msid` in SDP). SDP
+ * itself cannot label a track.
  */
 export const PUBLICATIONS_ATTRIBUTE = 'publications';
 
@@ -13,7 +13,7 @@ interface PublicationDescription {
   readonly muted?: readonly string[];
 }
 
-/** The attribute of this member; undefined if there is nothing to tell. */
+/** Returns the attribute; undefined if every publication is unmuted and has the default label. */
 export function writePublications(publications: Iterable<Publication>): string | undefined {
   const list: Record<string, PublicationDescription> = {};
   for (const { label, mutedKinds, stream } of publications) {
@@ -23,7 +23,7 @@ export function writePublications(publications: Iterable<Publication>): string |
   return Object.keys(list).length > 0 ? JSON.stringify(list) : undefined;
 }
 
-/** The publications of another member. Anything may be in the attribute, so everything else is ignored. */
+/** Returns the publications of another member. Ignores malformed content, because the attribute is untrusted. */
 export function readPublications(member: Member): Map<string, PublicationDescription> {
   const publications = new Map<string, PublicationDescription>();
   let list: unknown;

@@ -6,31 +6,31 @@ import { PUBLICATIONS_ATTRIBUTE, writePublications } from './publicationList.js'
 import type { WebRtc } from './webrtc.js';
 
 /**
- * Bits per second that the videos of this client may use together, so that an ordinary uplink of 5 Mbit/s carries them
- * and the audio. Shared equally by peers and videos.
+ * Total bitrate of all videos to all peers, in bits per second, which leaves capacity for audio on an uplink of
+ * 5 Mbit/s. Peers and videos get equal shares.
  */
 const UPSTREAM_BITRATE = 4_000_000;
-/** Upper limit for one video to one peer: more does not improve 1280x720 visibly. */
+/** Maximum bitrate of one video to one peer, in bits per second. More does not visibly improve 1280x720. */
 const MAX_VIDEO_BITRATE = 2_500_000;
 
 /** Delay before the description of the publications is sent again, in milliseconds. */
 const RETRY_DESCRIPTION_MS = 1_000;
-/** In place of a description that the server did not accept. */
+/** Value of `#description` after the server rejected an update, so that the next one is sent. */
 const NOT_TOLD = 'not told';
-/** What the publications require from their mesh. */
+/** What `Publications` requires from its mesh. */
 export interface PublicationsHost {
   /** Every peer with a connection. */
   peers(): Peer[];
   onWarning(peer: Peer | undefined, error: unknown): void;
 }
 
-/** Everything that a mesh publishes: sends it to every peer, and describes it in an attribute of the member. */
+/** The publications of a mesh. Sends them to every peer, and describes them in an attribute of this member. */
 export class Publications {
   readonly #session: Session;
   readonly #webrtc: WebRtc;
   readonly #host: PublicationsHost;
   readonly #publications = new Set<Publication>();
-  // The attribute as it was sent last.
+  // The attribute as last sent.
   #description: string | undefined;
 
   constructor(session: Session, webrtc: WebRtc, host: PublicationsHost) {
@@ -57,19 +57,19 @@ export class Publications {
       },
     });
     this.#publications.add(publication);
-    // Before the offers, so that the others know the label when the track arrives.
+    // Send the description before the offers, so that receivers know the label when the track arrives.
     this.#describe();
     this.update();
     return publication;
   }
 
-  /** Adds everything to a new connection. */
+  /** Adds all publications to a new connection. */
   addTo(connection: Connection): void {
     this.#adoptReplacedTracks();
     connection.senders.sync(this.#publications).catch((error) => this.#host.onWarning(undefined, error));
   }
 
-  /** Brings every connection in line with the publications and the number of peers. */
+  /** Updates the senders and bitrates of every connection. */
   update(): void {
     void this.#updateSenders();
   }
@@ -89,7 +89,7 @@ export class Publications {
     await Promise.all(peers.map(update));
   }
 
-  /** A newcomer gets the track that the application has put into a sender in place of one that ended. */
+  /** Adopts tracks that the application set directly on a sender in place of an ended one, for new connections. */
   #adoptReplacedTracks(): void {
     for (const publication of this.#publications) {
       for (const [kind, track] of publication.kinds) {

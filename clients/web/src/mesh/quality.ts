@@ -1,4 +1,4 @@
-/** What a user would call the connection. `lost`: not connected. */
+/** Rating of a connection. `lost`: not connected. */
 export type QualityLevel = 'good' | 'fair' | 'poor' | 'lost';
 
 /** How well media and data flow, measured over the last two seconds. */
@@ -12,15 +12,15 @@ export interface Quality {
   readonly lossOut: number;
   /** Received bits per second. */
   readonly bitrate: number;
-  /** The direction that suffers: `in` is what this client receives, `out` what it sends. */
+  /** The direction with noticeable packet loss: `in` is what this client receives, `out` what it sends. */
   readonly side: 'in' | 'out' | 'both' | 'none';
 }
 
 /** The quality without a connection. */
 export const LOST: Quality = { level: 'lost', rttMs: undefined, lossIn: 0, lossOut: 0, bitrate: 0, side: 'none' };
 
-// ITU-T G.114 calls 150 ms one way (300 ms round trip) good for speech, and 400 ms (800 ms) the limit. Audio conceals
-// about 2 % loss unnoticed, and video freezes often at 10 %.
+// ITU-T G.114 rates 150 ms one way (300 ms round trip) as good for speech, and 400 ms (800 ms) as the limit. Audio
+// decoders conceal about 2 % loss, and video freezes often at 10 %.
 const FAIR = { rttMs: 300, loss: 0.02 };
 const POOR = { rttMs: 800, loss: 0.1 };
 
@@ -53,7 +53,7 @@ export class QualityMeter {
     const stats = [...report.values()] as Stat[];
     const now = count(stats);
     const before = this.#before ?? { ...now, bytes: now.bytes, at: now.at - 1 };
-    // The counters of a new connection start again.
+    // Counters that decrease belong to a new connection.
     const isNew = now.bytes < before.bytes || now.received < before.received;
     this.#before = now;
     const received = isNew ? 0 : now.received - before.received;
@@ -89,7 +89,7 @@ function roundTripTime(stats: readonly Stat[], remote: readonly Stat[]): number 
   const pair = stats.find(
     ({ type, nominated, state }) => type === 'candidate-pair' && nominated && state === 'succeeded',
   );
-  // Firefox has it in the reports of the remote end only.
+  // Firefox reports the round-trip time only in `remote-inbound-rtp`.
   const seconds = pair?.currentRoundTripTime ?? remote.find(({ roundTripTime }) => roundTripTime)?.roundTripTime;
   return seconds === undefined ? undefined : Math.round(seconds * 1_000);
 }
@@ -112,13 +112,13 @@ function sum(values: readonly (number | undefined)[]): number {
 /** Linear audio level from which a member counts as speaking: -40 dBov, above the noise of a quiet room. */
 const SPEAKING_LEVEL = 0.01;
 
-/** Whether the peer's audio is loud now, from what the browser has measured when it played the last packets. */
+/** Whether the peer's audio is above `SPEAKING_LEVEL` in the packets that the browser played last. */
 export function isSpeaking(connection: RTCPeerConnection): boolean {
   return connection
     .getReceivers()
     .filter(({ track }) => track.kind === 'audio')
     .some((receiver) =>
-      // Absent in some other implementations.
+      // Some WebRTC implementations outside browsers lack this method.
       receiver.getSynchronizationSources?.().some(({ audioLevel = 0 }) => audioLevel > SPEAKING_LEVEL),
     );
 }

@@ -1,4 +1,4 @@
-/** Bytes of media and data received over every candidate pair of a connection. Connectivity checks do not count. */
+/** Returns the bytes of media and data received over all candidate pairs, without connectivity checks. */
 export async function receivedBytes(connection: RTCPeerConnection): Promise<number> {
   let bytes = 0;
   // RTCStatsReport is a map in every implementation.

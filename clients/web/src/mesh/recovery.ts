@@ -1,14 +1,14 @@
-/** How long a connection may take before its cause is told and it is tried again, in milliseconds. */
+/** How long a connection may take to connect before it counts as failed and is retried, in milliseconds. */
 const CONNECT_TIMEOUT_MS = 15_000;
 /** How long a `disconnected` connection may receive nothing before ICE is restarted, in milliseconds. */
 const SILENCE_MS = 3_000;
-/** How long the polite peer lets the impolite one act first, in milliseconds. */
+/** Extra delay of the polite peer, so that the impolite peer acts first, in milliseconds. */
 const POLITE_DELAY_MS = 3_000;
 /** Delays between attempts, in milliseconds. */
 const ATTEMPT_DELAYS_MS = [5_000, 10_000, 20_000, 30_000];
-/** A connection that lasts this long makes the delays start again, in milliseconds. */
+/** A connection that stays up this long resets the backoff, in milliseconds. */
 const STABLE_MS = 10_000;
-/** Every so many attempts the connection is replaced, in case ICE restarts cannot repair it. */
+/** Every n-th attempt replaces the connection, in case ICE restarts cannot repair it. */
 const ATTEMPTS_PER_CONNECTION = 4;
 
 /** What recovery requires from its peer. */
@@ -22,7 +22,7 @@ export interface RecoveryHost {
   receivedBytes(): Promise<number>;
   restartIce(): void;
   replaceConnection(): void;
-  /** The connection failed or took too long, or another attempt had no success. */
+  /** The connection failed or timed out, or another attempt did not succeed. */
   onFailure(): void;
 }
 
@@ -37,7 +37,7 @@ export class Recovery {
   #attempt = 0;
   #hasFailed = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
-  // Fires also while the remote peer acts.
+  // Reports the first failure, even if `remoteActed` postpones the next attempt.
   #failTimer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(host: RecoveryHost) {
@@ -55,7 +55,7 @@ export class Recovery {
     return this.#hasFailed;
   }
 
-  /** Connected. Returns how long that took, in milliseconds. */
+  /** Records that the connection is up. Returns how long it took to connect, in milliseconds. */
   connected(): number {
     const { elapsedMs } = this;
     this.#lostAt = undefined;
@@ -65,49 +65,49 @@ export class Recovery {
     return elapsedMs;
   }
 
-  /** No packets arrive, perhaps for a moment only. */
+  /** Handles the state `disconnected`: acts only if packets stop arriving. */
   disconnected(): void {
     this.#lost();
     void this.#actAfterSilence();
   }
 
-  /** The remote end closed its connection. Its offer from a new one may be on the way. */
+  /** Handles a connection that the remote end closed. Waits, because an offer for a new connection may arrive. */
   remoteEnded(): void {
     this.#lost();
     if (!this.#hasFailed) this.#actIn(SILENCE_MS);
   }
 
-  /** ICE failed. */
+  /** Handles a failed connection. */
   failed(): void {
     this.#lost();
-    // The next attempt is under way.
+    // The next attempt is already scheduled.
     if (this.#hasFailed && this.#timer !== undefined) return;
     this.#fail();
     this.#actIn(0);
   }
 
-  /** The network of this device changed: only this side knows. */
+  /** Restarts ICE at once after a network change of this device, which the remote peer cannot detect. */
   networkChanged(): void {
     this.#host.restartIce();
   }
 
-  /** Signals reach the member again: an attempt before may have been lost. */
+  /** Retries a failed connection, because signals reach the member again. */
   reachable(): void {
     if (this.#lostAt !== undefined && this.#hasFailed) this.#actIn(0);
   }
 
-  /** The remote peer acted, so this side waits for the result. */
+  /** Postpones the next attempt, because the remote peer has made an offer. */
   remoteActed(): void {
     if (this.#lostAt !== undefined) this.#actIn(this.#hasFailed ? this.#nextDelay() : CONNECT_TIMEOUT_MS);
   }
 
-  /** A connection takes the place of the previous one. */
+  /** Restarts the connect timeout for a new connection that replaced the previous one. */
   replaced(): void {
     this.#lost();
     if (!this.#hasFailed) this.#connecting();
   }
 
-  /** Stops everything. */
+  /** Stops all timers. */
   close(): void {
     this.#stop();
     clearTimeout(this.#failTimer);
@@ -150,10 +150,10 @@ export class Recovery {
 
   #act(): void {
     this.#timer = undefined;
-    // Again, as the cause may be another one by now.
+    // Report again, because the cause may have changed.
     this.#fail();
     this.#actIn(this.#nextDelay());
-    // `reachable` acts as soon as it can help.
+    // Once the member is reachable, `reachable` retries at once.
     if (!this.#host.isReachable) return;
     this.#attempt += 1;
     const replace = this.#host.isBeyondRestart || this.#attempt % ATTEMPTS_PER_CONNECTION === 0;

@@ -1,18 +1,18 @@
 import { type Description, parseDescription } from './description.js';
 
-/** Digits of a session id that is longer than any timestamp in seconds, or number of 32 bits. */
+/** Minimum digits of a random session id. Timestamps in seconds and 32-bit numbers are shorter. */
 const MIN_OWN_ID_LENGTH = 12;
 
 /**
- * Tells whether a remote description comes from the RTCPeerConnection that the previous ones came from, or from a new
- * one. Certificates alone do not tell: applications may reuse them, and gateways have one for all connections.
+ * Detects whether a remote description comes from the same RTCPeerConnection as the previous ones, or from a new one.
+ * Certificates do not suffice: applications may reuse them, and gateways use one for all connections.
  */
 export class RemoteConnection {
   #current: Description | undefined;
-  // Some stacks write a new session id into each description.
+  // Whether the remote peer writes a new session id into each description, as some stacks do.
   #changesSessionId = false;
 
-  /** The description in use. */
+  /** The remote description that was applied last. */
   get description(): Description | undefined {
     return this.#current;
   }
@@ -20,7 +20,7 @@ export class RemoteConnection {
   /**
    * Whether `sdp` continues the current connection. `hasEnded`: the remote end has closed its DTLS association.
    *
-   * Where nothing decides, the answer is yes: `Recovery` replaces a connection whose DTLS handshake does not finish.
+   * Returns true in case of doubt: `Recovery` replaces a connection whose DTLS handshake does not finish.
    */
   continuesWith(sdp: string, hasEnded: boolean): boolean {
     const current = this.#current;
@@ -35,7 +35,7 @@ export class RemoteConnection {
     return this.#changesSessionId || !hasOwnSessionId(current);
   }
 
-  /** The connection applied `sdp`. */
+  /** Records an applied remote description. */
   accept(sdp: string): void {
     const current = this.#current;
     const next = parseDescription(sdp);
@@ -45,7 +45,7 @@ export class RemoteConnection {
   }
 }
 
-/** No common fingerprint, although a hash algorithm is common. */
+/** Whether the descriptions share a hash algorithm, but no fingerprint. */
 function haveDifferentCertificates(a: Description, b: Description): boolean {
   const algorithms = (from: Description) => new Set([...from.fingerprints].map((each) => each.split(' ', 1)[0]));
   return !haveCommon(a.fingerprints, b.fingerprints) && haveCommon(algorithms(a), algorithms(b));

@@ -6,15 +6,15 @@ import { readPublications } from './publicationList.js';
 export interface RemoteTrack {
   readonly track: MediaStreamTrack;
   readonly kind: Kind;
-  /** As published, such as `camera` or `screen`. `media` if the peer gives none. */
+  /** Label from `PublishOptions`, such as `camera` or `screen`. `media` if the peer set none. */
   readonly label: string;
-  /** Holds the tracks that were published together. */
+  /** The stream of all tracks that were published together. */
   readonly stream: MediaStream;
-  /** Whether the peer has muted it. */
+  /** Whether the peer has muted the track. */
   readonly muted: boolean;
 }
 
-/** What `RemoteTracks` reports. */
+/** The events of `RemoteTracks`. */
 export interface RemoteTracksHost {
   onTrackAdded(track: RemoteTrack): void;
   onTrackRemoved(track: RemoteTrack): void;
@@ -23,7 +23,7 @@ export interface RemoteTracksHost {
 
 /** The tracks that a peer sends over one connection. */
 export class RemoteTracks {
-  /** Every track, for applications that play all in one element. */
+  /** A stream of all tracks, for playback in one element. */
   readonly stream: MediaStream;
   readonly #host: RemoteTracksHost;
   readonly #tracks = new Map<RTCRtpTransceiver, { id: string; shown: RemoteTrack }>();
@@ -37,7 +37,7 @@ export class RemoteTracks {
     return [...this.#tracks.values()].map(({ shown }) => shown);
   }
 
-  /** The `track` event. */
+  /** Handles the `track` event. */
   add({ track, streams, transceiver }: RTCTrackEvent, member: Member): void {
     if (this.#tracks.has(transceiver)) return;
     const [stream = this.stream] = streams;
@@ -47,7 +47,7 @@ export class RemoteTracks {
     this.#host.onTrackAdded(shown);
   }
 
-  /** A negotiation finished: removes the tracks that the peer no longer sends. */
+  /** Removes the tracks that the peer no longer sends, after a negotiation. */
   removeEnded(): void {
     for (const [transceiver, { shown }] of this.#tracks) {
       const { currentDirection } = transceiver;
@@ -58,17 +58,17 @@ export class RemoteTracks {
     }
   }
 
-  /** The member's attributes changed, which hold labels and muted kinds. */
+  /** Updates labels and muted states from the member's attributes. */
   describe(member: Member): void {
     for (const entry of this.#tracks.values()) {
       const before = entry.shown;
-      // A publication that ended has no description, and its last label stays.
+      // An ended publication has no description, so its track keeps the last label.
       entry.shown = { ...before, ...describe(member, entry.id, before.kind, before.label) };
       if (entry.shown.muted !== before.muted) this.#host.onTrackMuted(entry.shown);
     }
   }
 
-  /** The connection is closed: removes every track. */
+  /** Removes every track when the connection closes. */
   close(): void {
     for (const { shown } of this.#tracks.values()) this.#host.onTrackRemoved(shown);
     this.#tracks.clear();

@@ -18,7 +18,7 @@ interface CandidateStats extends RTCStats {
   relayProtocol?: string;
 }
 
-/** The selected candidate pair of a connection, if there is one. */
+/** Returns the path of the selected candidate pair, if there is one. */
 export async function selectedCandidatePair(connection: RTCPeerConnection): Promise<Path | undefined> {
   return readSelectedCandidatePair(await connection.getStats());
 }

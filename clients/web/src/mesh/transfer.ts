@@ -3,38 +3,38 @@ import { byteLength } from './messages.js';
 import { PeerError } from './peerError.js';
 
 /**
- * Protocol of a data channel that carries one message that is too large for one SCTP message:
+ * Subprotocol of a data channel that carries one message above the maximum message size:
  *
  * 1. The sender opens the channel and sends a header as JSON: `{"kind": "text" | "binary" | "blob", "size": bytes}`.
  * 2. The receiver replies `ready`, or closes the channel if it does not accept the message.
  * 3. The sender sends the bytes in pieces.
- * 4. The receiver replies `done` when it has all, and the sender closes the channel.
+ * 4. The receiver replies `done` after the last piece, and the sender closes the channel.
  */
 export const TRANSFER_PROTOCOL = 'signalbox.transfer.v1';
 
-/** Size of a piece, in bytes: every implementation accepts it (RFC 8831, section 6.6). */
+/** Size of a piece, in bytes: the maximum that RFC 8831, section 6.6, recommends. */
 const PIECE_BYTES = 16 * 1024;
-/** The sender waits while more than this is buffered, in bytes: enough for 100 Mbit/s at 80 ms. */
+/** The sender waits while the channel buffers more than this, in bytes: enough for 100 Mbit/s at 80 ms. */
 const MAX_BUFFERED_BYTES = 1024 * 1024;
-/** The sender goes on when less than this is buffered, in bytes. */
+/** The sender continues when the channel buffers no more than this, in bytes. */
 const LOW_BUFFERED_BYTES = 256 * 1024;
-/** Largest message that is received, in bytes. */
+/** Largest message that a receiver accepts, in bytes. */
 export const MAX_TRANSFER_BYTES = 512 * 1024 * 1024;
 /** How long the receiver may take to reply `ready`, in milliseconds. */
 const READY_TIMEOUT_MS = 10_000;
-/** Received pieces become a Blob at this size, so that the browser can move them out of memory, in bytes. */
+/** Size at which received pieces become a Blob, which the browser can move to disk, in bytes. */
 const BLOB_PART_BYTES = 4 * 1024 * 1024;
 
 /** Data that can be sent to a peer. */
 export type MessageData = string | ArrayBuffer | ArrayBufferView<ArrayBuffer> | Blob;
-/** Data that is received: text, binary data, or a Blob as it was sent. */
+/** Received data: text, binary data or a Blob, as sent. */
 export type ReceivedData = string | ArrayBuffer | Blob;
 
 /** Options of `Peer.send`. */
 export interface SendOptions {
   /** Cancels the message. */
   signal?: AbortSignal;
-  /** Called with the bytes handed to the network so far. Messages that fit into one piece are not reported. */
+  /** Called with the bytes passed to the browser so far. Not called for messages that need no separate channel. */
   onProgress?: (sentBytes: number, totalBytes: number) => void;
 }
 
@@ -43,7 +43,7 @@ interface Header {
   readonly size: number;
 }
 
-/** Sends one message over a channel of its own. Resolves when the peer has received all of it. */
+/** Sends one message over `channel` and closes it. Resolves when the peer has received the whole message. */
 export async function sendTransfer(
   channel: RTCDataChannel,
   data: MessageData,
@@ -85,7 +85,7 @@ export async function sendTransfer(
   }
 }
 
-/** Receives one message over a channel that the peer has opened. Closes the channel if it is not one. */
+/** Receives one message over a channel that the peer opened. Closes the channel if the message is invalid. */
 export function receiveTransfer(channel: RTCDataChannel, onReceived: (data: ReceivedData) => void): void {
   let header: Header | undefined;
   let received = 0;
@@ -130,7 +130,7 @@ function readHeader(data: unknown): Header | undefined {
   }
 }
 
-/** A view or a copy of a part. A Blob is read piece by piece, so a file is never in memory as a whole. */
+/** Returns a part of `source`. Reads a Blob piece by piece, so that a file is never in memory as a whole. */
 async function pieceOf(
   source: ArrayBuffer | ArrayBufferView<ArrayBuffer> | Blob,
   from: number,

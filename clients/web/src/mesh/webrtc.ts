@@ -7,7 +7,7 @@ export interface WebRtc {
 }
 
 /**
- * The classes of the browser.
+ * Returns the classes of the browser.
  *
  * @throws SignalError with `UNSUPPORTED`.
  */
@@ -33,8 +33,8 @@ export function checkWebRtc({ RTCPeerConnection }: WebRtc, configuration: RTCCon
 }
 
 /**
- * Creates a connection. Leaves out ICE servers that the browser rejects, because a call without one of them is better
- * than none. Throws if that is not the cause.
+ * Creates a connection. Omits ICE servers that the browser rejects, because a connection without them is better than
+ * none. Throws if the browser rejects anything else.
  */
 export function createConnection(
   webrtc: WebRtc,
