@@ -150,8 +150,8 @@ impl Driver {
                 Ok((stream, ServerMessage { ack, body: Some(ServerBody::Resumed(resumed)), .. })) => {
                     self.acked = 0;
                     self.credentials.mark_accepted();
-                    // The server has handled the messages up to `ack`. A later `ack` settles them, after their repeated
-                    // `undelivered` reports.
+                    // The server has handled the messages up to `ack`, so do not resend them. Their outcomes follow on
+                    // this stream: first the `undelivered` reports, then the ack.
                     self.resend = self.outbox.unacknowledged(ack).collect();
                     drop(self.events.send(Event::Resumed(resumed.members)).await);
                     return Ok(stream);

@@ -31,8 +31,8 @@ pub enum Event {
     Suspended,
     /// The client resumed the session, and nothing was lost. Holds the current state of the other members.
     Resumed(Vec<Member>),
-    /// The session could not be resumed, so the client joined again. Holds the `Welcome` of the new session:
-    /// renegotiate.
+    /// The session could not be resumed, so the client joined again. Holds the `Welcome` of the new session.
+    /// Renegotiate all peer connections.
     Rejoined(Box<Welcome>),
     /// The session ended, and the client does not reconnect. This is the last event.
     Ended(Error),
