@@ -54,7 +54,7 @@ const ALLOWED_HEADERS: [&str; 10] = [
     "sentry-trace",
     "ngrok-skip-browser-warning",
 ];
-/// Maximum-size messages that fit into one `Send`. The product limits the size of a request.
+/// Number of maximum-size messages that fit into one `Send`, which limits the size of a request.
 const FRAME_PER_MESSAGE: usize = 4;
 /// Timeout for the next part of a request body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -170,7 +170,8 @@ fn services(config: &Config, context: &Arc<Context>, health: &Health, serves: Se
     )
 }
 
-/// Answers calls that exceed a limit of the transport. gRPC-Web and CORS apply to the answer.
+/// Rejects calls that exceed a limit of the transport. The layer is inside gRPC-Web and CORS, so that pages can read
+/// the error.
 async fn reject_beyond_limits(request: Request<Body>, next: Next) -> Response {
     match request.extensions().get::<LimitExceeded>() {
         Some(LimitExceeded(error)) => Status::from(error.clone()).into_http(),

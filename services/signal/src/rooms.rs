@@ -41,7 +41,7 @@ use crate::{
 /// Interval of the room timers. A timeout fires at most this late.
 const TICK: Duration = Duration::from_millis(250);
 /// How long a caller waits for the store, including the wait for the room lock. It exceeds the timeout of one store
-/// call, so that a lone caller gets the store's own error.
+/// call, so that a caller that does not wait for the lock gets the store's own error.
 const STORE_TIMEOUT: Duration = Duration::from_millis(1700);
 /// Maximum concurrent changes of records. While the store hangs, the server rejects further changes.
 const MAX_CHANGES: usize = 256;

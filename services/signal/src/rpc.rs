@@ -15,7 +15,7 @@ pub use self::{rooms::RoomsService, signal::SignalService};
 /// The path of the bidirectional rpc. Its request body never ends.
 pub(crate) const EXCHANGE: &str = "/signalbox.v1.Signal/Exchange";
 
-/// The paths of calls without an end of their own: sessions, watches, and reflection.
+/// The paths of long-lived calls: sessions, watches and reflection.
 pub(crate) const SESSIONS: [&str; 6] = [
     EXCHANGE,
     "/signalbox.v1.Signal/Subscribe",

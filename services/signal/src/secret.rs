@@ -13,7 +13,7 @@ impl Secret {
     }
 }
 
-// Without `From<&str>`, which clap would prefer and which cannot refuse an empty secret.
+// No `From<&str>`: clap would prefer it, and it cannot reject an empty secret.
 impl FromStr for Secret {
     type Err = String;
 

@@ -34,7 +34,7 @@ pub(crate) struct Outcomes {
     is_streamed: bool,
     /// Highest client `seq` handled.
     handled: u64,
-    /// Reports that a repeated message may ask for again, oldest first.
+    /// Reports to send again if the client repeats their messages, oldest first.
     reports: VecDeque<Undelivered>,
     /// Number of leading reports that the stream has sent.
     sent: usize,
@@ -133,7 +133,7 @@ impl Outcomes {
         }
         let report = self.reports.get(self.sent)?.clone();
         if report.client_seq == 0 {
-            // A client cannot repeat an unnumbered message, so nothing can ask for this report again.
+            // A client cannot repeat an unnumbered message, so the room never sends this report again.
             self.reports.remove(self.sent);
         } else {
             self.highest_sent = self.highest_sent.max(report.client_seq);

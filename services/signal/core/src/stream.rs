@@ -28,7 +28,7 @@ pub enum Next {
 pub enum End {
     /// The client sent `leave`.
     Left,
-    /// Any other reason.
+    /// The stream ends with this error.
     Fault(Error),
 }
 

@@ -7,8 +7,8 @@
 //! [`ATTEMPT_INTERVAL`], which is about 900 per hour for all callers together. At this rate a passcode of six random
 //! digits resists for weeks, and one of ten random letters for millions of years.
 //!
-//! During an attack, callers with the right passcode compete with the attacker for attempts. Members are not affected,
-//! since a resume needs no passcode. Rooms that must admit members during an attack use tokens.
+//! During an attack, callers with the correct passcode compete with the attacker for attempts. Members are not
+//! affected, since a resume needs no passcode. Rooms that must admit members during an attack use tokens.
 //!
 //! # Restarts
 //!

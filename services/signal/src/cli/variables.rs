@@ -13,7 +13,7 @@ pub fn parse() -> Result<Cli, Error> {
     command.try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches))
 }
 
-/// Returns notes on the settings that an error mentions: which of them a variable sets, or leaves unset.
+/// Returns a note for each setting in an error that a variable sets, or that an empty variable leaves unset.
 pub fn notes(error: &str) -> Vec<String> {
     let note = |arg: &Arg| {
         let (flag, variable) = (format!("--{}", arg.get_long()?), arg.get_env()?);

@@ -55,7 +55,7 @@ impl FromStr for Origin {
         if authority.contains('@') {
             return Err("remove the user name: an origin has none".to_owned());
         }
-        // Browsers send schemes in lower case, and the hosts of web pages too.
+        // Browsers send schemes in lower case, and also the hosts of http and https.
         let default_port = match scheme.to_ascii_lowercase().as_str() {
             "https" => Some("443"),
             "http" => Some("80"),
@@ -86,7 +86,7 @@ impl FromStr for Origin {
         }
         let is_valid = match default_port {
             Some(_) => authority.parse::<HostPort>().is_ok_and(|a| !every_port || a.port.is_none()),
-            // Applications choose the hosts of their own schemes, such as `.` and names with capitals.
+            // Applications choose the hosts of custom schemes freely, for example `.` or names in mixed case.
             None => is_custom(authority),
         };
         if !is_valid {

@@ -81,7 +81,7 @@ pub(super) fn for_unknown_hosts(rooms: Arc<Rooms>) -> Router {
     Router::new().route("/healthz", get(plain_health)).fallback(async || misdirected()).with_state(rooms)
 }
 
-/// Answers requests with too many headers. Browsers show the text in place of the page.
+/// Answers requests whose headers are too large. Browsers show the text instead of the page.
 pub(super) fn for_large_headers() -> Router {
     Router::new().fallback(async |Extension(headers): Extension<HeadersTooLarge>| {
         let HeadersTooLarge { bytes, limit } = headers;

@@ -107,7 +107,7 @@ impl Store for EmbeddedStore {
         if self.file.has_failed() {
             let file = self.file.clone();
             run(move || file.probe()).await?.map_err(Unavailable::because)?;
-            // A write has failed since the last check, and health must show it even if the next one succeeds.
+            // A write has failed since the last check. Report it once, even though the probe has succeeded.
             return Err(Unavailable);
         }
         self.with(|database| Ok(database.begin_read()?.open_table(ROOMS).map(drop)?)).await

@@ -54,7 +54,8 @@ const SEND_BUFFER: usize = 64 * 1024;
 /// Maximum size of the HTTP/1.1 read and write buffers, in bytes. It also limits the head of a request. Larger than
 /// [`MAX_HEADERS`](request_headers::MAX_HEADERS), because hyper answers larger heads without a text.
 const BUFFER: usize = 96 * 1024;
-/// Maximum size of a request's headers over HTTP/2, in bytes. Larger for the same reason.
+/// Maximum size of a request's headers over HTTP/2, in bytes. Larger than
+/// [`MAX_HEADERS`](request_headers::MAX_HEADERS), so that the app can answer with a text.
 const HEADER_LIST: u32 = 128 * 1024;
 /// Streams that a client may reset right after opening, before the server closes the connection.
 const PENDING_RESETS: usize = 20;

@@ -28,11 +28,11 @@ struct Counts {
     by_subscriber: HashMap<Subscriber, Use>,
 }
 
-/// What one client network uses.
+/// The open connections and streams of one client network.
 #[derive(Debug, Default)]
 struct Use {
     connections: usize,
-    /// Open streams on all its connections.
+    /// Open streams on all connections of the network.
     streams: Arc<AtomicUsize>,
 }
 

@@ -65,7 +65,7 @@ async fn right_passcodes_at_the_same_time_use_up_no_attempts() {
     for _ in 0..FREE_ATTEMPTS {
         assert_eq!(passcodes.verify(&room(), &hash, "wrong").await, Err(RoomError::PasscodeWrong.into()));
     }
-    // A rate-limited room rejects even a cached right passcode.
+    // A rate-limited room rejects even a correct passcode that is cached.
     for passcode in ["wrong", "secret"] {
         let result = passcodes.verify(&room(), &hash, passcode).await;
         assert!(matches!(result, Err(Error::RateLimited(_))), "{passcode}: {result:?}");

@@ -1,4 +1,4 @@
-//! A redb file that is opened again after an I/O error, such as a full disk. redb refuses every further write until then.
+//! A redb file that is reopened after an I/O error, such as a full disk, because redb rejects all writes until then.
 
 use std::{
     path::PathBuf,
@@ -11,13 +11,13 @@ use tracing::{info, warn};
 
 /// A table that only [`DatabaseFile::probe`] uses.
 const PROBE: TableDefinition<'_, (), &[u8]> = TableDefinition::new("probe");
-/// More bytes than a record has: labels of 4 KiB with the overhead of JSON, and settings.
+/// Size of the value that a probe writes, in bytes. It exceeds a record with 4 KiB of labels and few bans.
 const PROBE_BYTES: usize = 16 * 1024;
 
 /// A redb file.
 pub(super) struct DatabaseFile {
     path: PathBuf,
-    /// `None` while the file cannot be opened again.
+    /// `None` while the file cannot be reopened.
     database: RwLock<Option<Database>>,
     /// Whether an I/O error occurred, and no probe has succeeded since.
     has_failed: AtomicBool,
@@ -35,7 +35,7 @@ impl DatabaseFile {
         self.has_failed.load(Ordering::Relaxed)
     }
 
-    /// Runs `work` with the database. After an I/O error, opens the file again for the next call.
+    /// Runs `work` with the database. After an I/O error, reopens the file for the next call.
     pub(super) fn with<T>(&self, work: impl FnOnce(&Database) -> Result<T, redb::Error>) -> Result<T, redb::Error> {
         if self.database.read().is_none() {
             self.reopen()?;
@@ -46,7 +46,7 @@ impl DatabaseFile {
         };
         if let Err(redb::Error::Io(_) | redb::Error::PreviousIo) = &result {
             self.has_failed.store(true, Ordering::Relaxed);
-            // The error of the call says more than one of this attempt, and the next call tries again.
+            // Return the error of `work`, which is more specific. The next call tries to reopen the file again.
             if let Err(error) = self.reopen() {
                 warn!(%error, "cannot reopen the room store");
             }
@@ -54,8 +54,8 @@ impl DatabaseFile {
         result
     }
 
-    /// Closes the file, if it is open, and opens it again. Waits for calls that use it. A missing file is an error, since
-    /// an empty one would hide that all records are lost.
+    /// Reopens the file after the calls that use it have ended. A missing file is an error, since a new one would hide
+    /// that all records are lost.
     fn reopen(&self) -> Result<(), redb::Error> {
         let mut database = self.database.write();
         *database = None;
@@ -63,7 +63,7 @@ impl DatabaseFile {
         Ok(())
     }
 
-    /// Writes as much as a record needs, and removes it. A success ends the failure that [`has_failed`] reports.
+    /// Writes a value of [`PROBE_BYTES`] and removes it. Success resets [`has_failed`].
     ///
     /// [`has_failed`]: Self::has_failed
     pub(super) fn probe(&self) -> Result<(), redb::Error> {

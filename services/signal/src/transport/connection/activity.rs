@@ -34,7 +34,7 @@ pub(super) struct Activity {
 /// Limits of open streams.
 #[derive(Debug, Default)]
 pub(super) struct Bounds {
-    /// Sessions and other calls without an end on the connection; `None` = no limit.
+    /// Maximum long-lived calls on the connection, such as sessions; `None` = no limit.
     pub(super) sessions: Option<usize>,
     /// The open streams of the client's network and their limit; `None` = no limit.
     pub(super) address: Option<(Arc<AtomicUsize>, usize)>,
@@ -45,7 +45,7 @@ struct State {
     has_begun: bool,
     /// Requests without a complete response.
     open: usize,
-    /// Those of them that have no end of their own.
+    /// Long-lived calls among the open requests.
     sessions: usize,
     /// When the last stream closed, or the connection opened.
     idle_since: Instant,
@@ -77,8 +77,8 @@ impl Activity {
         Self { state: Mutex::new(state), reset_limit_reached: Notify::new(), open_streams, bounds }
     }
 
-    /// Opens a stream for a request. `is_session` means that the call has no end of its own. The stream stays open,
-    /// even beyond a limit, until the error is answered.
+    /// Opens a stream for a request. `is_session` means that the call is long-lived. Even a stream beyond a limit stays
+    /// open until its error response is complete.
     pub(super) fn open(self: &Arc<Self>, is_session: bool) -> Opened {
         let now = Instant::now().into_std();
         let mut state = self.state.lock();

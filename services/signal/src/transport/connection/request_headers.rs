@@ -1,19 +1,21 @@
-//! The headers of a request: drops cookies, and limits the rest.
+//! Limits the headers of a request, and drops its cookies.
 
 use http::{HeaderMap, HeaderValue, Request, header};
 
 use crate::transport::HeadersTooLarge;
 
-/// Maximum size of a request's headers, in bytes. Browsers send the cookies of other applications on the same host.
+/// Maximum size of a request's headers, in bytes. High, because browsers also send the cookies of other applications on
+/// the same host.
 pub(super) const MAX_HEADERS: usize = 64 * 1024;
-/// Maximum size of the headers without cookies, in bytes. A request keeps them while it is open.
+/// Maximum size of the headers without cookies, in bytes. Low, because a request holds them while it is open.
 const MAX_KEPT: usize = 8 * 1024;
-/// Size from which the kept headers are copied. They may share the memory of the received block with the cookies.
+/// Size of the received headers above which the kept ones are copied. Otherwise they would hold the whole received
+/// block, cookies included, in memory.
 const COPY_FROM: usize = 2 * 1024;
 /// Overhead of a header (RFC 9113, section 6.5.2).
 const OVERHEAD: usize = 32;
 
-/// Removes the cookies, which the server does not use, and marks requests with too many headers.
+/// Removes the cookies, which the server does not use, and marks requests whose headers are too large.
 pub(super) fn limit<B>(request: &mut Request<B>) {
     let all = size(request.headers());
     request.headers_mut().remove(header::COOKIE);
@@ -38,7 +40,7 @@ fn size(headers: &HeaderMap) -> usize {
     headers.iter().map(|(name, value)| name.as_str().len() + value.len() + OVERHEAD).sum()
 }
 
-/// Moves the URI and the headers to memory of their own.
+/// Copies the URI and the headers out of the received block.
 fn copy<B>(request: &mut Request<B>) {
     if let Ok(uri) = request.uri().to_string().parse() {
         *request.uri_mut() = uri;

@@ -102,7 +102,7 @@ async fn streams_beyond_the_limit_are_refused() {
         for stream in streams.by_ref().take(500) {
             assert!(h2.open(stream).await && h2.answer(stream).await, "session {stream} is within the limit");
         }
-        // Incomplete short calls use up the rest.
+        // Incomplete short calls use the remaining 500 streams of the connection.
         let send = call(h2.addr, "/signalbox.v1.Signal/Send");
         for stream in streams.by_ref().take(500) {
             assert!(h2.send(&frame(HEADERS, END_HEADERS, stream, &send)).await, "call {stream} is within the limit");

@@ -57,7 +57,7 @@ impl Program {
         Self::start_with(&[], flags).await
     }
 
-    /// The same with environment variables.
+    /// Starts the program with environment variables, in a folder of its own, and waits until it serves.
     pub(crate) async fn start_with(variables: &[(&str, &str)], flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let listen = if flags.contains(&"--listen") { &[][..] } else { &["--listen", "127.0.0.1:0"] };

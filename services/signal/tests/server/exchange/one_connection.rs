@@ -80,11 +80,11 @@ async fn sessions_beyond_the_limit_are_refused_with_the_number() {
         assert_eq!(info.metadata.get("limit").map(String::as_str), Some("20"));
         assert!(status.message().contains("20 sessions") && status.message().contains("another connection"));
     }
-    // Short calls go on, and so does another connection.
+    // The limit affects neither short calls nor other connections.
     let request = GetRoomRequest { name: "exchange-0".to_owned() };
     within(DEADLINE, RoomsClient::new(channel).get_room(request)).await.unwrap();
     exchange(SignalClient::new(connect(server.addr).await), "more").await.unwrap();
-    // An ended session makes place for another.
+    // A session that ends frees its capacity for another one.
     let left = sessions.pop().unwrap();
     let leave = SendRequest { session_token: left.token, messages: vec![messages::unnumbered("", messages::leave())] };
     client.clone().send(leave).await.unwrap();

@@ -14,7 +14,7 @@ use crate::common::{TestServer, assert_error, mongo::Mongo};
 
 /// A fresh mongod takes 300 MB.
 const FOR_MONGOD: &str = "400m";
-/// The embedded store begins with less than 2 MB.
+/// A new embedded store takes less than 2 MB.
 const FOR_EMBEDDED: &str = "6m";
 
 /// A small file system in memory, unmounted on drop.
@@ -100,7 +100,7 @@ async fn the_embedded_store_recovers_without_a_restart() {
             assert!(created.len() < 10_000, "the disk is not full");
         }
         watch.becomes_degraded().await;
-        // Reads and live rooms go on.
+        // Reads and live rooms still work.
         let mut rooms = server.rooms().await;
         assert!(exists(&mut rooms, "before").await);
         live.join_and_leave(&server).await;

@@ -142,7 +142,7 @@ async fn guesses_are_rate_limited_and_the_right_passcode_still_joins() {
     assert!((10..=20).contains(&wrong), "{wrong} guesses were checked, not ten and a few more");
     assert_eq!(wrong + limited, 120);
 
-    // Other rooms are not affected. The room itself admits the right passcode after the time of its RetryInfo.
+    // Other rooms are not affected. The room itself admits the correct passcode after the retry delay.
     Member::join_with(addr, Join { passcode: "right".to_owned(), ..messages::join("other") }).await;
     let member = eventually(DEADLINE, "the right passcode is checked", async || {
         match Member::try_join(addr, join("right")).await {

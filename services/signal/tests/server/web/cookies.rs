@@ -15,7 +15,7 @@ const VERSIONS: [Version; 2] = [Version::Http1, Version::Http2];
 async fn pages_and_calls_go_on_with_large_cookies() {
     let server = TestServer::start(&[]).await;
     for (count, bytes) in [(2, 3500), (3, 3000), (40, 150), (15, 4000)] {
-        // Over HTTP/1.1 browsers join cookies, over HTTP/2 they need not.
+        // Browsers join cookies into one header over HTTP/1.1, but may split them over HTTP/2.
         let cookie = format!("name={}", "x".repeat(bytes));
         let joined = vec![cookie.as_str(); count].join("; ");
         for version in VERSIONS {

@@ -60,7 +60,7 @@ async fn further_headers_can_be_listed() {
     let response = request(server.addr, Version::Http2, Method::OPTIONS, SEND, &headers, "").await.unwrap();
     let allowed = words(header_of(&response, "access-control-allow-headers"));
     assert_eq!(allowed, words(&format!("{ALLOWED},x-request-id,x-tenant")));
-    // The call itself, with such a header.
+    // The actual request, with a header of --cors-header.
     let headers = [("origin", LISTED), ("x-tenant", "a"), ("content-type", "application/grpc-web+proto")];
     let response = request(server.addr, Version::Http2, Method::POST, SEND, &headers, frame(&[])).await.unwrap();
     assert_eq!(response.status(), StatusCode::OK);
