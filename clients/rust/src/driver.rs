@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use parking_lot::RwLock;
-use signalbox_proto::reason::{TOKEN_EXPIRED, TOKEN_INVALID};
+use signalbox_proto::reason::TOKEN_EXPIRED;
 use signalbox_proto::v1::{
     Action, ClientMessage, Heartbeat, Join, Leave, Resume, SendRequest, ServerMessage, Welcome,
     client_message::Body as ClientBody, server_message::Body as ServerBody, signal_client::SignalClient,
@@ -19,6 +19,7 @@ use crate::{
     Client, Error,
     backoff::Backoff,
     outbox::Outbox,
+    policy::{self, Step},
     session::{Command, Event, Outcome, Received, Sender, Session},
     stream::{OPEN_TIMEOUT, Stream},
     token::{Credentials, TokenFuture},
@@ -137,11 +138,10 @@ impl Driver {
     /// Retries until the session is resumed, or joins again if the server no longer has the session.
     async fn resume(&mut self, delay: Option<Duration>) -> Result<Stream, Stop> {
         let mut backoff = Backoff::default();
-        if let Some(delay) = delay {
-            sleep(delay).await;
-        }
+        let mut delay = delay;
         loop {
-            sleep(backoff.next((self.client.random)())).await;
+            let next = backoff.next((self.client.random)());
+            sleep(delay.take().unwrap_or(next)).await;
             if self.events.is_closed() {
                 return Err(Stop::Closed);
             }
@@ -157,12 +157,15 @@ impl Driver {
                     return Ok(stream);
                 }
                 Ok(_) => return Err(Error::Protocol("expected resumed as the first message after a resume").into()),
-                Err(error) if error.is_temporary() => debug!(%error, "resume failed, retrying"),
-                Err(error) if is_token_rejected(&error) && self.credentials.mark_rejected() => {}
-                Err(error) if error.reason() == signalbox_proto::reason::SESSION_GONE => {
-                    return self.rejoin(backoff).await;
-                }
-                Err(error) => return Err(error.into()),
+                Err(error) => match policy::after_resume(&error) {
+                    Step::Resume => {
+                        debug!(%error, "resume failed, retrying");
+                        delay = error.retry_after();
+                    }
+                    Step::Rejoin => return self.rejoin(backoff).await,
+                    Step::RenewToken if self.credentials.mark_rejected() => {}
+                    Step::RenewToken | Step::Stop => return Err(error.into()),
+                },
             }
         }
     }
@@ -184,11 +187,16 @@ impl Driver {
                     return Ok(stream);
                 }
                 Ok(_) => return Err(Error::Protocol("expected welcome as the first message after a join").into()),
-                Err(error) if error.is_temporary() => debug!(%error, "rejoin failed, retrying"),
-                Err(error) if is_token_rejected(&error) && self.credentials.mark_rejected() => continue,
-                Err(error) => return Err(error.into()),
+                Err(error) => match policy::after_join(&error) {
+                    Step::Resume | Step::Rejoin => {
+                        debug!(%error, "rejoin failed, retrying");
+                        let next = backoff.next((self.client.random)());
+                        sleep(error.retry_after().unwrap_or(next)).await;
+                    }
+                    Step::RenewToken if self.credentials.mark_rejected() => continue,
+                    Step::RenewToken | Step::Stop => return Err(error.into()),
+                },
             }
-            sleep(backoff.next((self.client.random)())).await;
             if self.events.is_closed() {
                 return Err(Stop::Closed);
             }
@@ -373,19 +381,11 @@ fn with_ack(mut message: ClientMessage, last_seq: u64, acked: &mut u64) -> Clien
     message
 }
 
-/// Returns whether the server rejected the token.
-fn is_token_rejected(error: &Error) -> bool {
-    [TOKEN_EXPIRED, TOKEN_INVALID].contains(&error.reason())
-}
-
 /// Returns what to do after an error has ended a stream.
 fn stream_end(error: Error) -> StreamEnd {
-    use signalbox_proto::reason::{DRAINING, FENCED, HEARTBEAT_TIMEOUT, SEQ_GAP, SESSION_GONE, SLOW_CONSUMER};
-    match error.reason() {
-        // No reason means a lost connection. FENCED means that an abandoned resume of this client arrived late, since
-        // no other client has the session token.
-        DRAINING | FENCED | HEARTBEAT_TIMEOUT | SEQ_GAP | "" => StreamEnd::Resume(None),
-        SESSION_GONE | SLOW_CONSUMER | TOKEN_EXPIRED => StreamEnd::Rejoin,
-        _ => StreamEnd::Stop(Stop::Failed(error)),
+    match policy::after_stream(&error) {
+        Step::Resume => StreamEnd::Resume(error.retry_after()),
+        Step::Rejoin => StreamEnd::Rejoin,
+        Step::RenewToken | Step::Stop => StreamEnd::Stop(Stop::Failed(error)),
     }
 }

@@ -1,8 +1,11 @@
 //! The client's errors.
 
-use signalbox_proto::reason::{RATE_LIMITED, SERVER_FULL};
+use std::time::Duration;
+
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
+
+use crate::policy::{self, Step};
 
 /// Why a session failed to open, or ended permanently.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -23,6 +26,10 @@ pub enum Error {
         reason: String,
         /// Human-readable description.
         message: String,
+        /// How long the server asks the client to wait before a retry (`RetryInfo`).
+        retry_after: Option<Duration>,
+        /// The HTTP status, if a proxy or the server's request filter answered without a gRPC status.
+        http_status: Option<u16>,
     },
     /// The application's token function failed, or returned an invalid token.
     #[error("failed to get a token: {0}")]
@@ -43,24 +50,33 @@ impl Error {
 
     /// Returns whether a retry of the call may succeed.
     pub fn is_temporary(&self) -> bool {
+        policy::after_join(self) == Step::Rejoin
+    }
+
+    /// Returns how long the server asks the client to wait before a retry.
+    pub fn retry_after(&self) -> Option<Duration> {
         match self {
-            // A lost connection surfaces as Unknown, Internal or Cancelled, depending on where it broke.
-            Self::Refused { code, reason, .. } => match code {
-                Code::Unavailable | Code::DeadlineExceeded => true,
-                Code::Unknown | Code::Internal | Code::Cancelled => reason.is_empty(),
-                Code::ResourceExhausted => reason == RATE_LIMITED || reason == SERVER_FULL,
-                _ => false,
-            },
-            // The application server that issues tokens may be down.
-            Self::NoToken(_) => true,
-            Self::Address(_) | Self::Certificate | Self::Protocol(_) => false,
+            Self::Refused { retry_after, .. } => *retry_after,
+            Self::Address(_) | Self::Certificate | Self::NoToken(_) | Self::Protocol(_) => None,
         }
     }
 }
 
 impl From<Status> for Error {
     fn from(status: Status) -> Self {
-        let reason = status.get_details_error_info().map(|info| info.reason).unwrap_or_default();
-        Self::Refused { code: status.code(), reason, message: status.message().to_owned() }
+        let details = status.get_error_details();
+        Self::Refused {
+            code: status.code(),
+            reason: details.error_info().map(|info| info.reason.clone()).unwrap_or_default(),
+            message: status.message().to_owned(),
+            retry_after: details.retry_info().and_then(|info| info.retry_delay),
+            http_status: http_status(&status),
+        }
     }
+}
+
+/// Returns the HTTP status from which tonic inferred a gRPC status. Only the text of the status has it.
+fn http_status(status: &Status) -> Option<u16> {
+    let (_, number) = status.message().rsplit_once("mapped from HTTP status code ")?;
+    number.get(..3)?.parse().ok()
 }

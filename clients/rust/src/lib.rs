@@ -33,6 +33,7 @@ mod connection;
 mod driver;
 mod error;
 mod outbox;
+mod policy;
 mod session;
 mod stream;
 mod token;
