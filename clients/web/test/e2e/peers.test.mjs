@@ -150,6 +150,7 @@ test('new connection with the same certificate replaces the old one', { skip }, 
     t.session.on('candidate', ({ candidate }) => t.connection.addIceCandidate(candidate).catch(() => {}));
   });
   await joinMesh(ann, 'room', { kinds: [] });
+  await until('the other member', () => far.evaluate(() => window.t.session.members.size === 1));
   for (let round = 0; round < 3; round += 1) {
     await far.evaluate(() => window.t.offer());
     const state = () => far.evaluate(() => `${window.t.connection.connectionState} ${window.t.channel.readyState}`);
