@@ -15,9 +15,13 @@ async function pages(t, count) {
   return opened;
 }
 
+/** Waits until each of the pages is connected to all others. */
 async function connected(...pages) {
   for (const page of pages) {
-    await until('connected peers', async () => (await peerStates(page)).every((state) => state === 'connected'));
+    await until('connected peers', async () => {
+      const states = await peerStates(page);
+      return states.length === pages.length - 1 && states.every((state) => state === 'connected');
+    });
   }
 }
 
