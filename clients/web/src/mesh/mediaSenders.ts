@@ -1,9 +1,16 @@
 import { type Kind, kindOf, type Publication, type PublishEncoding } from './publication.js';
 
+/** The sender of one track of a publication. */
+interface Sender {
+  readonly rtc: RTCRtpSender;
+  /** The track as published last. The application may have replaced it in the RTCRtpSender, which is kept. */
+  published: MediaStreamTrack | null;
+}
+
 /** Sends publications over one RTCPeerConnection. */
 export class MediaSenders {
   readonly #connection: RTCPeerConnection;
-  readonly #senders = new Map<Publication, Map<Kind, RTCRtpSender>>();
+  readonly #senders = new Map<Publication, Map<Kind, Sender>>();
   // Transceivers of ended publications, for reuse. Otherwise each new publication would add an m-line.
   readonly #idle: RTCRtpTransceiver[] = [];
 
@@ -18,12 +25,16 @@ export class MediaSenders {
     }
     const replaced: Promise<void>[] = [];
     for (const publication of publications) {
-      const senders = this.#senders.get(publication) ?? new Map<Kind, RTCRtpSender>();
+      const senders = this.#senders.get(publication) ?? new Map<Kind, Sender>();
       this.#senders.set(publication, senders);
       for (const [kind, track] of publication.kinds) {
         const sender = senders.get(kind);
-        if (!sender) senders.set(kind, this.#add(publication, kind, track));
-        else if (sender.track !== track) replaced.push(sender.replaceTrack(track));
+        if (!sender) {
+          senders.set(kind, { rtc: this.#add(publication, kind, track), published: track });
+        } else if (sender.published !== track) {
+          sender.published = track;
+          replaced.push(sender.rtc.replaceTrack(track));
+        }
       }
     }
     await Promise.all(replaced);
@@ -36,7 +47,7 @@ export class MediaSenders {
       const sender = senders.get('video');
       if (!sender) continue;
       const bitrate = Math.min(encoding.maxBitrate ?? maxBitrate, maxBitrate);
-      changes.push(setEncoding(sender, { ...encoding, maxBitrate: bitrate }));
+      changes.push(setEncoding(sender.rtc, { ...encoding, maxBitrate: bitrate }));
     }
     await Promise.all(changes);
   }
@@ -45,13 +56,13 @@ export class MediaSenders {
   manages(sender: RTCRtpSender): boolean {
     return (
       this.#idle.some((idle) => idle.sender === sender) ||
-      [...this.#senders.values()].some((senders) => [...senders.values()].includes(sender))
+      [...this.#senders.values()].some((senders) => [...senders.values()].some(({ rtc }) => rtc === sender))
     );
   }
 
   /** The live track that the application set with `RTCRtpSender.replaceTrack` instead of `Publication.replace`. */
   replacement(publication: Publication, kind: Kind): MediaStreamTrack | undefined {
-    const track = this.#senders.get(publication)?.get(kind)?.track;
+    const track = this.#senders.get(publication)?.get(kind)?.rtc.track;
     return track && track !== publication.kinds.get(kind) && track.readyState === 'live' ? track : undefined;
   }
 
@@ -70,9 +81,9 @@ export class MediaSenders {
     return this.#connection.addTransceiver(kind, { direction: 'sendonly', streams: [stream] }).sender;
   }
 
-  #remove(publication: Publication, senders: Map<Kind, RTCRtpSender>): void {
+  #remove(publication: Publication, senders: Map<Kind, Sender>): void {
     this.#senders.delete(publication);
-    for (const sender of senders.values()) {
+    for (const { rtc: sender } of senders.values()) {
       this.#connection.removeTrack(sender);
       const transceiver = this.#connection.getTransceivers().find((each) => each.sender === sender);
       // Firefox before version 113 has no setStreams.
