@@ -15,7 +15,7 @@ export interface ConnectionHost extends RemoteTracksHost {
   onConnectionState(): void;
   onChannelChange(): void;
   /** The data channel accepts messages again. */
-  onRoom(): void;
+  onCapacity(): void;
   onMessage(data: string | ArrayBuffer): void;
   /** The peer opened a data channel. */
   onDataChannel(channel: RTCDataChannel): void;
@@ -62,7 +62,7 @@ export class Connection {
       host.onChannelChange();
     });
     this.channel.onclose = unlessClosed(() => host.onChannelChange());
-    this.channel.onbufferedamountlow = unlessClosed(() => host.onRoom());
+    this.channel.onbufferedamountlow = unlessClosed(() => host.onCapacity());
     this.channel.onmessage = unlessClosed(({ data }) => host.onMessage(data));
     rtc.onnegotiationneeded = unlessClosed(() => host.onNegotiationNeeded());
     rtc.onicecandidate = unlessClosed(({ candidate }) => host.onLocalCandidate(candidate));

@@ -8,7 +8,7 @@ export const LOW_BUFFERED_BYTES = 256 * 1024;
 const DEFAULT_MAX_MESSAGE_BYTES = 65_536;
 
 /** Whether a channel accepts a message now. */
-export function hasRoom(channel: RTCDataChannel): boolean {
+export function hasCapacity(channel: RTCDataChannel): boolean {
   return channel.readyState === 'open' && channel.bufferedAmount <= MAX_BUFFERED_BYTES;
 }
 
@@ -23,7 +23,7 @@ export function fits(rtc: RTCPeerConnection, data: MessageData): boolean {
 
 /** Sends one message. Returns false if the channel is not ready, or the message is larger than the peer accepts. */
 export function trySend(channel: RTCDataChannel, rtc: RTCPeerConnection, data: string | ArrayBuffer): boolean {
-  if (!hasRoom(channel) || !fits(rtc, data)) return false;
+  if (!hasCapacity(channel) || !fits(rtc, data)) return false;
   try {
     channel.send(data as string);
     return true;

@@ -133,7 +133,7 @@ export class Negotiator {
         this.#host.onRemoteOffer();
         await this.#applyEarlyCandidates();
       } catch (error) {
-        if (connection !== this.#host.connection) return;
+        if (error instanceof ConnectionClosed || connection !== this.#host.connection) return;
         this.#host.onWarning(error);
         if (connection.rtc.signalingState === 'have-remote-offer') {
           await connection.whileOpen(connection.rtc.setRemoteDescription({ type: 'rollback' }));
@@ -161,8 +161,9 @@ export class Negotiator {
         // Retry once, in case the failure is transient.
         await connection.acceptAnswer(sdp).catch(() => connection.acceptAnswer(sdp));
       } catch (error) {
+        if (error instanceof ConnectionClosed || connection !== this.#host.connection) return;
         // The peer has already applied the answer, so after a rollback both ends would use different mids.
-        if (connection === this.#host.connection) await this.#failed(error, true);
+        await this.#failed(error, true);
         return;
       }
       this.#negotiation.acceptAnswer();

@@ -5,7 +5,7 @@ import type { Outcome } from '../outbox.js';
 import { Changes } from './changes.js';
 import { CHANNEL_PROTOCOL } from './channel.js';
 import { Connection, type ConnectionHost } from './connection.js';
-import { fits, hasRoom, trySend } from './messages.js';
+import { fits, hasCapacity, trySend } from './messages.js';
 import { Negotiator, type NegotiatorHost } from './negotiator.js';
 import { diagnose, PeerError } from './peerError.js';
 import { isSpeaking, LOST, type Quality, QualityMeter } from './quality.js';
@@ -159,7 +159,7 @@ export class Peer {
   async send(data: MessageData, options: SendOptions = {}): Promise<void> {
     await this.#changes.until(() => {
       if (this.#state === 'closed') throw new PeerError('CLOSED', 'the member left');
-      return !!this.#connection && hasRoom(this.#connection.channel);
+      return !!this.#connection && hasCapacity(this.#connection.channel);
     }, options.signal);
     const connection = this.#connection;
     if (!connection) return this.send(data, options);
@@ -256,6 +256,7 @@ export class Peer {
   }
 
   #openConnection(): void {
+    if (this.#state === 'closed') return;
     const previous = this.#connection;
     this.#negotiator.reset();
     let connection: Connection | undefined;
@@ -290,7 +291,7 @@ export class Peer {
       onLocalCandidate: (candidate) => this.#negotiator.sendCandidate(candidate),
       onConnectionState: () => void this.#handleConnectionState(),
       onChannelChange: () => this.#handleChannelChange(),
-      onRoom: () => this.#changes.notify(),
+      onCapacity: () => this.#changes.notify(),
       onMessage: (data) => this.#host.onMessage(this, data),
       onDataChannel: (channel) => this.#handleDataChannel(channel),
       onTrackAdded: (track) => this.#trackChanged(() => this.#host.onTrackAdded(this, track)),

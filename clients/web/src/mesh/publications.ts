@@ -16,7 +16,7 @@ const MAX_VIDEO_BITRATE = 2_500_000;
 /** Delay before the description of the publications is sent again, in milliseconds. */
 const RETRY_DESCRIPTION_MS = 1_000;
 /** Value of `#description` after the server rejected an update, so that the next one is sent. */
-const NOT_TOLD = 'not told';
+const NOT_ACCEPTED = 'not accepted';
 /** What `Publications` requires from its mesh. */
 export interface PublicationsHost {
   /** Every peer with a connection. */
@@ -113,7 +113,7 @@ export class Publications {
       const { reason, retryAfterMs = RETRY_DESCRIPTION_MS } = outcome.failures[0];
       const error = new Error(`the other members do not know what is published: ${reason}`);
       this.#host.onWarning(undefined, error);
-      this.#description = NOT_TOLD;
+      this.#description = NOT_ACCEPTED;
       if (reason === 'RATE_LIMITED') setTimeout(() => this.#describe(), retryAfterMs);
     });
   }

@@ -36,6 +36,7 @@ export class Recovery {
   #connectedAt = 0;
   #attempt = 0;
   #hasFailed = false;
+  #isClosed = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
   // Reports the first failure, even if `remoteActed` postpones the next attempt.
   #failTimer: ReturnType<typeof setTimeout> | undefined;
@@ -61,7 +62,8 @@ export class Recovery {
     this.#lostAt = undefined;
     this.#hasFailed = false;
     this.#connectedAt = Date.now();
-    this.close();
+    this.#stop();
+    clearTimeout(this.#failTimer);
     return elapsedMs;
   }
 
@@ -107,8 +109,9 @@ export class Recovery {
     if (!this.#hasFailed) this.#connecting();
   }
 
-  /** Stops all timers. */
+  /** Stops all timers and prevents new ones. */
   close(): void {
+    this.#isClosed = true;
     this.#stop();
     clearTimeout(this.#failTimer);
   }
@@ -133,7 +136,7 @@ export class Recovery {
 
   async #actAfterSilence(): Promise<void> {
     const before = await this.#host.receivedBytes();
-    if (this.#lostAt === undefined || this.#hasFailed) return;
+    if (this.#isClosed || this.#lostAt === undefined || this.#hasFailed) return;
     this.#stop();
     this.#timer = setTimeout(async () => {
       const after = await this.#host.receivedBytes();
@@ -145,6 +148,7 @@ export class Recovery {
 
   #actIn(delay: number): void {
     this.#stop();
+    if (this.#isClosed) return;
     this.#timer = setTimeout(() => this.#act(), delay + (this.#host.isPolite ? POLITE_DELAY_MS : 0));
   }
 

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { Fixture, fingerprints, member, pass, test } from './fixture.js';
+import { Fixture, fingerprints, member, nextTask, pass, test } from './fixture.js';
 
 /** A peer whose first negotiation is complete. */
 async function negotiated(polite: boolean): Promise<Fixture> {
@@ -200,4 +200,24 @@ test('remote end that closed its connection without another offer gets a new one
   renewed.offer(2, fingerprints.another);
   await pass(10_000);
   assert.equal(renewed.connections.length, 2);
+});
+
+test('closed peer opens no connection, whatever was under way', async () => {
+  const silent = await negotiated(false);
+  silent.connection.become('connected');
+  silent.connection.become('disconnected');
+  silent.peer.close();
+  await pass(60_000);
+  assert.equal(silent.connections.length, 1);
+
+  const answering = new Fixture(false);
+  answering.connection.onnegotiationneeded();
+  await pass();
+  answering.connection.failures.push('remote answer', 'remote answer');
+  answering.answer(1);
+  await nextTask();
+  answering.peer.close();
+  await pass(60_000);
+  assert.equal(answering.connections.length, 1);
+  assert.deepEqual(answering.warnings, []);
 });
