@@ -58,7 +58,7 @@ export class Invitation {
     if (field.value !== link) field.value = link;
     byId('invitation').hidden = !this.#alone && !this.#opened;
     byId('invitation-close').hidden = this.#alone;
-    byId('invitation-title').textContent = this.#alone ? 'Nobody else is here yet' : 'Invite others';
+    byId('invitation-title').textContent = this.#alone ? 'Waiting for others to join' : 'Invite others';
   }
 
   /** A link that lets others in, or undefined: a token of one person must not be passed on. */

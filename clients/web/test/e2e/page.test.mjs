@@ -41,7 +41,7 @@ const hit = (page, id) =>
 test('a member who is alone sees the invitation with the link', { skip }, async (t) => {
   const { server, pages } = await callOf(t, ['Ann']);
   const [ann] = pages;
-  await ann.getByTestId('invitation').getByText('Nobody else is here yet').waitFor();
+  await ann.getByTestId('invitation').getByText('Waiting for others to join').waitFor();
   assert.equal(await ann.getByTestId('link-field').inputValue(), `${server.url}/?room=page`);
   assert.ok(area(await box(ann, 'invitation')) > area(await box(ann, 'local-tile')));
   await ann.context().grantPermissions(['clipboard-read', 'clipboard-write', 'camera', 'microphone']);

@@ -204,7 +204,9 @@ async function recordReports(page) {
   });
 }
 
-test('TURN server that is away at the join is told and awaited', { skip: missing(TURN) }, async (t) => {
+test('missing TURN server is reported at the join, and the call connects once it is back', {
+  skip: missing(TURN),
+}, async (t) => {
   const pages = await Promise.all([openPage(t), openPage(t)]);
   const port = await freePort();
   await joinBoth(t, ['Ann', 'Ben'], pages, port);
